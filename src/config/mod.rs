@@ -1,0 +1,1 @@
+//! The configuration file: TOML in, typed and validated values out.

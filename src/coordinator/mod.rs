@@ -1,0 +1,1 @@
+//! Keeps the cluster: the mesh, membership, node records, the lease.

@@ -1,0 +1,1 @@
+//! The WireGuard interface `wg-rb` and the sealed datagrams that cross it.

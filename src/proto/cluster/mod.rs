@@ -1,0 +1,1 @@
+//! Membership, node records, election and mesh messages.

@@ -1,0 +1,5 @@
+//! Decisions: values in, values out. No tokio, no async, no clock, no randomness of its own, no I/O.
+
+pub mod cluster;
+pub mod onion;
+pub mod publish;

@@ -1,0 +1,1 @@
+//! What goes into the merged descriptor, and when it is posted to which HSDir.

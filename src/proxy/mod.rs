@@ -1,0 +1,1 @@
+//! Carries client connections from tor to the target.

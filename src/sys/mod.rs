@@ -1,0 +1,1 @@
+//! The operating system: inherited sockets, notifications to the service manager, capabilities, exit codes.
