@@ -1,1 +1,16 @@
 //! The operating system: inherited sockets, notifications to the service manager, capabilities, exit codes.
+//!
+//! This is the only room where `unsafe` may appear, line by line, each with its reason.
+//!
+//! The order in which a daemon's `main` calls it matters, because capabilities belong to threads and the
+//! asynchronous runtime starts threads:
+//! [`process::harden`] → configuration → [`logging::init`] → [`listen::InheritedSockets::take`] →
+//! [`capabilities::trim`] → runtime → [`notify::notify`] (`Ready`) once the daemon really serves.
+
+pub mod capabilities;
+pub mod clock;
+pub mod exit;
+pub mod listen;
+pub mod logging;
+pub mod notify;
+pub mod process;

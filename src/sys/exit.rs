@@ -1,0 +1,60 @@
+//! Exit codes by sysexits(3), so that a service manager can tell a bad configuration from a crash.
+
+use std::process::ExitCode;
+
+/// Why a process of ours ends. The numbers are those of sysexits(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: it did what it was asked to do.
+    Success,
+    /// 64: the command line is wrong.
+    Usage,
+    /// 65: input data (a key, a descriptor) is wrong.
+    Data,
+    /// 69: a service it needs (tor, a socket) is not there; trying again later may help.
+    Unavailable,
+    /// 70: a mistake in rustbalance itself.
+    Software,
+    /// 71: the operating system refused something basic (a socket, a limit).
+    Os,
+    /// 75: a passing failure; try again.
+    TemporaryFailure,
+    /// 77: permission is missing (a capability, a file mode).
+    Permission,
+    /// 78: the configuration is wrong. Units list it in `RestartPreventExitStatus=`, since a restart cannot help.
+    Config,
+}
+
+impl Exit {
+    /// The number the process ends with.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Usage => 64,
+            Self::Data => 65,
+            Self::Unavailable => 69,
+            Self::Software => 70,
+            Self::Os => 71,
+            Self::TemporaryFailure => 75,
+            Self::Permission => 77,
+            Self::Config => 78,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_configuration_is_78_as_the_units_expect() {
+        assert_eq!(Exit::Config.code(), 78);
+        assert_eq!(Exit::Success.code(), 0);
+    }
+}

@@ -1,0 +1,23 @@
+//! What every process of ours does to itself first: no core dump, no debugger, no new privileges.
+
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+
+/// Hardening failed; the process must not go on to read a key.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot harden this process ({step}): {source}; nothing secret was read, the process should end")]
+pub struct HardenError {
+    step: &'static str,
+    source: nix::Error,
+}
+
+/// Makes the process undumpable, sets its core limit to 0 and forbids new privileges.
+///
+/// Call it before anything secret is read. Afterwards `/proc/PID` belongs to root, other processes of the same
+/// user cannot attach with ptrace, and a crash leaves no memory image on a disk.
+pub fn harden() -> Result<(), HardenError> {
+    let step = |step| move |source| HardenError { step, source };
+    prctl::set_dumpable(false).map_err(step("PR_SET_DUMPABLE"))?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(step("RLIMIT_CORE"))?;
+    prctl::set_no_new_privs().map_err(step("PR_SET_NO_NEW_PRIVS"))
+}
