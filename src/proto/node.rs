@@ -1,0 +1,138 @@
+//! The names of nodes, and their order when they compete for the lease.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Longest node name, in bytes: a name travels in every datagram and in file names, and a DNS label
+/// half as long as allowed has been enough for everyone.
+pub const NODE_ID_MAX_LEN: usize = 32;
+
+/// A node's name, unique in its cluster: `[a-z0-9][a-z0-9-]{0,31}`.
+///
+/// Always valid once constructed, also when it came out of a datagram or a configuration file. The order is
+/// that of the bytes; it breaks ties between equal [`Priority`] values.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodeId(String);
+
+/// Why a text is not a node name. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NodeIdError {
+    /// The name has no characters.
+    #[error("a node name must not be empty; use 1 to {NODE_ID_MAX_LEN} of a-z, 0-9 and '-'")]
+    Empty,
+    /// The name is longer than [`NODE_ID_MAX_LEN`] bytes.
+    #[error("a node name of {0} bytes is too long; at most {NODE_ID_MAX_LEN} are allowed")]
+    TooLong(usize),
+    /// A character is none of `a-z`, `0-9`, `-`, or the first one is `-`.
+    #[error("the character at byte {0} is not allowed in a node name; use a-z, 0-9 and, not first, '-'")]
+    BadCharacter(usize),
+}
+
+impl NodeId {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn validate(text: &str) -> Result<(), NodeIdError> {
+    if text.is_empty() {
+        return Err(NodeIdError::Empty);
+    }
+    if text.len() > NODE_ID_MAX_LEN {
+        return Err(NodeIdError::TooLong(text.len()));
+    }
+    let allowed = |at: usize, byte: u8| {
+        byte.is_ascii_lowercase() || byte.is_ascii_digit() || (byte == b'-' && at > 0)
+    };
+    match text.bytes().enumerate().find(|&(at, byte)| !allowed(at, byte)) {
+        Some((at, _)) => Err(NodeIdError::BadCharacter(at)),
+        None => Ok(()),
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = NodeIdError;
+
+    fn from_str(text: &str) -> Result<Self, NodeIdError> {
+        validate(text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for NodeId {
+    type Error = NodeIdError;
+
+    fn try_from(text: String) -> Result<Self, NodeIdError> {
+        validate(&text)?;
+        Ok(Self(text))
+    }
+}
+
+impl From<NodeId> for String {
+    fn from(node: NodeId) -> Self {
+        node.0
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// How much a node wants the lease: the lower number wins, [`NodeId`] breaks ties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Priority(pub u32);
+
+impl Default for Priority {
+    /// In the middle of what operators use (1 to 1 000), so that both better and worse can be said.
+    fn default() -> Self {
+        Self(100)
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_wherever_they_come_from() {
+        assert_eq!("a".parse::<NodeId>().unwrap().as_str(), "a");
+        assert_eq!("0-node-7".parse::<NodeId>().unwrap().to_string(), "0-node-7");
+        assert_eq!("".parse::<NodeId>(), Err(NodeIdError::Empty));
+        assert_eq!("-a".parse::<NodeId>(), Err(NodeIdError::BadCharacter(0)));
+        assert_eq!("aB".parse::<NodeId>(), Err(NodeIdError::BadCharacter(1)));
+        assert_eq!("é".parse::<NodeId>(), Err(NodeIdError::BadCharacter(0)));
+        assert!("x".repeat(NODE_ID_MAX_LEN).parse::<NodeId>().is_ok());
+        assert_eq!("x".repeat(33).parse::<NodeId>(), Err(NodeIdError::TooLong(33)));
+
+        let forged = postcard::to_stdvec("../etc").unwrap();
+        assert!(postcard::from_bytes::<NodeId>(&forged).is_err());
+        assert!(serde_json::from_str::<NodeId>("\"A\"").is_err());
+        let node: NodeId = serde_json::from_str("\"n1\"").unwrap();
+        assert_eq!(serde_json::to_string(&node).unwrap(), "\"n1\"");
+    }
+
+    #[test]
+    fn the_lower_priority_number_comes_first() {
+        assert!(Priority(1) < Priority::default());
+    }
+}
