@@ -2,4 +2,5 @@
 
 pub mod collect;
 pub mod order;
+pub mod report;
 pub mod select;
