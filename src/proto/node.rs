@@ -46,9 +46,8 @@ fn validate(text: &str) -> Result<(), NodeIdError> {
     if text.len() > NODE_ID_MAX_LEN {
         return Err(NodeIdError::TooLong(text.len()));
     }
-    let allowed = |at: usize, byte: u8| {
-        byte.is_ascii_lowercase() || byte.is_ascii_digit() || (byte == b'-' && at > 0)
-    };
+    let allowed =
+        |at: usize, byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || (byte == b'-' && at > 0);
     match text.bytes().enumerate().find(|&(at, byte)| !allowed(at, byte)) {
         Some((at, _)) => Err(NodeIdError::BadCharacter(at)),
         None => Ok(()),
