@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use data_encoding::HEXLOWER;
 use proptest::prelude::*;
 use rustbalance::proto::onion::blinding::HsBlindId;
-use rustbalance::proto::onion::hsdir::{HsDir, Ring, hs_index, hsdir_index};
+use rustbalance::proto::onion::hsdir::{HsDir, hs_index, hsdir_index};
 use rustbalance::proto::onion::network::{
     HsDirParams, NetworkView, Slot, SlotKind, period_length_minutes, rotation_offset_secs,
 };
 use rustbalance::proto::onion::period::TimePeriod;
+use rustbalance::proto::onion::ring::Ring;
 use rustbalance::proto::onion::shared_random::SharedRandom;
 
 fn hex<const N: usize>(text: &str) -> [u8; N] {
