@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use curve25519_dalek::montgomery::MontgomeryPoint;
 use data_encoding::{BASE64, HEXUPPER};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::proto::onion::certificate::ed25519_form;
 
 /// Largest block of link specifiers accepted, in bytes. Tor writes 85 (IPv4, RSA identity, ed25519
 /// identity, IPv6) and a block travels in every node record, so three times that is generous.
@@ -67,7 +68,7 @@ impl IntroPoint {
     /// C tor checks only that certificate's signature, Arti also that it certifies this key. It follows from
     /// the key, so it is computed and never taken from anybody. `None` if the key is not on the curve.
     pub fn enc_key_certified(&self) -> Option<[u8; 32]> {
-        MontgomeryPoint(self.enc_key).to_edwards(0).map(|point| point.compress().to_bytes())
+        ed25519_form(&self.enc_key)
     }
 
     /// Checks what is true of every introduction point: well-formed, bounded link specifiers that name a relay.

@@ -8,6 +8,18 @@
 //!      └─ inner   opened with the sub-credential and, under client authorisation, a cookie:
 //!                 what the service can do, and its introduction points
 //! ```
+//!
+//! Reading goes [`outer::Outer::parse`], `verify`, [`outer::VerifiedOuter::open`]; each step refuses with an error of its
+//! own. Writing is [`build::DescriptorBuilder`].
 
+pub mod build;
+mod build_keys;
 pub mod capabilities;
+pub mod client_auth;
+pub mod document;
+pub mod encryption;
+pub mod hsdesc;
+pub mod inner;
 pub mod intro_point;
+pub mod middle;
+pub mod outer;
