@@ -1,1 +1,19 @@
 //! The configuration file: TOML in, typed and validated values out.
+//!
+//! One file serves all daemons of a node; each asks for the sections it needs ([`file::Config::proxy`] and so on),
+//! so a missing section is named together with the daemon that misses it. Parsing goes straight into types that
+//! cannot hold a bad value; what is left to check across keys is checked in [`file`] with the same kind of error:
+//! file, line, key, reason. Secrets never stand in the file, only paths to them ([`secret_file::SecretFile`]).
+
+pub mod cluster;
+pub mod endpoint;
+pub mod file;
+pub mod ipc;
+pub mod log;
+pub mod mesh;
+pub mod node;
+pub mod proxy;
+pub mod publisher;
+pub mod seconds;
+pub mod secret_file;
+pub mod tor;

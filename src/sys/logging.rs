@@ -2,21 +2,9 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-
-/// Where log lines go.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Destination {
-    /// journald when standard error is connected to it (`JOURNAL_STREAM`), otherwise standard error.
-    #[default]
-    Auto,
-    /// Always journald.
-    Journal,
-    /// Always standard error.
-    Stderr,
-}
 
 /// Logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -33,17 +21,20 @@ pub enum LoggingError {
 }
 
 /// Parses a log level as the configuration writes it (`info`, or `info,rustbalance::tor=debug`).
-pub fn parse_level(level: &str) -> Result<EnvFilter, LoggingError> {
-    EnvFilter::try_new(level).map_err(|_| LoggingError::BadLevel(level.to_owned()))
+pub fn parse_level(level: &str) -> Result<Targets, LoggingError> {
+    level.parse().map_err(|_| LoggingError::BadLevel(level.to_owned()))
 }
 
-/// Sends this process's logs to `destination`, filtered by `level`, marked with the daemon's name.
-pub fn init(daemon: &str, level: &str, destination: Destination) -> Result<(), LoggingError> {
+/// Sends this process's logs to journald or standard error, filtered by `level`, marked with the daemon's name.
+///
+/// `journal` forces one or the other; `None` means journald exactly when standard error is connected to it, since a
+/// daemon whose error output was redirected elsewhere must not log past that.
+pub fn init(daemon: &str, level: &str, journal: Option<bool>) -> Result<(), LoggingError> {
     let filter = parse_level(level)?;
-    let journal = match destination {
-        Destination::Journal => Some(tracing_journald::layer().map_err(LoggingError::NoJournal)?),
-        Destination::Auto if stderr_is_the_journal() => tracing_journald::layer().ok(),
-        Destination::Auto | Destination::Stderr => None,
+    let journal = match journal {
+        Some(true) => Some(tracing_journald::layer().map_err(LoggingError::NoJournal)?),
+        None if stderr_is_the_journal() => tracing_journald::layer().ok(),
+        None | Some(false) => None,
     };
     let stderr = journal.is_none().then(|| {
         tracing_subscriber::fmt::layer()
@@ -61,8 +52,7 @@ pub fn init(daemon: &str, level: &str, destination: Destination) -> Result<(), L
 }
 
 /// Whether standard error is the stream that systemd connected to the journal: `JOURNAL_STREAM` names its device
-/// and inode (systemd.exec(5)). Only then is writing to journald directly what the operator asked for; a daemon
-/// with its error output redirected elsewhere must not log past it.
+/// and inode (systemd.exec(5)).
 fn stderr_is_the_journal() -> bool {
     let Some((device, inode)) = std::env::var("JOURNAL_STREAM").ok().and_then(|stream| parse_stream(&stream))
     else {

@@ -278,7 +278,10 @@ mod tests {
         );
     }
 
+    // Curve arithmetic is slow in a debug build.
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
         #[test]
         fn public_and_secret_blinding_agree_and_the_result_signs(
             seed: [u8; 32], prefix: [u8; 32], num: u64, length_minutes: u64, message: Vec<u8>,

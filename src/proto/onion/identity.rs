@@ -179,7 +179,7 @@ impl HsIdKeypair {
 
     /// The textual forms; `None` when it is none of them.
     fn from_text(text: &str) -> Option<Result<Self, KeyError>> {
-        if text.starts_with("-----BEGIN ") {
+        if text.starts_with("-----") {
             return Some(Self::from_pem(text));
         }
         let (marked, text) =

@@ -2,7 +2,7 @@
 //!
 //! From the address or the secret key ([`address`], [`identity`]) and a consensus ([`network`]) follow the two live
 //! periods ([`period`], [`shared_random`]), for each of them a blinded key ([`blinding`]), the relays that store its
-//! descriptor ([`hsdir`]) and the counter that orders its descriptors ([`counter`]).
+//! descriptor ([`hsdir`], [`ring`]) and the counter that orders its descriptors ([`counter`]).
 
 pub mod address;
 pub mod blinding;
@@ -13,5 +13,6 @@ pub mod hsdir;
 pub mod identity;
 pub mod network;
 pub mod period;
+pub mod ring;
 pub mod shared_random;
 pub mod signing;

@@ -1,0 +1,194 @@
+//! Addresses of sockets: where to listen, where tor's ports are, what the target is.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::de::{self, Deserialize, Deserializer};
+
+use crate::proto::onion::address::HsId;
+
+/// `sockaddr_un` holds 108 bytes with the final NUL; a longer path cannot be bound or connected to.
+const MAX_UNIX_PATH: usize = 107;
+
+/// A stream socket on this machine: `unix:/absolute/path` or `ip:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix stream socket.
+    Unix(PathBuf),
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("unix:") {
+            Some(path) => unix_path(path).map(Self::Unix),
+            None => text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|_| format!("{text:?} is neither `ip:port` nor `unix:/absolute/path`")),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Endpoint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// What client connections are carried to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Another onion service, through tor's SOCKS port: `http://ADDRESS.onion[:port]` or `tcp://ADDRESS.onion:port`.
+    Onion {
+        /// Its address.
+        address: HsId,
+        /// Its virtual port.
+        port: u16,
+    },
+    /// A socket on this machine or network: `tcp://ip:port` or `unix:/path`.
+    Local(Endpoint),
+}
+
+/// The port of `http://` when none is written.
+const HTTP_PORT: u16 = 80;
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("unix:") {
+            return text.parse().map(Self::Local);
+        }
+        if let Some(rest) = text.strip_prefix("http://") {
+            return onion(rest.strip_suffix('/').unwrap_or(rest), Some(HTTP_PORT));
+        }
+        if let Some(rest) = text.strip_prefix("tcp://") {
+            return match rest.parse() {
+                Ok(address) => Ok(Self::Local(Endpoint::Tcp(address))),
+                Err(_) => onion(rest, None),
+            };
+        }
+        Err(format!(
+            "{text:?} is no target; expected `http://ADDRESS.onion[:port]`, `tcp://ip:port`, `tcp://ADDRESS.onion:port` \
+             or `unix:/absolute/path`"
+        ))
+    }
+}
+
+fn onion(text: &str, default_port: Option<u16>) -> Result<Target, String> {
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => {
+            let port = port.parse().ok().filter(|port| *port != 0);
+            (host, Some(port.ok_or_else(|| format!("{text:?} has no usable port"))?))
+        }
+        None => (text, default_port),
+    };
+    let port = port.ok_or_else(|| format!("{text:?} needs a port"))?;
+    let address =
+        HsId::from_address(host).map_err(|error| format!("{host:?} is no onion address: {error}"))?;
+    Ok(Target::Onion { address, port })
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Onion { address, port } => write!(f, "{address}:{port}"),
+            Self::Local(endpoint) => write!(f, "{endpoint}"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Deserializes a path that must be absolute: a daemon's working directory is nobody's business.
+pub fn absolute_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::from(String::deserialize(deserializer)?);
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(de::Error::custom(format!("{} is not an absolute path", path.display())))
+    }
+}
+
+fn unix_path(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if !path.is_absolute() {
+        return Err(format!("the unix socket path {text:?} is not absolute"));
+    }
+    if text.len() > MAX_UNIX_PATH || text.contains('\0') {
+        return Err(format!(
+            "the unix socket path {text:?} is longer than {MAX_UNIX_PATH} bytes or holds a NUL"
+        ));
+    }
+    Ok(path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONION: &str = "pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion";
+
+    #[test]
+    fn endpoints_are_tcp_or_unix_and_print_as_written() {
+        for text in ["127.0.0.1:9051", "[::1]:9051", "unix:/run/tor/control"] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+        }
+        let long = format!("unix:/{}", "x".repeat(MAX_UNIX_PATH));
+        for bad in
+            ["", "localhost:9051", "127.0.0.1", "unix:", "unix:run/x", "unix:/a\0b", "/run/x", long.as_str()]
+        {
+            assert!(bad.parse::<Endpoint>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn targets() {
+        let address = HsId::from_address(ONION).unwrap();
+        let cases = [
+            (format!("http://{ONION}"), Target::Onion { address, port: 80 }),
+            (format!("http://{ONION}/"), Target::Onion { address, port: 80 }),
+            (format!("http://{ONION}:8080"), Target::Onion { address, port: 8080 }),
+            (format!("tcp://{ONION}:22"), Target::Onion { address, port: 22 }),
+            ("tcp://127.0.0.1:80".into(), Target::Local("127.0.0.1:80".parse().unwrap())),
+            ("unix:/run/app".into(), Target::Local("unix:/run/app".parse().unwrap())),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(text.parse::<Target>().unwrap(), expected, "{text}");
+        }
+        let bad = [
+            "",
+            ONION,
+            "http://example.org",
+            "https://x.onion",
+            "tcp://localhost:1",
+            "unix:app",
+            &format!("tcp://{ONION}"),
+            &format!("http://{ONION}:0"),
+            &format!("http://{ONION}:70000"),
+            &format!("http://{ONION}/path"),
+        ];
+        for text in bad {
+            assert!(text.parse::<Target>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! The file as a whole: reading it, checks across keys, errors with file, line, key and reason.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+
+use super::cluster::Cluster;
+use super::endpoint::Target;
+use super::ipc::Ipc;
+use super::log::Log;
+use super::mesh::{MAX_PEERS, Mesh};
+use super::node::{Node, Service};
+use super::proxy::Proxy;
+use super::publisher::Publisher;
+use super::tor::{Tor, TorName};
+
+/// Where the configuration is unless `--config` says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/rustbalance/config.toml";
+/// A file above this size is not a configuration of ours; 256 peers take about 60 KiB.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The configuration of all daemons of one node.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    node: Option<Node>,
+    service: Option<Service>,
+    tor: Option<Tor>,
+    proxy: Option<Proxy>,
+    mesh: Option<Mesh>,
+    cluster: Option<Cluster>,
+    /// `[publisher]`.
+    #[serde(default)]
+    pub publisher: Publisher,
+    /// `[ipc]`.
+    #[serde(default)]
+    pub ipc: Ipc,
+    /// `[log]`.
+    #[serde(default)]
+    pub log: Log,
+    #[serde(skip)]
+    file: PathBuf,
+}
+
+/// Why a configuration is refused (exit code 78). Nothing has been started or changed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: cannot read the configuration: {reason}", file.display())]
+    Unreadable {
+        /// Its path.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A key or the TOML around it is wrong.
+    #[error("{}{}: {}{reason}", file.display(), Line(*line), Key(key))]
+    Invalid {
+        /// The file's path.
+        file: PathBuf,
+        /// Line, from 1, when it is known.
+        line: Option<usize>,
+        /// Dotted path of the key; empty when the TOML itself is broken.
+        key: String,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// A section that the asking daemon cannot do without is not there.
+    #[error("{}: section [{section}] is missing; {daemon} needs it", file.display())]
+    Incomplete {
+        /// The file's path.
+        file: PathBuf,
+        /// The section.
+        section: &'static str,
+        /// Who asked for it.
+        daemon: String,
+    },
+}
+
+struct Line(Option<usize>);
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |line| write!(f, ":{line}"))
+    }
+}
+
+struct Key<'a>(&'a str);
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "{}: ", self.0) }
+    }
+}
+
+impl Config {
+    /// Reads, parses and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |reason: String| ConfigError::Unreadable { file: path.to_owned(), reason };
+        let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+        let mut text = String::new();
+        file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(unreadable(format!("it is larger than {MAX_BYTES} bytes")));
+        }
+        Self::parse(&text, path)
+    }
+
+    /// Parses and checks the text of a file; `path` is for errors.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = toml::from_str(text).map_err(|error| from_toml(&error, text, path))?;
+        path.clone_into(&mut config.file);
+        config.check().map_err(|wrong| ConfigError::Invalid {
+            file: path.to_owned(),
+            line: line_of_key(text, &wrong.key),
+            key: wrong.key.join("."),
+            reason: wrong.reason,
+        })?;
+        Ok(config)
+    }
+
+    /// `[node]`, for the daemon that cannot do without it.
+    pub fn node(&self, daemon: &str) -> Result<&Node, ConfigError> {
+        self.need(self.node.as_ref(), "node", daemon)
+    }
+
+    /// `[service]`, for the daemon that cannot do without it.
+    pub fn service(&self, daemon: &str) -> Result<&Service, ConfigError> {
+        self.need(self.service.as_ref(), "service", daemon)
+    }
+
+    /// `[tor]`, for the daemon that cannot do without it.
+    pub fn tor(&self, daemon: &str) -> Result<&Tor, ConfigError> {
+        self.need(self.tor.as_ref(), "tor", daemon)
+    }
+
+    /// `[proxy]`, for the daemon that cannot do without it.
+    pub fn proxy(&self, daemon: &str) -> Result<&Proxy, ConfigError> {
+        self.need(self.proxy.as_ref(), "proxy", daemon)
+    }
+
+    /// `[mesh]`, for the daemon that cannot do without it.
+    pub fn mesh(&self, daemon: &str) -> Result<&Mesh, ConfigError> {
+        self.need(self.mesh.as_ref(), "mesh", daemon)
+    }
+
+    /// `[cluster]`, for the daemon that cannot do without it.
+    pub fn cluster(&self, daemon: &str) -> Result<&Cluster, ConfigError> {
+        self.need(self.cluster.as_ref(), "cluster", daemon)
+    }
+
+    fn need<'a, T>(
+        &self,
+        section: Option<&'a T>,
+        name: &'static str,
+        daemon: &str,
+    ) -> Result<&'a T, ConfigError> {
+        section.ok_or_else(|| ConfigError::Incomplete {
+            file: self.file.clone(),
+            section: name,
+            daemon: daemon.to_owned(),
+        })
+    }
+
+    /// What no single key can tell.
+    fn check(&self) -> Result<(), Wrong> {
+        self.tor.as_ref().map_or(Ok(()), check_tor)?;
+        self.cluster.as_ref().map_or(Ok(()), check_cluster)?;
+        self.proxy.as_ref().map_or(Ok(()), check_proxy)?;
+        self.mesh.as_ref().map_or(Ok(()), |mesh| check_mesh(mesh, self.node.as_ref()))?;
+        if let (Some(Proxy { target: Target::Onion { address, .. }, .. }), Some(service)) =
+            (&self.proxy, &self.service)
+            && *address == service.address
+        {
+            return wrong(
+                ["proxy", "target"],
+                "is the master address itself; requests would go round for ever",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A finding of a check: the key it is about, and why.
+struct Wrong {
+    key: Vec<String>,
+    reason: String,
+}
+
+fn wrong<const N: usize>(key: [&str; N], reason: impl Into<String>) -> Result<(), Wrong> {
+    Err(Wrong { key: key.map(str::to_owned).to_vec(), reason: reason.into() })
+}
+
+fn check_tor(tor: &Tor) -> Result<(), Wrong> {
+    let Some(b) = &tor.b else {
+        return match tor.serving {
+            TorName::A => Ok(()),
+            TorName::B => wrong(["tor", "serving"], "is b, but there is no [tor.b]"),
+        };
+    };
+    if tor.a.control == b.control {
+        return wrong(["tor", "b", "control"], "is the same as tor.a.control");
+    }
+    if tor.a.socks == b.socks {
+        return wrong(["tor", "b", "socks"], "is the same as tor.a.socks");
+    }
+    Ok(())
+}
+
+fn check_cluster(cluster: &Cluster) -> Result<(), Wrong> {
+    if cluster.heartbeat_timeout_secs <= cluster.heartbeat_interval_secs {
+        return wrong(
+            ["cluster", "heartbeat_timeout_secs"],
+            format!(
+                "is {} seconds, not more than heartbeat_interval_secs ({}): every node would count as dead",
+                cluster.heartbeat_timeout_secs.as_secs_f64(),
+                cluster.heartbeat_interval_secs.as_secs_f64()
+            ),
+        );
+    }
+    Ok(())
+}
+
+fn check_proxy(proxy: &Proxy) -> Result<(), Wrong> {
+    match (&proxy.listen, &proxy.target) {
+        (Some(listen), Target::Local(target)) if listen == target => {
+            wrong(["proxy", "target"], "is the proxy's own listen address; requests would go round for ever")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_mesh(mesh: &Mesh, node: Option<&Node>) -> Result<(), Wrong> {
+    if mesh.peers.len() > MAX_PEERS {
+        return wrong(
+            ["mesh", "peers"],
+            format!("has {} entries, at most {MAX_PEERS} are possible", mesh.peers.len()),
+        );
+    }
+    let mut ids = BTreeMap::new();
+    let mut keys = BTreeMap::new();
+    let mut addresses: BTreeMap<_, _> =
+        mesh.tunnel_address.map(|own| (own, "this node".to_owned())).into_iter().collect();
+    for (index, peer) in mesh.peers.iter().enumerate() {
+        let key = |name| ["mesh", "peers", &index.to_string(), name].map(str::to_owned).to_vec();
+        let same = |name, whose: &dyn fmt::Display| Wrong {
+            key: key(name),
+            reason: format!("is also that of {whose}"),
+        };
+        if node.is_some_and(|node| node.id == peer.id) {
+            return Err(Wrong {
+                key: key("id"),
+                reason: "is this node's own id; list only the others".to_owned(),
+            });
+        }
+        if let Some(other) = ids.insert(&peer.id, index) {
+            return Err(same("id", &format_args!("peer {other}")));
+        }
+        if let Some(other) = keys.insert(peer.public_key, &peer.id) {
+            return Err(same("public_key", other));
+        }
+        if let Some(other) = peer.tunnel_address.and_then(|own| addresses.insert(own, peer.id.to_string())) {
+            return Err(same("tunnel_address", &other));
+        }
+    }
+    Ok(())
+}
+
+/// Our form of a TOML error: the crate's own shows the whole line, which could hold a secret in the wrong place.
+fn from_toml(error: &toml::de::Error, text: &str, path: &Path) -> ConfigError {
+    // The crate tells the key only in the text it prints for an error without input.
+    let mut keyed = error.clone();
+    keyed.set_input(None);
+    let printed = keyed.to_string();
+    let key = printed
+        .strip_prefix(error.message())
+        .and_then(|rest| rest.trim().strip_prefix("in `")?.strip_suffix('`'))
+        .unwrap_or_default();
+    ConfigError::Invalid {
+        file: path.to_owned(),
+        line: error.span().map(|span| line_at(text, span.start)),
+        key: key.to_owned(),
+        reason: error.message().to_owned(),
+    }
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
+}
+
+/// The line of the deepest part of `key` that stands in the file (a missing key is reported at its section).
+fn line_of_key(text: &str, key: &[String]) -> Option<usize> {
+    let document = DeTable::parse(text).ok()?;
+    let mut offset = None;
+    let mut table = Some(document.get_ref());
+    let mut array = None;
+    for step in key {
+        let value = if let Some(current) = table {
+            let (name, value) = current.get_key_value(step.as_str())?;
+            offset = Some(name.span().start);
+            value
+        } else {
+            let current: &toml::de::DeArray<'_> = array?;
+            let value = current.get(step.parse::<usize>().ok()?)?;
+            offset = Some(value.span().start);
+            value
+        };
+        (table, array) = match value.get_ref() {
+            DeValue::Table(inner) => (Some(inner), None),
+            DeValue::Array(inner) => (None, Some(inner)),
+            _ => (None, None),
+        };
+    }
+    offset.map(|offset| line_at(text, offset))
+}

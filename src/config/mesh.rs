@@ -1,0 +1,209 @@
+//! `[mesh]`: the WireGuard interface between the nodes.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use data_encoding::BASE64;
+use secrecy::{ExposeSecret, SecretBox};
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+
+use super::secret_file::{SecretFile, SecretFileError};
+use crate::proto::node::NodeId;
+
+/// A cluster above this size is outside what a full WireGuard mesh is good for.
+pub const MAX_PEERS: usize = 256;
+
+/// `[mesh]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mesh {
+    /// The interface's name.
+    #[serde(default = "Mesh::default_interface", deserialize_with = "interface_name")]
+    pub interface: String,
+    /// UDP port of WireGuard, as peers reach it.
+    #[serde(default = "Mesh::default_listen_port", deserialize_with = "port")]
+    pub listen_port: u16,
+    /// UDP port of the sealed datagrams, inside the tunnel.
+    #[serde(default = "Mesh::default_datagram_port", deserialize_with = "port")]
+    pub datagram_port: u16,
+    /// This node's WireGuard private key, as `wg genkey` writes it.
+    pub private_key_file: SecretFile,
+    /// This node's address inside the tunnel; derived from its public key when absent.
+    #[serde(alias = "tunnel_ip")]
+    pub tunnel_address: Option<IpAddr>,
+    /// The cluster's IPv6 prefix, in which derived tunnel addresses lie.
+    #[serde(default)]
+    pub prefix: Prefix,
+    /// The other nodes.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
+}
+
+/// `[[mesh.peers]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// The node's name.
+    pub id: NodeId,
+    /// Its WireGuard public key, in base64 as `wg pubkey` writes it.
+    #[serde(deserialize_with = "public_key")]
+    pub public_key: [u8; 32],
+    /// Where to reach it; without one it has to reach us first.
+    pub endpoint: Option<SocketAddr>,
+    /// Its address inside the tunnel; derived from its public key when absent.
+    #[serde(alias = "tunnel_ip")]
+    pub tunnel_address: Option<IpAddr>,
+}
+
+impl Mesh {
+    fn default_interface() -> String {
+        "wg-rb".to_owned()
+    }
+
+    /// WireGuard's customary port.
+    fn default_listen_port() -> u16 {
+        51820
+    }
+
+    fn default_datagram_port() -> u16 {
+        51821
+    }
+
+    /// Reads this node's private key.
+    pub fn read_private_key(&self) -> Result<SecretBox<[u8; 32]>, SecretFileError> {
+        const EXPECTED: &str = "a WireGuard private key (44 characters of base64, as `wg genkey` writes it)";
+        let text = self.private_key_file.read_text().map_err(|error| match error {
+            SecretFileError::WrongContent { .. } => self.private_key_file.wrong(EXPECTED),
+            other => other,
+        })?;
+        let mut key = SecretBox::new(Box::new([0; 32]));
+        decode_key(text.expose_secret(), secrecy::ExposeSecretMut::expose_secret_mut(&mut key))
+            .map_err(|()| self.private_key_file.wrong(EXPECTED))?;
+        Ok(key)
+    }
+}
+
+/// A unique local IPv6 prefix of 48 to 64 bits; the remaining bits come from public keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// The network's address, host bits zero.
+    pub network: Ipv6Addr,
+    /// Its length in bits.
+    pub length: u8,
+}
+
+impl Default for Prefix {
+    /// `fd72:6200::/64` ("rb" in hexadecimal): clusters never share a tunnel, so one prefix does for all of them.
+    fn default() -> Self {
+        Self { network: Ipv6Addr::new(0xfd72, 0x6200, 0, 0, 0, 0, 0, 0), length: 64 }
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (network, length) = text
+            .split_once('/')
+            .and_then(|(network, length)| {
+                Some((network.parse::<Ipv6Addr>().ok()?, length.parse::<u8>().ok()?))
+            })
+            .ok_or_else(|| format!("{text:?} is no IPv6 prefix such as fd72:6200::/64"))?;
+        if !(48..=64).contains(&length) {
+            return Err(format!("the prefix length {length} is out of range, expected 48 to 64"));
+        }
+        // fc00::/7, RFC 4193: anything else could be somebody's real network.
+        if network.segments()[0] & 0xfe00 != 0xfc00 {
+            return Err(format!("{network} is not a unique local address (fc00::/7)"));
+        }
+        if u128::from(network) & (u128::MAX >> length) != 0 {
+            return Err(format!("{network} has bits set beyond its prefix length {length}"));
+        }
+        Ok(Self { network, length })
+    }
+}
+
+impl<'de> Deserialize<'de> for Prefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    match u16::deserialize(deserializer)? {
+        0 => Err(de::Error::custom("port 0 cannot be reached by peers, expected 1 to 65535")),
+        port => Ok(port),
+    }
+}
+
+/// Linux takes 15 bytes without slash, colon or space; keeping to plain characters also keeps it out of trouble
+/// in `/sys` and in logs.
+fn interface_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if (1..=15).contains(&name.len()) && name.chars().all(plain) {
+        Ok(name)
+    } else {
+        Err(de::Error::custom(format!(
+            "{name:?} is no interface name, expected 1 to 15 letters, digits, - or _"
+        )))
+    }
+}
+
+fn public_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let mut key = [0; 32];
+    // The text is not repeated in the error: it could be a private key in the wrong place.
+    decode_key(&text, &mut key)
+        .map_err(|()| de::Error::custom("expected a WireGuard public key (44 characters of base64)"))?;
+    Ok(key)
+}
+
+/// Decodes straight into its destination, so that no copy of a private key is left behind.
+fn decode_key(text: &str, key: &mut [u8; 32]) -> Result<(), ()> {
+    /// 44 characters decode into at most this much, the last byte being padding.
+    const DECODED: usize = 33;
+    let mut decoded = zeroize::Zeroizing::new([0; DECODED]);
+    if BASE64.decode_len(text.len()) != Ok(DECODED) {
+        return Err(());
+    }
+    if BASE64.decode_mut(text.as_bytes(), decoded.as_mut()).map_err(|_| ())? != key.len() {
+        return Err(());
+    }
+    key.copy_from_slice(&decoded[..32]);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_unique_local_and_clean() {
+        assert_eq!("fd72:6200::/64".parse(), Ok(Prefix::default()));
+        assert!("fd00::/48".parse::<Prefix>().is_ok());
+        for bad in [
+            "",
+            "fd00::",
+            "fd00::/47",
+            "fd00::/65",
+            "2001:db8::/64",
+            "fd00::1/64",
+            "fd00:0:0:0:1::/64",
+            "10.0.0.0/8",
+        ] {
+            assert!(bad.parse::<Prefix>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_are_exactly_32_bytes_of_base64() {
+        let mut key = [0; 32];
+        decode_key(&BASE64.encode(&[9; 32]), &mut key).unwrap();
+        assert_eq!(key, [9; 32]);
+        for bad in [String::new(), BASE64.encode(&[9; 31]), BASE64.encode(&[9; 33]), "*".repeat(44)] {
+            assert!(decode_key(&bad, &mut key).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! `[proxy]`: carrying client connections to the target.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer};
+
+use super::endpoint::{Endpoint, Target};
+use super::seconds;
+
+/// More connections than this cannot be meant: each takes two files and two buffers.
+const MAX_CONNECTIONS: usize = 100_000;
+
+/// `[proxy]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proxy {
+    /// Where tor's onion port connects to; ignored when the service manager hands over a socket named `onion`.
+    pub listen: Option<Endpoint>,
+    /// Where connections are carried to.
+    pub target: Target,
+    /// How long reaching the target may take, SOCKS and onion rendezvous included.
+    #[serde(default = "Proxy::default_connect", deserialize_with = "seconds::between::<_, 100, 600_000>")]
+    pub connect_timeout_secs: Duration,
+    /// After how long without a byte in either direction a connection is closed.
+    #[serde(default = "Proxy::default_idle", deserialize_with = "seconds::between::<_, 100, 86_400_000>")]
+    pub idle_timeout_secs: Duration,
+    /// How long connections in flight may take to finish when the proxy is told to stop.
+    #[serde(default = "Proxy::default_drain", deserialize_with = "seconds::between::<_, 0, 3_600_000>")]
+    pub drain_timeout_secs: Duration,
+    /// Connections carried at once; the next one is refused.
+    #[serde(default = "Proxy::default_connections", deserialize_with = "connections")]
+    pub max_connections: usize,
+}
+
+impl Proxy {
+    fn default_connect() -> Duration {
+        Duration::from_secs(30)
+    }
+
+    fn default_idle() -> Duration {
+        Duration::from_mins(2)
+    }
+
+    /// Well below systemd's 90 s `TimeoutStopSec`.
+    fn default_drain() -> Duration {
+        Duration::from_secs(20)
+    }
+
+    /// Two files each: fits the usual limit of 4096 files in a hardened unit with room to spare.
+    fn default_connections() -> usize {
+        1024
+    }
+}
+
+fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let number = usize::deserialize(deserializer)?;
+    if (1..=MAX_CONNECTIONS).contains(&number) {
+        Ok(number)
+    } else {
+        Err(de::Error::custom(format!("{number} is out of range, expected 1 to {MAX_CONNECTIONS}")))
+    }
+}
