@@ -1,0 +1,215 @@
+//! How records spread.
+//!
+//! A node pushes its own changes to every live peer at once. Whoever learns something new tells two others that
+//! it has it, and every node tells one other, at random and regularly, all it has; whoever is behind pulls. So a
+//! lost datagram costs a fraction of a second, and a record finds its way around a link that is down.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::seq::IteratorRandom;
+use rand::{RngExt, SeedableRng};
+
+use super::assembly::{Assemblies, split};
+use super::membership::Membership;
+use super::message::{Entry, MAX_DIGEST, MAX_PULL, Message, Part};
+use super::record::{MAX_NODES, NodeRecord, Records};
+use crate::proto::node::NodeId;
+
+/// How soon the same record may be pulled again: the answer to the first pull is under way for a round trip.
+const PULL_AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// How many others a node tells of a foreign record it has just learnt: two make an epidemic.
+const TELL: usize = 2;
+/// How often a node repeats, to all, that it has changed; a record of one piece may be lost whole.
+const REMINDERS: u8 = 2;
+/// The time between a change and its reminders, and between these.
+const REMIND_AFTER: Duration = Duration::from_millis(250);
+
+/// Datagrams and their receivers.
+pub type Sends = Vec<(NodeId, Vec<u8>)>;
+
+/// What this node could tell about the records: its own, the others', and who is there.
+pub struct Library<'a> {
+    /// Our own record.
+    pub own: &'a NodeRecord,
+    /// The others'.
+    pub records: &'a Records,
+    /// Who is there.
+    pub membership: &'a Membership,
+}
+
+/// What a digest made us do.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// Questions and answers.
+    pub sends: Sends,
+    /// Somebody remembers a later life of ours than this one: our clock has been set back. It must be outgrown.
+    pub outgrow: Option<u64>,
+}
+
+/// The state of gossip: small, and bounded by the number of nodes.
+pub struct Gossip {
+    assemblies: Assemblies,
+    pulled: BTreeMap<NodeId, Instant>,
+    digest_at: Instant,
+    digest_interval: Duration,
+    reminders: u8,
+    remind_at: Instant,
+    rng: StdRng,
+}
+
+impl<'a> Library<'a> {
+    fn get(&self, node: &NodeId) -> Option<&'a NodeRecord> {
+        if self.own.node == *node { Some(self.own) } else { self.records.get(node) }
+    }
+
+    fn entry(&self, node: &NodeId) -> Entry {
+        let own = self.own.node == *node;
+        let generation = if own {
+            self.membership.generation()
+        } else {
+            self.membership.known(node).map_or(0, |(_, generation)| generation)
+        };
+        let version = self.get(node).map(|record| record.version).unwrap_or_default();
+        Entry { node: node.clone(), version, generation }
+    }
+
+    /// All we have about the living, and about `peer`, who may have lived before. What we have about the dead is
+    /// not passed on, or it would go round for ever.
+    fn digest_for(&self, peer: &NodeId) -> Vec<Vec<u8>> {
+        let others = self.membership.live().iter().filter(|node| *node != peer);
+        let entries: Vec<Entry> =
+            [&self.own.node, peer].into_iter().chain(others).map(|node| self.entry(node)).collect();
+        digests(&entries)
+    }
+}
+
+fn digests(entries: &[Entry]) -> Vec<Vec<u8>> {
+    entries.chunks(MAX_DIGEST).filter_map(|some| Message::Digest(some.to_vec()).encode().ok()).collect()
+}
+
+fn to_all<'a>(peers: impl Iterator<Item = &'a NodeId>, datagrams: &[Vec<u8>]) -> Sends {
+    peers.flat_map(|peer| datagrams.iter().map(|datagram| (peer.clone(), datagram.clone()))).collect()
+}
+
+impl Gossip {
+    /// Begins; the first regular digest goes out somewhere within the first `digest_interval`, so that nodes
+    /// started together do not speak in unison.
+    pub fn new(now: Instant, digest_interval: Duration, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let digest_at = now + digest_interval.mul_f64(rng.random_range(0.1..1.0));
+        Self {
+            assemblies: Assemblies::default(),
+            pulled: BTreeMap::new(),
+            digest_at,
+            digest_interval,
+            reminders: 0,
+            remind_at: now,
+            rng,
+        }
+    }
+
+    /// When [`Gossip::tick`] is due.
+    pub fn next_timeout(&self) -> Instant {
+        let reminder = (self.reminders > 0).then_some(self.remind_at);
+        [reminder, self.assemblies.next_timeout()].into_iter().flatten().fold(self.digest_at, Instant::min)
+    }
+
+    /// Our own record has changed: everyone gets it.
+    pub fn push(&mut self, now: Instant, library: &Library<'_>) -> Sends {
+        self.reminders = REMINDERS;
+        self.remind_at = now + REMIND_AFTER;
+        to_all(library.membership.live().iter(), &split(library.own))
+    }
+
+    /// A node has turned up: tell it all, so that it can pull what it lacks and say what we lack.
+    pub fn greet(library: &Library<'_>, peer: &NodeId) -> Sends {
+        to_all(std::iter::once(peer), &library.digest_for(peer))
+    }
+
+    /// Does what is due: the regular digest, reminders, questions for missing pieces.
+    pub fn tick(&mut self, now: Instant, library: &Library<'_>) -> Sends {
+        let mut sends = Sends::new();
+        let live = library.membership.live();
+        if self.reminders > 0 && now >= self.remind_at {
+            self.reminders -= 1;
+            self.remind_at = now + REMIND_AFTER;
+            sends.extend(to_all(live.iter(), &digests(&[library.entry(&library.own.node)])));
+        }
+        if now >= self.digest_at {
+            self.digest_at = now + self.digest_interval;
+            if let Some(peer) = live.iter().choose(&mut self.rng) {
+                sends.extend(Self::greet(library, peer));
+            }
+        }
+        for (source, node) in self.assemblies.overdue(now) {
+            sends.extend(Message::Pull(vec![node]).encode().ok().map(|datagram| (source, datagram)));
+        }
+        sends
+    }
+
+    /// Compares a peer's digest with what we have: pulls what is newer there, offers what is newer here.
+    pub fn digest(&mut self, now: Instant, library: &Library<'_>, from: &NodeId, theirs: &[Entry]) -> Heard {
+        let mut heard = Heard::default();
+        let (mut pull, mut offer) = (Vec::new(), Vec::new());
+        self.pulled.retain(|_, at| now < *at + PULL_AGAIN_AFTER);
+        for entry in theirs {
+            let ours = library.entry(&entry.node);
+            if entry.node == library.own.node {
+                let remembered = entry.version.incarnation.max(entry.generation);
+                if remembered > ours.version.incarnation.max(ours.generation) {
+                    heard.outgrow = Some(remembered);
+                }
+            }
+            if entry.version < ours.version {
+                offer.push(ours);
+            } else if entry.version > ours.version
+                && entry.node != library.own.node
+                && self.may_pull(now, entry)
+            {
+                pull.push(entry.node.clone());
+            }
+        }
+        let pulls = pull.chunks(MAX_PULL).filter_map(|some| Message::Pull(some.to_vec()).encode().ok());
+        heard.sends.extend(pulls.chain(digests(&offer)).map(|datagram| (from.clone(), datagram)));
+        heard
+    }
+
+    fn may_pull(&mut self, now: Instant, entry: &Entry) -> bool {
+        if self.pulled.len() >= MAX_NODES || self.pulled.contains_key(&entry.node) {
+            return false;
+        }
+        self.pulled.insert(entry.node.clone(), now);
+        true
+    }
+
+    /// Answers a pull with what we have of it.
+    pub fn pull(library: &Library<'_>, from: &NodeId, wanted: &[NodeId]) -> Sends {
+        wanted
+            .iter()
+            .filter_map(|node| library.get(node))
+            .flat_map(|record| to_all(std::iter::once(from), &split(record)))
+            .collect()
+    }
+
+    /// Takes in a piece of a record; the record, if it is complete, newer than ours and not about ourselves.
+    pub fn part(
+        &mut self,
+        now: Instant,
+        library: &Library<'_>,
+        from: &NodeId,
+        part: &Part<'_>,
+    ) -> Option<NodeRecord> {
+        let known =
+            part.node == library.own.node || part.label.version <= library.records.version(&part.node);
+        if known { None } else { self.assemblies.add(now, from, part) }
+    }
+
+    /// A foreign record, just learnt from `from`, has been kept: tell some others that we have it.
+    pub fn tell(&mut self, library: &Library<'_>, from: &NodeId, node: &NodeId) -> Sends {
+        let strangers = library.membership.live().iter().filter(|peer| *peer != from && *peer != node);
+        let some = strangers.sample(&mut self.rng, TELL);
+        to_all(some.into_iter(), &digests(&[library.entry(node)]))
+    }
+}

@@ -1,0 +1,326 @@
+//! Who is there: foca (SWIM) as a pure state machine.
+//!
+//! foca asks one member per round, then lets others ask, then suspects, and a suspect that does not object in
+//! time is down. What it leaves to its host is kept here: time (its timers wait in `timers`, one slot per kind,
+//! so their number is bounded by that of the members), randomness (a seed), and the return of the dead: foca
+//! takes a node that is down back only under a new identity, so an identity is a name and a generation, and
+//! a node that learns of its own death takes the next one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::{NonZeroU8, NonZeroUsize};
+use std::time::{Duration, Instant};
+
+use foca::{
+    Codec, Config, Foca, Identity, NoCustomBroadcast, Notification, PostcardCodec, Runtime, State, Timer,
+};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::message::MAX_SWIM;
+use super::record::MAX_NODES;
+use super::timing::Timing;
+use crate::proto::node::NodeId;
+
+/// How many others ask a silent member on our behalf, and how many get each round of news. Three reach a
+/// member through any single lossy link with near certainty; foca's author advises 3 to 5.
+const HELPERS: usize = 3;
+/// Least number of times a piece of membership news is passed on, for clusters so small that the formula
+/// below gives two: a lost datagram must not lose the news.
+const MIN_TRANSMISSIONS: u8 = 6;
+
+/// A node in one of its lives; the later life wins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Life {
+    node: NodeId,
+    generation: u64,
+}
+
+impl Identity for Life {
+    type Addr = NodeId;
+
+    fn renew(&self) -> Option<Self> {
+        Some(Self { node: self.node.clone(), generation: self.generation.checked_add(1)? })
+    }
+
+    fn addr(&self) -> NodeId {
+        self.node.clone()
+    }
+
+    fn win_addr_conflict(&self, adversary: &Self) -> bool {
+        self.generation > adversary.generation
+    }
+}
+
+/// What membership knows about a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// It answers.
+    Alive,
+    /// It did not answer lately; it counts as alive until it fails to object.
+    Suspect,
+    /// It is dead, or has left.
+    Down,
+}
+
+/// What has become of the members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A node is there.
+    Up(NodeId),
+    /// A node is dead, or has left.
+    Down(NodeId),
+    /// The others had taken us for dead: we live on under this generation.
+    Renewed(u64),
+}
+
+/// What must be done now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// Payloads for other nodes.
+    pub sends: Vec<(NodeId, Vec<u8>)>,
+    /// What has changed, in order.
+    pub changes: Vec<Change>,
+}
+
+/// Why a payload was dropped. Membership goes on as before.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum MembershipError {
+    /// The payload is not one of foca's, or is addressed or signed with a name that is not its sender's.
+    #[error("membership payload refused: {0}")]
+    Refused(String),
+}
+
+/// foca's timers that can wait at the same time: one per kind, one suspicion per node. A new one of a kind makes
+/// the old one moot (its token has changed), so it replaces it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Slot {
+    Probe,
+    IndirectProbe,
+    Gossip,
+    Suspicion(NodeId),
+}
+
+/// Collects what foca wants while it runs.
+#[derive(Default)]
+struct Wishes {
+    output: Output,
+    timers: Vec<(Duration, Timer<Life>)>,
+}
+
+impl Runtime<Life> for Wishes {
+    fn notify(&mut self, notification: Notification<'_, Life>) {
+        let change = match notification {
+            Notification::MemberUp(life) => Change::Up(life.node.clone()),
+            Notification::MemberDown(life) => Change::Down(life.node.clone()),
+            Notification::Rejoin(life) => Change::Renewed(life.generation),
+            Notification::Rename(..) | Notification::Active | Notification::Idle | Notification::Defunct => {
+                return;
+            }
+        };
+        self.output.changes.push(change);
+    }
+
+    fn send_to(&mut self, to: Life, data: &[u8]) {
+        self.output.sends.push((to.node, data.to_vec()));
+    }
+
+    fn submit_after(&mut self, event: Timer<Life>, after: Duration) {
+        self.timers.push((after, event));
+    }
+}
+
+/// The members of the cluster, as one node sees them.
+pub struct Membership {
+    foca: Foca<Life, PostcardCodec, StdRng, NoCustomBroadcast>,
+    timers: BTreeMap<Slot, (Instant, Timer<Life>)>,
+    timing: Timing,
+    live: BTreeSet<NodeId>,
+    rng: StdRng,
+}
+
+impl Membership {
+    /// A node that knows nobody yet. `generation` must be higher than that of its earlier lives.
+    pub fn new(node: NodeId, generation: u64, timing: &Timing, seed: u64) -> Self {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let foca = start(Life { node, generation }, timing, &mut rng);
+        Self { foca, timers: BTreeMap::new(), timing: *timing, live: BTreeSet::new(), rng }
+    }
+
+    /// The nodes that are there, without us.
+    pub fn live(&self) -> &BTreeSet<NodeId> {
+        &self.live
+    }
+
+    /// Our generation.
+    pub fn generation(&self) -> u64 {
+        self.foca.identity().generation
+    }
+
+    /// What is known about a node, and the generation it is known under.
+    pub fn known(&self, node: &NodeId) -> Option<(Liveness, u64)> {
+        let member = self.foca.iter_membership_state().find(|member| member.id().node == *node)?;
+        let liveness = match member.state() {
+            State::Alive => Liveness::Alive,
+            State::Suspect => Liveness::Suspect,
+            State::Down => Liveness::Down,
+        };
+        Some((liveness, member.id().generation))
+    }
+
+    /// When [`Membership::run_timers`] is due.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.values().map(|(at, _)| *at).min()
+    }
+
+    /// Takes in a payload of [`super::message::Message::Swim`].
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        from: &NodeId,
+        payload: &[u8],
+    ) -> Result<Output, MembershipError> {
+        let header: foca::Header<Life> = PostcardCodec
+            .decode_header(payload)
+            .map_err(|error| MembershipError::Refused(error.to_string()))?;
+        if header.src.node != *from || header.dst.node != self.foca.identity().node {
+            return Err(MembershipError::Refused("sender or receiver is somebody else".to_owned()));
+        }
+        let mut wishes = Wishes::default();
+        let result = self.foca.handle_data(payload, &mut wishes);
+        let output = self.settle(now, wishes);
+        // A refused payload may still have moved something, so its output is not thrown away unless empty.
+        match result {
+            Err(error) if output == Output::default() => Err(MembershipError::Refused(error.to_string())),
+            _ => Ok(output),
+        }
+    }
+
+    /// Does what is due.
+    pub fn run_timers(&mut self, now: Instant) -> Output {
+        let mut wishes = Wishes::default();
+        // One pass over what is due at the start: a timer that re-arms itself in the past (a long pause) waits
+        // for the next call instead of spinning here.
+        let due: Vec<Slot> = {
+            let mut due: Vec<_> = self.timers.iter().filter(|(_, (at, _))| *at <= now).collect();
+            due.sort_by(|(_, a), (_, b)| a.0.cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+            due.into_iter().map(|(slot, _)| slot.clone()).collect()
+        };
+        for slot in due {
+            if let Some((_, timer)) = self.timers.remove(&slot) {
+                // An error here says that a round was cut short; foca has already begun the next one.
+                let _ = self.foca.handle_timer(timer, &mut wishes);
+                self.arm(now, &mut wishes);
+            }
+        }
+        self.settle(now, wishes)
+    }
+
+    /// Calls a node: if it is there it answers with whom it knows.
+    pub fn announce(&mut self, now: Instant, to: &NodeId) -> Output {
+        let generation = self.known(to).map_or(0, |(_, generation)| generation);
+        let mut wishes = Wishes::default();
+        let _ = self.foca.announce(Life { node: to.clone(), generation }, &mut wishes);
+        self.settle(now, wishes)
+    }
+
+    /// Takes a generation above `known`, which somebody remembers of an earlier life of ours.
+    pub fn outgrow(&mut self, now: Instant, known: u64) -> Output {
+        let mut wishes = Wishes::default();
+        if let Some(generation) = known.checked_add(1).filter(|next| *next > self.generation()) {
+            let life = Life { node: self.foca.identity().node.clone(), generation };
+            let _ = self.foca.change_identity(life, &mut wishes);
+        }
+        self.settle(now, wishes)
+    }
+
+    /// Says goodbye; the others need not find out by themselves.
+    pub fn leave(&mut self, now: Instant) -> Output {
+        let mut wishes = Wishes::default();
+        let _ = self.foca.leave_cluster(&mut wishes);
+        self.settle(now, wishes)
+    }
+
+    /// Forgets everybody and goes on under the next generation: after a pause, what we knew is hearsay.
+    pub fn restart(&mut self) {
+        let Life { node, generation } = self.foca.identity().clone();
+        let life = Life { node, generation: generation.saturating_add(1) };
+        self.foca = start(life, &self.timing, &mut self.rng);
+        self.timers.clear();
+        self.live.clear();
+    }
+
+    /// Arms the timers foca asked for, follows the changes, and adapts to the cluster's size.
+    fn settle(&mut self, now: Instant, mut wishes: Wishes) -> Output {
+        self.arm(now, &mut wishes);
+        for change in &wishes.output.changes {
+            match change {
+                Change::Up(node) => _ = self.live.insert(node.clone()),
+                Change::Down(node) => _ = self.live.remove(node),
+                Change::Renewed(_) => continue,
+            }
+            let nodes = self.live.len() + 1;
+            // Only what may change at run time is changed here, so this cannot be refused.
+            let _ = self.foca.set_config(config(&self.timing, nodes));
+        }
+        if self.foca.iter_membership_state().len() > MAX_NODES {
+            let gone = std::mem::take(&mut self.live);
+            self.restart();
+            wishes.output.changes.extend(gone.into_iter().map(Change::Down));
+        }
+        wishes.output
+    }
+
+    fn arm(&mut self, now: Instant, wishes: &mut Wishes) {
+        for (after, timer) in wishes.timers.drain(..) {
+            let slot = match &timer {
+                Timer::ProbeRandomMember(_) => Slot::Probe,
+                Timer::SendIndirectProbe { .. } => Slot::IndirectProbe,
+                Timer::PeriodicGossip(_) => Slot::Gossip,
+                Timer::ChangeSuspectToDown { member_id, .. } => Slot::Suspicion(member_id.node.clone()),
+                // Not configured, see `config`.
+                Timer::PeriodicAnnounce(_) | Timer::PeriodicAnnounceDown(_) | Timer::RemoveDown(_) => {
+                    continue;
+                }
+            };
+            // A second failed round must not give the same suspicion more time.
+            if self.timers.get(&slot).is_some_and(|(_, waiting)| *waiting == timer) {
+                continue;
+            }
+            self.timers.insert(slot, (now + after, timer));
+        }
+    }
+}
+
+fn start(
+    life: Life,
+    timing: &Timing,
+    rng: &mut StdRng,
+) -> Foca<Life, PostcardCodec, StdRng, NoCustomBroadcast> {
+    Foca::new(life, config(timing, 1), StdRng::seed_from_u64(rng.random()), PostcardCodec)
+}
+
+fn config(timing: &Timing, nodes: usize) -> Config {
+    // News reaches everybody with high probability after a multiple of log(nodes) transmissions (SWIM, 4.1).
+    let transmissions = u8::try_from(4 * (nodes + 1).ilog10() + 4).unwrap_or(u8::MAX).max(MIN_TRANSMISSIONS);
+    let helpers = NonZeroUsize::new(HELPERS).unwrap_or(NonZeroUsize::MIN);
+    Config {
+        probe_period: timing.heartbeat_interval(),
+        probe_rtt: timing.probe_rtt(),
+        num_indirect_probes: helpers,
+        max_transmissions: NonZeroU8::new(transmissions).unwrap_or(NonZeroU8::MIN),
+        suspect_to_down_after: timing.suspicion(nodes),
+        // One entry per name and never forgotten: bounded by MAX_NODES, and no timers that live for hours.
+        remove_down_after: None,
+        max_packet_size: NonZeroUsize::new(MAX_SWIM).unwrap_or(NonZeroUsize::MIN),
+        notify_down_members: true,
+        // The cluster calls its absent peers itself: foca does so only while it is connected to somebody.
+        periodic_announce: None,
+        periodic_announce_to_down_members: None,
+        periodic_gossip: Some(foca::PeriodicParams {
+            frequency: timing.gossip_interval(),
+            num_members: helpers,
+        }),
+    }
+}

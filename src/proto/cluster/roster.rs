@@ -1,0 +1,205 @@
+//! How each node is reached: WireGuard keys, endpoints and tunnel addresses.
+//!
+//! What the operator configured stands. What a record says is believed where it contradicts nobody: a node may
+//! not take another's key or tunnel address, for with it would go the other's datagrams.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use thiserror::Error;
+
+use super::record::{MAX_NODES, NodeRecord};
+use crate::proto::node::NodeId;
+
+/// How a node is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub node: NodeId,
+    /// Its WireGuard public key.
+    pub wireguard_key: [u8; 32],
+    /// Where its WireGuard listens; without it, it must be the one to call.
+    pub endpoint: Option<SocketAddr>,
+    /// Its address inside the mesh.
+    pub tunnel_address: IpAddr,
+}
+
+/// A change of the roster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    /// How the node was reached, if its key is another now: WireGuard must drop the old one.
+    pub gone: Option<Peer>,
+    /// How it is reached from now on.
+    pub peer: Peer,
+}
+
+/// Why a way to reach a node was not believed. The roster is as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum RosterError {
+    /// Another node has this key or this tunnel address, or it is ours.
+    #[error("its WireGuard key or tunnel address belongs to another node")]
+    Taken,
+    /// The operator configured another key or tunnel address for this node.
+    #[error("its WireGuard key or tunnel address is not the configured one")]
+    NotAsConfigured,
+    /// There are [`MAX_NODES`] already.
+    #[error("the cluster has {MAX_NODES} nodes already")]
+    Full,
+}
+
+/// The ways to reach the other nodes.
+#[derive(Debug)]
+pub struct Roster {
+    own: Peer,
+    peers: BTreeMap<NodeId, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    peer: Peer,
+    /// Whether the operator named it, and the endpoint the operator gave.
+    configured: bool,
+    fixed_endpoint: Option<SocketAddr>,
+}
+
+impl Roster {
+    /// A roster without anybody but ourselves.
+    pub fn new(own: Peer) -> Self {
+        Self { own, peers: BTreeMap::new() }
+    }
+
+    /// Everybody we can call.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeId> {
+        self.peers.keys()
+    }
+
+    /// Whether we can call this node.
+    pub fn contains(&self, node: &NodeId) -> bool {
+        self.peers.contains_key(node)
+    }
+
+    /// Whether the operator named this node.
+    pub fn is_configured(&self, node: &NodeId) -> bool {
+        self.peers.get(node).is_some_and(|known| known.configured)
+    }
+
+    /// Takes in what the operator configured. It replaces what was known of this node.
+    pub fn configure(&mut self, peer: Peer) -> Result<Option<Update>, RosterError> {
+        self.check_free(&peer)?;
+        let fixed_endpoint = peer.endpoint;
+        Ok(self.keep(Known { peer, configured: true, fixed_endpoint }))
+    }
+
+    /// Takes in what a node says about itself.
+    pub fn learn(&mut self, record: &NodeRecord) -> Result<Option<Update>, RosterError> {
+        let mut peer = Peer {
+            node: record.node.clone(),
+            wireguard_key: record.wireguard_key,
+            endpoint: record.endpoint,
+            tunnel_address: record.tunnel_address,
+        };
+        self.check_free(&peer)?;
+        let (mut configured, mut fixed_endpoint) = (false, None);
+        if let Some(old) = self.peers.get(&peer.node).filter(|old| old.configured) {
+            if (old.peer.wireguard_key, old.peer.tunnel_address) != (peer.wireguard_key, peer.tunnel_address)
+            {
+                return Err(RosterError::NotAsConfigured);
+            }
+            (configured, fixed_endpoint) = (true, old.fixed_endpoint);
+            peer.endpoint = fixed_endpoint.or(peer.endpoint);
+        }
+        Ok(self.keep(Known { peer, configured, fixed_endpoint }))
+    }
+
+    /// What WireGuard must be told. Nothing if nothing changed: it follows a peer that moves, and saying the same
+    /// thing twice would undo that.
+    fn keep(&mut self, known: Known) -> Option<Update> {
+        let peer = known.peer.clone();
+        let old = self.peers.insert(peer.node.clone(), known).map(|old| old.peer);
+        if old.as_ref() == Some(&peer) {
+            return None;
+        }
+        Some(Update { gone: old.filter(|old| old.wireguard_key != peer.wireguard_key), peer })
+    }
+
+    /// Forgets a node; how it was reached.
+    pub fn forget(&mut self, node: &NodeId) -> Option<Peer> {
+        self.peers.remove(node).map(|known| known.peer)
+    }
+
+    fn check_free(&self, peer: &Peer) -> Result<(), RosterError> {
+        let clash = |other: &Peer| {
+            other.node != peer.node
+                && (other.wireguard_key == peer.wireguard_key || other.tunnel_address == peer.tunnel_address)
+        };
+        if peer.node == self.own.node
+            || clash(&self.own)
+            || self.peers.values().any(|known| clash(&known.peer))
+        {
+            return Err(RosterError::Taken);
+        }
+        if !self.peers.contains_key(&peer.node) && self.peers.len() >= MAX_NODES {
+            return Err(RosterError::Full);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::tests::record;
+    use super::*;
+
+    fn peer(node: &str) -> Peer {
+        let record = record(node, 1, 1, 0);
+        Peer {
+            node: record.node,
+            wireguard_key: record.wireguard_key,
+            endpoint: None,
+            tunnel_address: record.tunnel_address,
+        }
+    }
+
+    #[test]
+    fn nobody_takes_anothers_key_or_address() {
+        let mut roster = Roster::new(peer("a"));
+        roster.configure(peer("b")).unwrap();
+        for victim in ["a", "b"] {
+            let key_thief = NodeRecord { wireguard_key: peer(victim).wireguard_key, ..record("x", 1, 1, 0) };
+            assert_eq!(roster.learn(&key_thief), Err(RosterError::Taken));
+            let address_thief =
+                NodeRecord { tunnel_address: peer(victim).tunnel_address, ..record("x", 1, 1, 0) };
+            assert_eq!(roster.learn(&address_thief), Err(RosterError::Taken));
+        }
+        assert_eq!(roster.learn(&record("a", 9, 9, 0)), Err(RosterError::Taken));
+        assert!(!roster.contains(&"x".parse().unwrap()));
+    }
+
+    #[test]
+    fn what_the_operator_configured_stands() {
+        let mut roster = Roster::new(peer("a"));
+        let there: SocketAddr = "192.0.2.1:51820".parse().unwrap();
+        roster.configure(Peer { endpoint: Some(there), ..peer("b") }).unwrap();
+        roster.configure(peer("c")).unwrap();
+        let moved = NodeRecord { wireguard_key: [0; 32], ..record("b", 1, 1, 0) };
+        assert_eq!(roster.learn(&moved), Err(RosterError::NotAsConfigured));
+        let elsewhere: SocketAddr = "192.0.2.2:1".parse().unwrap();
+        let says_elsewhere = NodeRecord { endpoint: Some(elsewhere), ..record("b", 1, 1, 0) };
+        assert_eq!(roster.learn(&says_elsewhere), Ok(None));
+        let fills_gap = NodeRecord { endpoint: Some(elsewhere), ..record("c", 1, 1, 0) };
+        let update = Update { gone: None, peer: Peer { endpoint: Some(elsewhere), ..peer("c") } };
+        assert_eq!(roster.learn(&fills_gap), Ok(Some(update)));
+        assert_eq!(roster.learn(&fills_gap), Ok(None));
+    }
+
+    #[test]
+    fn a_stranger_may_move_but_only_itself() {
+        let mut roster = Roster::new(peer("a"));
+        assert_eq!(roster.learn(&record("x", 1, 1, 0)), Ok(Some(Update { gone: None, peer: peer("x") })));
+        let moved = NodeRecord { wireguard_key: [0; 32], ..record("x", 1, 2, 0) };
+        let now = Peer { wireguard_key: [0; 32], ..peer("x") };
+        assert_eq!(roster.learn(&moved), Ok(Some(Update { gone: Some(peer("x")), peer: now.clone() })));
+        assert_eq!(roster.forget(&"x".parse().unwrap()), Some(now));
+        assert_eq!(roster.forget(&"x".parse().unwrap()), None);
+    }
+}
