@@ -1,1 +1,6 @@
-//! The operator's tool `rustbalance`.
+//! The operator's tool `rustbalance`: asks, computes and shows; changes nothing.
+
+pub mod answer;
+pub mod command;
+pub mod inspect;
+pub mod moment;

@@ -1,0 +1,60 @@
+//! The command line of `rustbalance`.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::ctl::inspect;
+use crate::sys::exit::Exit;
+
+/// A self-healing, multi-node load balancer for Tor v3 onion services: the operator's tool.
+#[derive(Debug, Parser)]
+#[command(name = "rustbalance", version, about, disable_help_subcommand = true)]
+struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What the tool can do.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Compute and check what the onion service protocol makes of keys, times and documents; needs no running daemon
+    Inspect(inspect::command::Arguments),
+}
+
+/// Runs the tool with its arguments (the first is its own name); the answer goes to standard output, an error in one
+/// line to standard error. The exit code is one of sysexits(3).
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error).into(),
+    };
+    let Command::Inspect(inspect) = arguments.command;
+    let mut out = Vec::new();
+    let exit = match inspect.run(&mut out) {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            // Standard error may be closed; there is nobody else to tell.
+            let _ = writeln!(io::stderr(), "rustbalance: {error}");
+            error.exit()
+        }
+    };
+    match io::stdout().write_all(&out).and_then(|()| io::stdout().flush()) {
+        // The reader of a pipe may stop reading early.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Exit::Os.into(),
+        _ => exit.into(),
+    }
+}
+
+/// Prints clap's message. Asking for help or the version is a success.
+fn usage(error: &clap::Error) -> Exit {
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Success,
+        _ => Exit::Usage,
+    }
+}

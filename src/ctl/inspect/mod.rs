@@ -1,0 +1,9 @@
+//! `rustbalance inspect`: what the onion service protocol makes of keys, times and documents.
+
+pub mod address;
+pub mod command;
+pub mod counter;
+pub mod error;
+pub mod input;
+pub mod period;
+pub mod schedule;
