@@ -1,0 +1,106 @@
+//! `io.rustbalance.Proxy`: what the proxy carries. Numbers only, nothing about clients.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::call::{Answer, Fault, Interface, Parameters, Responder};
+use super::client::{Client, ClientError};
+
+/// A call to the proxy.
+#[derive(Debug)]
+pub enum ProxyCall {
+    /// `Status`: the counters of this moment.
+    Status(Responder<ProxyStatus>),
+}
+
+/// The proxy's counters since it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxyStatus {
+    /// Where connections are carried to.
+    pub target: String,
+    /// Connections accepted from tor, the refused ones included.
+    pub accepted: u64,
+    /// Connections being carried now.
+    pub active: u64,
+    /// Connections refused because `max_connections` were being carried.
+    pub refused: u64,
+    /// Connections that both sides ended in order.
+    pub finished: u64,
+    /// Connections that failed, by reason.
+    pub failed: BTreeMap<FailureReason, u64>,
+    /// Bytes carried from clients to the target.
+    pub bytes_to_target: u64,
+    /// Bytes carried from the target to clients.
+    pub bytes_to_client: u64,
+    /// Whether the proxy is stopping and accepts nothing more.
+    pub draining: bool,
+}
+
+/// Why a connection failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureReason {
+    /// No tor accepts SOCKS connections.
+    NoTor,
+    /// tor answers something that is not SOCKS5, or ended the conversation.
+    SocksBroken,
+    /// tor could not get the target's descriptor (extended error F0).
+    DescriptorNotFound,
+    /// tor got a descriptor of the target that it cannot use (F1).
+    DescriptorInvalid,
+    /// The target's introduction points do not answer (F2).
+    IntroductionFailed,
+    /// The rendezvous with the target failed (F3).
+    RendezvousFailed,
+    /// The target wants client authorisation that tor does not have, or has wrong (F4, F5).
+    AuthorisationNeeded,
+    /// The target's address is no onion address (F6).
+    BadAddress,
+    /// The target's introduction points took too long (F7).
+    IntroductionTimedOut,
+    /// The target, or tor on its way to it, refused or could not be reached.
+    TargetUnreachable,
+    /// The target took longer than `connect_timeout_secs`.
+    ConnectTimedOut,
+    /// No byte in either direction for `idle_timeout_secs`.
+    Idle,
+    /// The client's side broke.
+    ClientBroke,
+    /// The target's side broke.
+    TargetBroke,
+    /// It had not finished when the proxy had to stop.
+    CutByStop,
+}
+
+impl Interface for ProxyCall {
+    const NAME: &'static str = "io.rustbalance.Proxy";
+
+    fn accept(method: &str, parameters: Parameters) -> Result<(Self, Answer), Fault> {
+        match method {
+            "Status" => {
+                parameters.none()?;
+                let (reply, answer) = Responder::new();
+                Ok((Self::Status(reply), answer))
+            }
+            other => Err(Fault::MethodNotFound(other.to_owned())),
+        }
+    }
+}
+
+/// The proxy, as its callers see it.
+#[derive(Debug)]
+pub struct ProxyClient(Client);
+
+impl ProxyClient {
+    /// Connects to the proxy's control socket.
+    pub async fn connect(path: &Path) -> Result<Self, ClientError> {
+        Client::connect(path).await.map(Self)
+    }
+
+    /// Asks for the counters.
+    pub async fn status(&mut self) -> Result<ProxyStatus, ClientError> {
+        self.0.call("io.rustbalance.Proxy.Status", &()).await
+    }
+}
