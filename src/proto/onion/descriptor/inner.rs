@@ -158,7 +158,7 @@ impl<'a> Header<'a> {
             "single-onion-service" => once(&mut self.single_onion, item),
             "flow-control" => once(&mut self.flow_control, item),
             "pow-params" => {
-                item.without_object()?;
+                let [_scheme] = item.leading_arguments()?;
                 self.pow_params.push(item.arguments.to_owned());
                 Ok(())
             }

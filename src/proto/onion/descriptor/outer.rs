@@ -69,7 +69,7 @@ pub struct VerifiedOuter {
     /// When this was checked, in unix seconds; the certificates inside are judged at the same moment.
     pub verified_at: u64,
     /// The encrypted middle document.
-    pub(super) superencrypted: Vec<u8>,
+    pub superencrypted: Vec<u8>,
 }
 
 impl<'a> Outer<'a> {
