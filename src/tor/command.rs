@@ -15,6 +15,10 @@ use crate::tor::relay_name;
 /// 1 MiB, beyond which it closes the connection.
 pub const MAX_POSTED_BYTES: usize = 50_000;
 
+/// Longest command of one line, in bytes without its end. Tor closes the connection on more than 1 MiB
+/// (`MAX_COMMAND_LINE_LENGTH`), which would be mistaken for its death.
+pub const MAX_LINE_BYTES: usize = 1024 * 1024 - 64;
+
 /// Most HSDirs named in one command: 16 replicas of 128, the largest values the consensus may set.
 pub const MAX_SERVERS: usize = 16 * 128;
 
@@ -49,6 +53,9 @@ impl Command {
                 command: keyword,
                 what: "an argument has a control character",
             });
+        }
+        if arguments.len() > MAX_LINE_BYTES {
+            return Err(ControlError::Argument { command: keyword, what: "it is longer than tor accepts" });
         }
         let space = if arguments.is_empty() { "" } else { " " };
         Ok(Self { keyword, bytes: Zeroizing::new(format!("{keyword}{space}{arguments}\r\n").into_bytes()) })
@@ -268,6 +275,7 @@ mod tests {
             Command::hsfetch(&service(), &[]),
             Command::setconf(&[]),
             Command::getinfo(""),
+            Command::getinfo(&"x".repeat(MAX_LINE_BYTES + 1)),
         ] {
             assert!(matches!(command, Err(ControlError::Argument { .. })));
         }

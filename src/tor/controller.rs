@@ -19,6 +19,7 @@ use crate::tor::command::{Command, Signal};
 use crate::tor::connection::{self, Handle, Request};
 use crate::tor::error::{CloseReason, ControlError};
 use crate::tor::event::{EventKind, TorEvent};
+use crate::tor::quoting::unquote;
 use crate::tor::reply::{Reply, ReplyLine};
 
 /// Most of tor's words that an error repeats, in letters: a sentence.
@@ -169,7 +170,7 @@ impl Controller {
     pub async fn getconf(&self, option: &str) -> Result<Vec<(String, Option<String>)>, ControlError> {
         let reply = self.run(Command::getconf(option)?).await?;
         let lines = reply.lines.into_iter().map(|line| match line.text.split_once('=') {
-            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            Some((name, value)) => (name.to_owned(), Some(configured_value(value))),
             None => (line.text, None),
         });
         Ok(lines.collect())
@@ -270,6 +271,15 @@ async fn read_cookie(path: &Path) -> io::Result<Option<Zeroizing<[u8; COOKIE_BYT
         Ok(Some(cookie))
     });
     read.await.map_err(io::Error::other)?
+}
+
+/// A value as it is configured. Tor quotes those that begin with a quotation mark or have unusual letters, and
+/// only those, so a quotation mark at the beginning is always tor's.
+fn configured_value(value: &str) -> String {
+    match unquote(value) {
+        Some(plain) => String::from_utf8_lossy(&plain).into_owned(),
+        None => value.to_owned(),
+    }
 }
 
 /// Tor's words, safe for a terminal and a log line.
