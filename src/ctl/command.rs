@@ -1,5 +1,6 @@
 //! The command line of `rustbalance`.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -39,7 +40,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => Exit::Success,
         Err(error) => {
             // Standard error may be closed; there is nobody else to tell.
-            let _ = writeln!(io::stderr(), "rustbalance: {error}");
+            let _ = writeln!(io::stderr(), "rustbalance: {}", whole_reason(&error));
             error.exit()
         }
     };
@@ -57,4 +58,16 @@ fn usage(error: &clap::Error) -> Exit {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Success,
         _ => Exit::Usage,
     }
+}
+
+/// An error and its sources in one line.
+fn whole_reason(error: &dyn Error) -> String {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        reason += ": ";
+        reason += &error.to_string();
+        source = error.source();
+    }
+    reason
 }

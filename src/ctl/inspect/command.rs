@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::ctl::answer;
 use crate::ctl::inspect::error::InspectError;
-use crate::ctl::inspect::{address, counter, period};
+use crate::ctl::inspect::{address, counter, descriptor, hsdirs, period};
 
 /// What to inspect, and how to show it.
 #[derive(Debug, Args)]
@@ -26,6 +26,10 @@ enum Command {
     Address(address::Question),
     /// The two live time periods of an address, with blinded keys and sub-credentials
     Period(period::Question),
+    /// Verify a descriptor as a client does, and show all that is in it
+    Descriptor(descriptor::Question),
+    /// The relays that store the two descriptors of an address
+    Hsdirs(hsdirs::Question),
     /// The revision counters tor itself would publish with
     Counter(counter::Question),
 }
@@ -36,6 +40,8 @@ impl Arguments {
         match &self.command {
             Command::Address(question) => answer::write(&question.answer()?, self.json, out)?,
             Command::Period(question) => answer::write(&question.answer()?, self.json, out)?,
+            Command::Descriptor(question) => answer::write(&question.answer()?, self.json, out)?,
+            Command::Hsdirs(question) => answer::write(&question.answer()?, self.json, out)?,
             Command::Counter(question) => answer::write(&question.answer()?, self.json, out)?,
         }
         Ok(())

@@ -3,7 +3,10 @@
 pub mod address;
 pub mod command;
 pub mod counter;
+pub mod descriptor;
 pub mod error;
+pub mod hsdirs;
 pub mod input;
 pub mod period;
+pub mod point;
 pub mod schedule;
