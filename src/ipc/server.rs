@@ -4,8 +4,6 @@
 //! and answers into channels that never make it wait.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -18,8 +16,6 @@ use tokio::time::timeout;
 use super::call::{Answer, Fault, Interface, Parameters, Updates};
 use super::frame::{CallFrame, FrameError, Frames, MAX_FRAME_BYTES, frames};
 
-/// Owner and group may connect; who of them may talk is decided by uid.
-const SOCKET_MODE: u32 = 0o660;
 /// Pause after a failed accept: out of files, trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -45,22 +41,6 @@ impl Default for Limits {
             write: Duration::from_secs(10),
         }
     }
-}
-
-/// Opens a control socket at `path`, for a daemon whose service manager did not hand one over.
-///
-/// A socket file that nobody listens on any more is replaced; a living daemon's is not.
-pub fn bind(path: &Path) -> std::io::Result<UnixListener> {
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => {
-            return Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, "another daemon listens there"));
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
-        Err(_) => {}
-    }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(SOCKET_MODE))?;
-    Ok(listener)
 }
 
 /// Accepts connections of `allowed` users for ever and passes their calls to the daemon. Dropping the future closes

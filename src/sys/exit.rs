@@ -1,5 +1,6 @@
 //! Exit codes by sysexits(3), so that a service manager can tell a bad configuration from a crash.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Why a process of ours ends. The numbers are those of sysexits(3).
@@ -40,6 +41,28 @@ impl Exit {
             Self::Config => 78,
         }
     }
+}
+
+/// Says on standard error why `daemon` cannot run, and gives the code to end with.
+///
+/// This is for the time before logs are set up; systemd carries standard error to the journal, where `<3>` marks an
+/// error (`SyslogLevelPrefix=`, sd-daemon(3)).
+pub fn refuse(daemon: &str, exit: Exit, error: &dyn std::error::Error) -> ExitCode {
+    let mark = if std::env::var_os("JOURNAL_STREAM").is_some() { "<3>" } else { "" };
+    let mut text = format!("{mark}{daemon}: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Many messages already hold their cause.
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    // A closed standard error is no reason to fail differently.
+    let _ = writeln!(std::io::stderr(), "{text}");
+    exit.into()
 }
 
 impl From<Exit> for ExitCode {

@@ -6,7 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::socket::{
@@ -67,6 +71,20 @@ pub enum ListenError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A listener that was not handed over could not be opened.
+    #[error("cannot listen on {address}: {source}")]
+    Open {
+        /// Where.
+        address: String,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// The control socket that was handed over is not one unix socket.
+    #[error("the inherited control sockets are {found}; expected exactly one unix socket")]
+    NotOneControlSocket {
+        /// What was handed over.
+        found: String,
+    },
     /// The sockets of this process have already been taken.
     #[error("inherited sockets were already taken; this is a mistake in rustbalance")]
     TakenTwice,
@@ -78,7 +96,44 @@ pub enum Listener {
     /// TCP over IPv4 or IPv6.
     Tcp(std::net::TcpListener),
     /// A unix stream socket.
-    Unix(std::os::unix::net::UnixListener),
+    Unix(UnixListener),
+}
+
+/// Owner and group may connect to a unix socket that a daemon opens itself.
+const UNIX_MODE: u32 = 0o660;
+
+impl Listener {
+    /// Opens a TCP listener.
+    pub fn open_tcp(address: SocketAddr) -> Result<Self, ListenError> {
+        let failed = |source| ListenError::Open { address: address.to_string(), source };
+        let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        Ok(Self::Tcp(listener))
+    }
+
+    /// Opens a unix listener, see [`open_unix`].
+    pub fn open_unix(path: &Path) -> Result<Self, ListenError> {
+        open_unix(path).map(Self::Unix)
+    }
+}
+
+/// Opens a unix listener for owner and group. A socket file that nobody listens on any more is replaced; a living
+/// process's is not.
+pub fn open_unix(path: &Path) -> Result<UnixListener, ListenError> {
+    let failed = |source| ListenError::Open { address: format!("unix:{}", path.display()), source };
+    // Connecting to a plain file is "refused" as well, and such a file is not ours to remove.
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => return Err(failed(std::io::Error::other("another process listens there"))),
+        Err(error) if is_socket && error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(failed)?;
+        }
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(UNIX_MODE)).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    Ok(listener)
 }
 
 impl fmt::Display for Listener {
@@ -125,6 +180,20 @@ impl InheritedSockets {
             by_name.entry(name).or_default().push(listener);
         }
         Ok(Self { by_name })
+    }
+
+    /// Claims the control socket, or opens it at `path` when none was handed over.
+    pub fn control_or_open(&mut self, path: &Path) -> Result<UnixListener, ListenError> {
+        let mut found = self.claim(CONTROL);
+        match (found.pop(), found.is_empty()) {
+            (None, _) => open_unix(path),
+            (Some(Listener::Unix(listener)), true) => Ok(listener),
+            (Some(last), _) => {
+                found.push(last);
+                let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+                Err(ListenError::NotOneControlSocket { found: found.join(", ") })
+            }
+        }
     }
 
     /// Claims every socket of that name; empty when there is none. A second claim of one name finds nothing.
@@ -225,7 +294,7 @@ fn into_listener(owned: OwnedFd) -> Result<Listener, String> {
             Ok(Listener::Tcp(listener))
         }
         Some(AddressFamily::Unix) => {
-            let listener = std::os::unix::net::UnixListener::from(owned);
+            let listener = UnixListener::from(owned);
             listener.set_nonblocking(true).map_err(|error| error.to_string())?;
             Ok(Listener::Unix(listener))
         }
@@ -296,6 +365,38 @@ mod tests {
         assert!(into_listener(left.into()).unwrap_err().contains("listen"));
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(into_listener(file.into()).is_err());
+    }
+
+    #[test]
+    fn a_dead_daemons_socket_file_is_replaced_a_living_ones_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.sock");
+        let first = open_unix(&path).unwrap();
+        assert!(matches!(open_unix(&path), Err(ListenError::Open { .. })));
+        drop(first);
+        assert!(path.exists());
+        let second = open_unix(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, UNIX_MODE);
+        drop(second);
+        let missing = open_unix(&directory.path().join("missing/x.sock")).unwrap_err().to_string();
+        assert!(missing.contains("missing/x.sock"), "{missing}");
+        std::fs::write(directory.path().join("file"), "data").unwrap();
+        assert!(open_unix(&directory.path().join("file")).is_err());
+        assert_eq!(std::fs::read(directory.path().join("file")).unwrap(), b"data");
+    }
+
+    #[test]
+    fn the_control_socket_is_inherited_or_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.sock");
+        let mut sockets = InheritedSockets::default();
+        let opened = sockets.control_or_open(&path).unwrap();
+        assert_eq!(opened.local_addr().unwrap().as_pathname(), Some(path.as_path()));
+        sockets.by_name.insert(CONTROL.to_owned(), vec![Listener::Unix(opened)]);
+        assert!(sockets.control_or_open(Path::new("/nowhere/x")).is_ok());
+        let tcp = Listener::open_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+        sockets.by_name.insert(CONTROL.to_owned(), vec![tcp]);
+        assert!(matches!(sockets.control_or_open(&path), Err(ListenError::NotOneControlSocket { .. })));
     }
 
     #[test]
