@@ -22,8 +22,8 @@ use crate::proto::onion::shared_random::SharedRandom;
 
 /// The version of the HSDir protocol that stores version 3 descriptors.
 const HSDIR_PROTOCOL: u32 = 2;
-/// Letters of a time: `2026-11-23 17:12:00`.
-const TIME_LETTERS: usize = 19;
+/// What a time looks like, with digits for the zeros.
+const TIME_MODEL: &str = "0000-00-00 00:00:00";
 
 /// Why a consensus cannot be used. Keep the one before, and ask tor again at the next `NEWCONSENSUS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -294,7 +294,8 @@ fn supports(protocols: &str, name: &str, version: u32) -> bool {
 
 /// `2026-11-23 17:12:00` as Unix seconds.
 fn parse_time(text: &str) -> Option<u64> {
-    if text.len() != TIME_LETTERS {
+    let is_as = |(byte, model): (u8, u8)| if model == b'0' { byte.is_ascii_digit() } else { byte == model };
+    if text.len() != TIME_MODEL.len() || !text.bytes().zip(TIME_MODEL.bytes()).all(is_as) {
         return None;
     }
     let time: DateTime = text.parse().ok()?;
