@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use super::record::NodeRecord;
+use crate::proto::node::NodeId;
 
 /// What the election looks at.
 pub struct Electorate<'a> {
@@ -44,6 +45,11 @@ pub struct Election {
 /// Smaller is better.
 fn rank(a: &NodeRecord, b: &NodeRecord) -> Ordering {
     (!a.serves(), a.priority, &a.node).cmp(&(!b.serves(), b.priority, &b.node))
+}
+
+/// The best of some nodes.
+pub fn best<'a>(nodes: impl Iterator<Item = &'a NodeRecord>) -> Option<NodeId> {
+    nodes.min_by(|a, b| rank(a, b)).map(|record| record.node.clone())
 }
 
 impl Election {

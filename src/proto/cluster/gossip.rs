@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 use super::assembly::{Assemblies, split};
 use super::membership::Membership;
 use super::message::{Entry, MAX_DIGEST, MAX_PULL, Message, Part};
-use super::record::{MAX_NODES, NodeRecord, Records};
+use super::record::{MAX_NODES, NodeRecord, Records, Version};
 use crate::proto::node::NodeId;
 
 /// How soon the same record may be pulled again: the answer to the first pull is under way for a round trip.
@@ -29,14 +29,14 @@ const REMIND_AFTER: Duration = Duration::from_millis(250);
 /// Datagrams and their receivers.
 pub type Sends = Vec<(NodeId, Vec<u8>)>;
 
-/// What this node could tell about the records: its own, the others', and who is there.
-pub struct Library<'a> {
+/// All a node knows of the cluster.
+pub struct Knowledge {
     /// Our own record.
-    pub own: &'a NodeRecord,
+    pub own: NodeRecord,
     /// The others'.
-    pub records: &'a Records,
+    pub records: Records,
     /// Who is there.
-    pub membership: &'a Membership,
+    pub membership: Membership,
 }
 
 /// What a digest made us do.
@@ -52,6 +52,8 @@ pub struct Heard {
 pub struct Gossip {
     assemblies: Assemblies,
     pulled: BTreeMap<NodeId, Instant>,
+    /// Records that were not believed: they are not pulled again, until there is a newer one.
+    refused: BTreeMap<NodeId, Version>,
     digest_at: Instant,
     digest_interval: Duration,
     reminders: u8,
@@ -59,9 +61,14 @@ pub struct Gossip {
     rng: StdRng,
 }
 
-impl<'a> Library<'a> {
-    fn get(&self, node: &NodeId) -> Option<&'a NodeRecord> {
-        if self.own.node == *node { Some(self.own) } else { self.records.get(node) }
+impl Knowledge {
+    fn get(&self, node: &NodeId) -> Option<&NodeRecord> {
+        if self.own.node == *node { Some(&self.own) } else { self.records.get(node) }
+    }
+
+    /// The records of the nodes that are there, without us.
+    pub fn living(&self) -> impl Iterator<Item = &NodeRecord> {
+        self.membership.live().iter().filter_map(|node| self.records.get(node))
     }
 
     fn entry(&self, node: &NodeId) -> Entry {
@@ -102,6 +109,7 @@ impl Gossip {
         Self {
             assemblies: Assemblies::default(),
             pulled: BTreeMap::new(),
+            refused: BTreeMap::new(),
             digest_at,
             digest_interval,
             reminders: 0,
@@ -117,30 +125,30 @@ impl Gossip {
     }
 
     /// Our own record has changed: everyone gets it.
-    pub fn push(&mut self, now: Instant, library: &Library<'_>) -> Sends {
+    pub fn push(&mut self, now: Instant, known: &Knowledge) -> Sends {
         self.reminders = REMINDERS;
         self.remind_at = now + REMIND_AFTER;
-        to_all(library.membership.live().iter(), &split(library.own))
+        to_all(known.membership.live().iter(), &split(&known.own))
     }
 
     /// A node has turned up: tell it all, so that it can pull what it lacks and say what we lack.
-    pub fn greet(library: &Library<'_>, peer: &NodeId) -> Sends {
-        to_all(std::iter::once(peer), &library.digest_for(peer))
+    pub fn greet(known: &Knowledge, peer: &NodeId) -> Sends {
+        to_all(std::iter::once(peer), &known.digest_for(peer))
     }
 
     /// Does what is due: the regular digest, reminders, questions for missing pieces.
-    pub fn tick(&mut self, now: Instant, library: &Library<'_>) -> Sends {
+    pub fn tick(&mut self, now: Instant, known: &Knowledge) -> Sends {
         let mut sends = Sends::new();
-        let live = library.membership.live();
+        let live = known.membership.live();
         if self.reminders > 0 && now >= self.remind_at {
             self.reminders -= 1;
             self.remind_at = now + REMIND_AFTER;
-            sends.extend(to_all(live.iter(), &digests(&[library.entry(&library.own.node)])));
+            sends.extend(to_all(live.iter(), &digests(&[known.entry(&known.own.node)])));
         }
         if now >= self.digest_at {
             self.digest_at = now + self.digest_interval;
             if let Some(peer) = live.iter().choose(&mut self.rng) {
-                sends.extend(Self::greet(library, peer));
+                sends.extend(Self::greet(known, peer));
             }
         }
         for (source, node) in self.assemblies.overdue(now) {
@@ -150,22 +158,23 @@ impl Gossip {
     }
 
     /// Compares a peer's digest with what we have: pulls what is newer there, offers what is newer here.
-    pub fn digest(&mut self, now: Instant, library: &Library<'_>, from: &NodeId, theirs: &[Entry]) -> Heard {
+    pub fn digest(&mut self, now: Instant, known: &Knowledge, from: &NodeId, theirs: &[Entry]) -> Heard {
         let mut heard = Heard::default();
         let (mut pull, mut offer) = (Vec::new(), Vec::new());
         self.pulled.retain(|_, at| now < *at + PULL_AGAIN_AFTER);
         for entry in theirs {
-            let ours = library.entry(&entry.node);
-            if entry.node == library.own.node {
+            let ours = known.entry(&entry.node);
+            if entry.node == known.own.node {
                 let remembered = entry.version.incarnation.max(entry.generation);
                 if remembered > ours.version.incarnation.max(ours.generation) {
                     heard.outgrow = Some(remembered);
                 }
             }
-            if entry.version < ours.version {
+            let outlived = entry.node == *from && entry.generation < ours.generation;
+            if entry.version < ours.version || outlived {
                 offer.push(ours);
             } else if entry.version > ours.version
-                && entry.node != library.own.node
+                && entry.node != known.own.node
                 && self.may_pull(now, entry)
             {
                 pull.push(entry.node.clone());
@@ -177,7 +186,8 @@ impl Gossip {
     }
 
     fn may_pull(&mut self, now: Instant, entry: &Entry) -> bool {
-        if self.pulled.len() >= MAX_NODES || self.pulled.contains_key(&entry.node) {
+        let refused = self.refused.get(&entry.node).is_some_and(|version| entry.version <= *version);
+        if refused || self.pulled.len() >= MAX_NODES || self.pulled.contains_key(&entry.node) {
             return false;
         }
         self.pulled.insert(entry.node.clone(), now);
@@ -185,10 +195,10 @@ impl Gossip {
     }
 
     /// Answers a pull with what we have of it.
-    pub fn pull(library: &Library<'_>, from: &NodeId, wanted: &[NodeId]) -> Sends {
+    pub fn pull(known: &Knowledge, from: &NodeId, wanted: &[NodeId]) -> Sends {
         wanted
             .iter()
-            .filter_map(|node| library.get(node))
+            .filter_map(|node| known.get(node))
             .flat_map(|record| to_all(std::iter::once(from), &split(record)))
             .collect()
     }
@@ -197,19 +207,31 @@ impl Gossip {
     pub fn part(
         &mut self,
         now: Instant,
-        library: &Library<'_>,
+        known: &Knowledge,
         from: &NodeId,
         part: &Part<'_>,
     ) -> Option<NodeRecord> {
-        let known =
-            part.node == library.own.node || part.label.version <= library.records.version(&part.node);
+        let known = part.node == known.own.node || part.label.version <= known.records.version(&part.node);
         if known { None } else { self.assemblies.add(now, from, part) }
     }
 
+    /// A record that has arrived is not believed.
+    pub fn refuse(&mut self, record: &NodeRecord) {
+        if self.refused.len() >= MAX_NODES {
+            self.refused.clear();
+        }
+        self.refused.insert(record.node.clone(), record.version);
+    }
+
+    /// What is believed has changed: refused records may be asked for again.
+    pub fn reconsider(&mut self) {
+        self.refused.clear();
+    }
+
     /// A foreign record, just learnt from `from`, has been kept: tell some others that we have it.
-    pub fn tell(&mut self, library: &Library<'_>, from: &NodeId, node: &NodeId) -> Sends {
-        let strangers = library.membership.live().iter().filter(|peer| *peer != from && *peer != node);
+    pub fn tell(&mut self, known: &Knowledge, from: &NodeId, node: &NodeId) -> Sends {
+        let strangers = known.membership.live().iter().filter(|peer| *peer != from && *peer != node);
         let some = strangers.sample(&mut self.rng, TELL);
-        to_all(some.into_iter(), &digests(&[library.entry(node)]))
+        to_all(some.into_iter(), &digests(&[known.entry(node)]))
     }
 }

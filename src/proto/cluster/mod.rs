@@ -1,13 +1,13 @@
 //! The cluster: who is there, what each node says about itself, and who holds the lease.
 //!
 //! ```text
-//! cluster      the whole: event in, actions out                    (events.rs: its grammar)
+//! core         the whole: event in, actions out        events: its grammar   status, describe: what it can tell
+//!   tenure       taking the lease, letting go, what to publish      election: who should hold it
+//!   gossip       records spread: push, digest, pull                 assembly: pieces to record
 //!   membership   who is there: foca (SWIM) as a pure state machine
-//!   gossip       records spread: push, digest, pull, parts           (assembly.rs: parts to record)
-//!   election     who holds the lease
 //!   roster       how each node is reached: WireGuard keys and addresses
-//!   record       what a node says about itself, newest wins
-//!   message      the datagrams, bounded
+//!   publisher    whether this node's publisher is there             pulse: whether we ran at all
+//!   record       what a node says about itself, newest wins         message: the datagrams, bounded
 //!   timing       every period and patience, and why
 //! ```
 //!
@@ -15,10 +15,17 @@
 //! by time, and the newer descriptor wins. That is why no quorum is needed and two nodes work.
 
 pub mod assembly;
+pub mod core;
+pub mod describe;
 pub mod election;
+pub mod events;
 pub mod gossip;
 pub mod membership;
 pub mod message;
+pub mod publisher;
+pub mod pulse;
 pub mod record;
 pub mod roster;
+pub mod status;
+pub mod tenure;
 pub mod timing;

@@ -159,6 +159,16 @@ where
     from.deserialize_seq(Bounded::<T, MAX>(std::marker::PhantomData))
 }
 
+/// The counters of the latest periods, one each, the highest.
+pub fn latest(counters: impl IntoIterator<Item = (u64, u64)>) -> Vec<(u64, u64)> {
+    let mut highest = BTreeMap::new();
+    for (period, counter) in counters {
+        let entry = highest.entry(period).or_insert(counter);
+        *entry = counter.max(*entry);
+    }
+    highest.into_iter().rev().take(MAX_COUNTERS).collect()
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -224,5 +234,11 @@ pub(crate) mod tests {
         long.points.clear();
         long.counters = vec![(1, 1); MAX_COUNTERS + 1];
         assert!(postcard::from_bytes::<NodeRecord>(&postcard::to_stdvec(&long).unwrap()).is_err());
+    }
+
+    #[test]
+    fn the_highest_counter_of_each_of_the_latest_periods_is_kept() {
+        let heard = [(1, 9), (5, 2), (5, 7), (5, 3), (2, 1), (3, 1), (4, 1)];
+        assert_eq!(latest(heard), [(5, 7), (4, 1), (3, 1), (2, 1)]);
     }
 }

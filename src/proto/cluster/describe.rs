@@ -1,0 +1,53 @@
+//! Telling what we know.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::core::{Cluster, Phase};
+use super::membership::Liveness;
+use super::status::{ClusterStatus, Lifecycle, NodeStatus};
+use crate::proto::node::NodeId;
+
+impl Cluster {
+    /// What this node knows of the cluster; `now` serves for ages.
+    pub fn status(&self, now: Instant) -> ClusterStatus {
+        let own = &self.known.own.node;
+        let nodes: BTreeSet<&NodeId> = self
+            .roster
+            .nodes()
+            .chain(self.known.records.iter().map(|record| &record.node))
+            .chain(self.known.membership.live())
+            .chain([own])
+            .collect();
+        ClusterStatus {
+            node: own.clone(),
+            holder: self.holder.clone(),
+            epoch: self.top_epoch,
+            discovering: matches!(self.phase, Phase::Idle | Phase::Discovering { .. }),
+            publisher: self.publisher.is_found(),
+            nodes: nodes.into_iter().map(|node| self.node_status(now, node)).collect(),
+            traffic: self.traffic,
+        }
+    }
+
+    fn node_status(&self, now: Instant, node: &NodeId) -> NodeStatus {
+        let own = &self.known.own;
+        let (liveness, record) = if *node == own.node {
+            (Some(Liveness::Alive), Some(own))
+        } else {
+            let known = self.known.membership.known(node).map(|(liveness, _)| liveness);
+            (known, self.known.records.get(node))
+        };
+        let heard = self.heard.get(node).map(|at| now.saturating_duration_since(*at).as_millis());
+        NodeStatus {
+            node: node.clone(),
+            lifecycle: Lifecycle::of(liveness, record),
+            priority: record.map(|record| record.priority),
+            points: record.map_or(0, |record| record.points.len()),
+            lease_epoch: record.and_then(|record| record.lease).map(|lease| lease.epoch),
+            tunnel_address: record.map(|record| record.tunnel_address),
+            endpoint: record.and_then(|record| record.endpoint),
+            heard_ms_ago: heard.map(|age| u64::try_from(age).unwrap_or(u64::MAX)),
+        }
+    }
+}

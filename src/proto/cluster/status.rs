@@ -1,0 +1,110 @@
+//! What a node can tell about the cluster, for operators and other daemons.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::membership::Liveness;
+use super::record::NodeRecord;
+use crate::proto::node::{NodeId, Priority};
+
+/// Where a node is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifecycle {
+    /// It is known, but has never answered.
+    Joining,
+    /// It is there and has no introduction points yet.
+    Initializing,
+    /// It is there and serves.
+    Healthy,
+    /// It did not answer lately.
+    Unhealthy,
+    /// It is there and leaves the descriptor.
+    Draining,
+    /// It is dead, or has left.
+    Dead,
+}
+
+impl Lifecycle {
+    /// From what membership and the node itself say.
+    pub fn of(liveness: Option<Liveness>, record: Option<&NodeRecord>) -> Self {
+        match (liveness, record) {
+            (None, _) => Self::Joining,
+            (Some(Liveness::Down), _) => Self::Dead,
+            (Some(Liveness::Suspect), _) => Self::Unhealthy,
+            (Some(Liveness::Alive), Some(record)) if record.draining => Self::Draining,
+            (Some(Liveness::Alive), Some(record)) if !record.points.is_empty() => Self::Healthy,
+            (Some(Liveness::Alive), _) => Self::Initializing,
+        }
+    }
+}
+
+impl fmt::Display for Lifecycle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Joining => "joining",
+            Self::Initializing => "initializing",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Draining => "draining",
+            Self::Dead => "dead",
+        })
+    }
+}
+
+/// One node, as another one sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its name.
+    pub node: NodeId,
+    /// Where it is in its life.
+    pub lifecycle: Lifecycle,
+    /// Its wish for the lease; `None` until its record has arrived.
+    pub priority: Option<Priority>,
+    /// How many introduction points it has.
+    pub points: usize,
+    /// The epoch of the lease it believes to hold.
+    pub lease_epoch: Option<u64>,
+    /// Its address inside the mesh, once known.
+    pub tunnel_address: Option<IpAddr>,
+    /// Where its WireGuard listens, where it says so.
+    pub endpoint: Option<SocketAddr>,
+    /// Milliseconds since its last datagram; `None` for ourselves, and where there was none.
+    pub heard_ms_ago: Option<u64>,
+}
+
+/// The cluster, as one node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// Who says so.
+    pub node: NodeId,
+    /// Who holds the lease, as far as we know.
+    pub holder: Option<NodeId>,
+    /// The highest lease epoch heard of.
+    pub epoch: u64,
+    /// Whether we are still finding out, after a start or a pause, who is there.
+    pub discovering: bool,
+    /// Whether the publisher is there.
+    pub publisher: bool,
+    /// All nodes, ourselves included, by name.
+    pub nodes: Vec<NodeStatus>,
+    /// What came and went.
+    pub traffic: Traffic,
+}
+
+/// Datagrams since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Sent.
+    pub sent: u64,
+    /// Received and understood.
+    pub received: u64,
+    /// Dropped because they did not decode, or claimed to be from ourselves.
+    pub malformed: u64,
+    /// Dropped by membership.
+    pub refused: u64,
+    /// Records that were not believed.
+    pub records_refused: u64,
+}

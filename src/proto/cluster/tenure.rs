@@ -1,0 +1,118 @@
+//! The lease in practice: taking it, letting go, and what its holder orders to be published.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::core::{Cluster, Phase};
+use super::election::{Electorate, Verdict, best};
+use super::events::{Action, PublishOrder, StateChange};
+use super::record::{Lease, NodeRecord, latest};
+use crate::proto::node::NodeId;
+
+/// How long a node that may take the lease waits for the records of nodes that are there. They come within two
+/// round trips; a node that never sends its own must not keep everybody from publishing.
+const RECORD_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Cluster {
+    /// Takes or releases the lease if that is due, and follows who holds it.
+    pub(super) fn elect(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.election_at = None;
+        if self.may_judge(now) {
+            let dead_holders = self.down_since.iter().filter(|(node, _)| self.lease_of(node).is_some());
+            let reserved_until = dead_holders.map(|(_, since)| *since + self.timing.takeover_grace()).max();
+            let electorate = Electorate {
+                me: &self.known.own,
+                others: self.known.living().collect(),
+                alone: self.known.membership.live().is_empty(),
+                reserved_until,
+            };
+            match self.election.decide(now, self.timing.takeover_grace(), &electorate) {
+                Verdict::Stay => {}
+                Verdict::Wait(until) => self.election_at = Some(until),
+                Verdict::Take => {
+                    self.top_epoch = self.top_epoch.saturating_add(1);
+                    let epoch = self.top_epoch;
+                    self.known.own.lease = Some(Lease { epoch });
+                    actions.push(Action::StateChanged(StateChange::LeaseTaken { epoch }));
+                }
+                Verdict::Release => {
+                    self.known.own.lease = None;
+                    let to = best(self.holders());
+                    actions.push(Action::StateChanged(StateChange::LeaseReleased { to }));
+                }
+            }
+        }
+        let holder = best(self.holders());
+        if holder != self.holder {
+            if holder.as_ref() != Some(&self.known.own.node) {
+                actions.push(Action::StateChanged(StateChange::HolderChanged(holder.clone())));
+            }
+            self.holder = holder;
+        }
+    }
+
+    /// Whether what we see is enough to decide by: we know who is there, and what they say about themselves.
+    fn may_judge(&mut self, now: Instant) -> bool {
+        if let Phase::Discovering { until } = self.phase {
+            let found = self.roster.nodes().all(|node| self.known.membership.live().contains(node));
+            if now < until && !found {
+                return false;
+            }
+            self.phase = Phase::Settled;
+        }
+        let complete = self.known.membership.live().iter().all(|node| self.known.records.get(node).is_some());
+        if complete || self.known.own.lease.is_some() {
+            self.records_missing_since = None;
+            return self.phase == Phase::Settled;
+        }
+        let until = *self.records_missing_since.get_or_insert(now) + RECORD_PATIENCE;
+        if now < until {
+            self.election_at = Some(until);
+        }
+        self.phase == Phase::Settled && now >= until
+    }
+
+    fn lease_of(&self, node: &NodeId) -> Option<Lease> {
+        self.known.records.get(node).and_then(|record| record.lease)
+    }
+
+    fn holders(&self) -> impl Iterator<Item = &NodeRecord> {
+        std::iter::once(&self.known.own).chain(self.known.living()).filter(|record| record.lease.is_some())
+    }
+
+    /// Gives our record a new version and everyone the record, if something in it has changed.
+    pub(super) fn publish_own(&mut self, now: Instant, before: &NodeRecord, actions: &mut Vec<Action>) {
+        if self.known.own != *before {
+            self.known.own.version.change += 1;
+            let sends = self.gossip.push(now, &self.known);
+            self.send(sends, actions);
+        }
+    }
+
+    /// Tells the publisher, if what it should do has changed.
+    pub(super) fn order(&mut self, actions: &mut Vec<Action>) {
+        let order = self.known.own.lease.map(|lease| self.order_under(lease));
+        let essence = |order: &PublishOrder| (order.epoch, order.candidates.clone());
+        if order.as_ref().map(essence) != self.order.as_ref().map(essence) {
+            self.order.clone_from(&order);
+            actions.push(Action::Order(order));
+        }
+    }
+
+    fn order_under(&self, lease: Lease) -> PublishOrder {
+        let own = Some(&self.known.own).filter(|own| !own.draining);
+        let others = self.known.living().filter(|record| record.serves());
+        let candidates: BTreeMap<_, _> = own
+            .into_iter()
+            .chain(others)
+            .map(|record| (record.node.clone(), record.points.clone()))
+            .collect();
+        let counters =
+            self.known.records.iter().chain([&self.known.own]).flat_map(|record| record.counters.clone());
+        PublishOrder {
+            epoch: lease.epoch,
+            candidates: candidates.into_iter().collect(),
+            last_counters: latest(counters),
+        }
+    }
+}
