@@ -253,6 +253,9 @@ impl Membership {
 
     /// Arms the timers foca asked for, follows the changes, and adapts to the cluster's size.
     fn settle(&mut self, now: Instant, mut wishes: Wishes) -> Output {
+        // After a change of identity foca probes nobody until it hears from somebody; if the network parts at that
+        // moment it would never notice. Applying no updates makes it look at whom it knows.
+        let _ = self.foca.apply_many(std::iter::empty(), false, &mut wishes);
         self.arm(now, &mut wishes);
         for change in &wishes.output.changes {
             match change {

@@ -1,0 +1,78 @@
+//! The network between the nodes: what is sent may arrive, once, twice, late, or not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+/// How the network treats datagrams.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Of a thousand datagrams, so many are lost.
+    pub loss_per_mille: u32,
+    /// Of a thousand, so many arrive twice.
+    pub duplicates_per_mille: u32,
+    /// The least time a datagram takes.
+    pub delay: Duration,
+    /// The most it takes on top of that; what is sent later may so arrive earlier.
+    pub jitter: Duration,
+    /// Which nodes are in which part, while the network is parted. Nodes not named are in part 0.
+    pub parts: BTreeMap<usize, u8>,
+    /// Links that are down in one direction: from, to.
+    pub cut: BTreeSet<(usize, usize)>,
+}
+
+impl Network {
+    /// A good network: everything arrives within a few milliseconds.
+    pub fn good() -> Self {
+        Self {
+            loss_per_mille: 0,
+            duplicates_per_mille: 0,
+            delay: Duration::from_millis(1),
+            jitter: Duration::from_millis(4),
+            parts: BTreeMap::new(),
+            cut: BTreeSet::new(),
+        }
+    }
+
+    /// A network as seeds like it: some loss, some delay, some repetition.
+    pub fn random(rng: &mut StdRng) -> Self {
+        Self {
+            loss_per_mille: rng.random_range(0..=20),
+            duplicates_per_mille: rng.random_range(0..=20),
+            delay: Duration::from_millis(rng.random_range(0..=60)),
+            jitter: Duration::from_millis(rng.random_range(1..=60)),
+            ..Self::good()
+        }
+    }
+
+    fn part(&self, node: usize) -> u8 {
+        self.parts.get(&node).copied().unwrap_or(0)
+    }
+
+    /// Whether datagrams can get from one to the other at all.
+    pub fn connects(&self, from: usize, to: usize) -> bool {
+        self.part(from) == self.part(to) && !self.cut.contains(&(from, to))
+    }
+
+    /// Whether the two can talk, both ways.
+    pub fn links(&self, a: usize, b: usize) -> bool {
+        self.connects(a, b) && self.connects(b, a)
+    }
+
+    /// When a datagram sent now arrives: not at all, once, or more often.
+    pub fn deliver(&self, rng: &mut StdRng, from: usize, to: usize) -> Vec<Duration> {
+        let copies = if rng.random_range(0..1000) < self.duplicates_per_mille { 2 } else { 1 };
+        let mut arrivals = Vec::new();
+        for _ in 0..copies {
+            // Dice are thrown also where nothing can arrive, so that a link's state does not shift all later ones.
+            let lost = rng.random_range(0..1000) < self.loss_per_mille;
+            let late = self.jitter.mul_f64(rng.random_range(0.0..1.0));
+            if !lost && self.connects(from, to) {
+                arrivals.push(self.delay + late);
+            }
+        }
+        arrivals
+    }
+}
