@@ -1,6 +1,7 @@
 //! `io.rustbalance.Proxy`: what the proxy carries. Numbers only, nothing about clients.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -42,9 +43,11 @@ pub struct ProxyStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureReason {
-    /// No tor accepts SOCKS connections.
+    /// No tor accepts SOCKS connections, or none says a word.
     NoTor,
-    /// tor answers something that is not SOCKS5, or ended the conversation.
+    /// tor itself failed: it hung up, or has no way into the network.
+    TorFailed,
+    /// tor answers something that is not SOCKS5.
     SocksBroken,
     /// tor could not get the target's descriptor (extended error F0).
     DescriptorNotFound,
@@ -72,6 +75,38 @@ pub enum FailureReason {
     TargetBroke,
     /// It had not finished when the proxy had to stop.
     CutByStop,
+}
+
+impl FailureReason {
+    /// Whether the target could not be reached (and not: a connection that had been made ended badly).
+    pub fn is_about_the_target(self) -> bool {
+        !matches!(self, Self::Idle | Self::ClientBroke | Self::TargetBroke | Self::CutByStop)
+    }
+}
+
+impl fmt::Display for FailureReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoTor => "no tor accepts SOCKS connections",
+            Self::TorFailed => "tor failed or has no way into the network",
+            Self::SocksBroken => "tor's SOCKS port does not speak SOCKS5",
+            Self::DescriptorNotFound => "tor cannot find the target's descriptor (F0)",
+            Self::DescriptorInvalid => "the target's descriptor is not valid (F1)",
+            Self::IntroductionFailed => "the target's introduction points refuse (F2)",
+            Self::RendezvousFailed => "the rendezvous with the target failed (F3)",
+            Self::AuthorisationNeeded => {
+                "the target wants client authorisation that tor does not have (F4, F5)"
+            }
+            Self::BadAddress => "the target's address is no onion address (F6)",
+            Self::IntroductionTimedOut => "the target's introduction points do not answer (F7)",
+            Self::TargetUnreachable => "the target refuses or cannot be reached",
+            Self::ConnectTimedOut => "reaching the target took longer than connect_timeout_secs",
+            Self::Idle => "no byte moved for idle_timeout_secs",
+            Self::ClientBroke => "the client's side broke",
+            Self::TargetBroke => "the target's side broke",
+            Self::CutByStop => "cut because the proxy had to stop",
+        })
+    }
 }
 
 impl Interface for ProxyCall {

@@ -4,7 +4,7 @@
 //!
 //! The order in which a daemon's `main` calls it matters, because capabilities belong to threads and the
 //! asynchronous runtime starts threads:
-//! [`process::harden`] → configuration → [`logging::init`] → [`listen::InheritedSockets::take`] →
+//! [`process::harden`] → [`listen::InheritedSockets::take`] → configuration → [`logging::init`] → listeners of its own →
 //! [`capabilities::trim`] → runtime → [`notify::notify`] (`Ready`) once the daemon really serves.
 
 pub mod capabilities;

@@ -1,0 +1,248 @@
+//! The main loop: accept, count, answer, keep alive, and at the end drain.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
+
+use super::connection::carry;
+use super::dial::Dialer;
+use super::stream::Stream;
+use super::tally::{News, Tally};
+use crate::ipc::proxy::{FailureReason, ProxyCall};
+use crate::sys::listen::Listener;
+use crate::sys::notify::{Keepalive, Notice, notify};
+
+/// Pause after a failed accept (out of files, out of memory): trying again at once would only burn the processor.
+/// Short, because the main loop stands still meanwhile.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often the line in `systemctl status` is renewed.
+const STATUS_EVERY: Duration = Duration::from_secs(10);
+
+/// The listeners, asked in turn.
+#[derive(Debug)]
+pub struct Listeners {
+    open: Vec<AnyListener>,
+    /// Where to begin asking, so that a busy listener does not starve the others.
+    turn: usize,
+}
+
+#[derive(Debug)]
+enum AnyListener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listeners {
+    /// Hands listeners to the asynchronous runtime, inside of which this must be called.
+    pub fn new(listeners: Vec<Listener>) -> io::Result<Self> {
+        let open = listeners
+            .into_iter()
+            .map(|listener| match listener {
+                Listener::Tcp(listener) => TcpListener::from_std(listener).map(AnyListener::Tcp),
+                Listener::Unix(listener) => UnixListener::from_std(listener).map(AnyListener::Unix),
+            })
+            .collect::<io::Result<_>>()?;
+        Ok(Self { open, turn: 0 })
+    }
+
+    /// The next connection on any of them.
+    async fn accept(&mut self) -> io::Result<Stream> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stream>> {
+        for step in 0..self.open.len() {
+            let index = (self.turn + step) % self.open.len();
+            let accepted = match &self.open[index] {
+                AnyListener::Tcp(listener) => {
+                    listener.poll_accept(cx).map_ok(|(stream, _)| Stream::from(stream))
+                }
+                AnyListener::Unix(listener) => {
+                    listener.poll_accept(cx).map_ok(|(stream, _)| Stream::Unix(stream))
+                }
+            };
+            if accepted.is_ready() {
+                self.turn = index + 1;
+                return accepted;
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// SIGTERM and SIGINT.
+#[derive(Debug)]
+pub struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    /// Takes both signals over.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for either. Safe to drop in a `select!`.
+    async fn wanted(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What bounds the proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections carried at once.
+    pub connections: usize,
+    /// See `idle_timeout_secs`.
+    pub idle: Duration,
+    /// See `drain_timeout_secs`.
+    pub drain: Duration,
+}
+
+/// The running proxy.
+#[derive(Debug)]
+pub struct Proxy {
+    listeners: Listeners,
+    dialer: Arc<Dialer>,
+    bounds: Bounds,
+    calls: mpsc::Receiver<ProxyCall>,
+    tally: Tally,
+    connections: JoinSet<Result<(), FailureReason>>,
+    /// Set once, when the connections still under way have to end.
+    cut: watch::Sender<bool>,
+    keepalive: Keepalive,
+    status: Interval,
+    told: String,
+}
+
+impl Proxy {
+    /// A proxy that accepts nothing until [`Proxy::run`].
+    pub fn new(
+        listeners: Listeners,
+        dialer: Dialer,
+        bounds: Bounds,
+        target: String,
+        calls: mpsc::Receiver<ProxyCall>,
+    ) -> Self {
+        let mut status = interval(STATUS_EVERY);
+        status.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            listeners,
+            dialer: Arc::new(dialer),
+            bounds,
+            calls,
+            tally: Tally::new(target),
+            connections: JoinSet::new(),
+            cut: watch::Sender::new(false),
+            keepalive: Keepalive::from_environment(),
+            status,
+            told: String::new(),
+        }
+    }
+
+    /// Serves until told to stop, then finishes what is under way, within the bound.
+    pub async fn run(mut self, mut stop: Stop) {
+        notify(&[Notice::Ready]);
+        loop {
+            tokio::select! {
+                accepted = self.listeners.accept() => self.admit(accepted).await,
+                Some(ended) = self.connections.join_next() => self.note(ended),
+                Some(call) = self.calls.recv() => self.answer(call),
+                () = self.keepalive.ping() => {}
+                _ = self.status.tick() => self.tell_status(),
+                () = stop.wanted() => break,
+            }
+        }
+        self.drain(stop).await;
+    }
+
+    /// A new connection: carry it, or refuse it at once when all places are taken.
+    async fn admit(&mut self, accepted: io::Result<Stream>) {
+        let client = match accepted {
+            Ok(client) => client,
+            // The client was gone before we came to it.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                return sleep(ACCEPT_PAUSE).await;
+            }
+        };
+        if self.connections.len() >= self.bounds.connections {
+            self.tally.refused();
+            return client.reset();
+        }
+        self.tally.accepted();
+        let (dialer, traffic, idle) = (Arc::clone(&self.dialer), self.tally.traffic(), self.bounds.idle);
+        let cut = self.cut.subscribe();
+        self.connections.spawn(async move { carry(client, &dialer, idle, &traffic, cut).await });
+    }
+
+    /// A connection ended.
+    fn note(&mut self, ended: Result<Result<(), FailureReason>, JoinError>) {
+        let outcome = ended.unwrap_or_else(|error| {
+            tracing::error!(%error, "carrying a connection panicked; this is a mistake in rustbalance");
+            Err(FailureReason::CutByStop)
+        });
+        match self.tally.ended(outcome) {
+            Some(News::Trouble(reason)) => tracing::warn!("cannot reach the target: {reason}"),
+            Some(News::Recovered) => tracing::info!("the target can be reached again"),
+            None => return,
+        }
+        self.tell_status();
+    }
+
+    fn answer(&self, call: ProxyCall) {
+        match call {
+            ProxyCall::Status(reply) => reply.answer(&self.tally.status()),
+        }
+    }
+
+    fn tell_status(&mut self) {
+        let line = self.tally.line();
+        if line != self.told {
+            notify(&[Notice::Status(&line)]);
+            self.told = line;
+        }
+    }
+
+    /// Accepts nothing more; gives connections under way their time, cuts what is left then (or at a second signal).
+    async fn drain(mut self, mut stop: Stop) {
+        self.tally.draining();
+        notify(&[Notice::Stopping, Notice::Status(&self.tally.line())]);
+        // An inherited socket stays open in the service manager: who connects now waits for the next process.
+        self.listeners.open.clear();
+        tracing::info!(connections = self.connections.len(), "stopping; finishing the connections under way");
+        let deadline = Instant::now() + self.bounds.drain;
+        while !self.connections.is_empty() {
+            let cut = *self.cut.borrow();
+            tokio::select! {
+                Some(ended) = self.connections.join_next() => self.note(ended),
+                Some(call) = self.calls.recv() => self.answer(call),
+                () = self.keepalive.ping() => {}
+                () = sleep_until(deadline), if !cut => self.cut_all(),
+                () = stop.wanted(), if !cut => self.cut_all(),
+            }
+        }
+        tracing::info!("stopped");
+    }
+
+    fn cut_all(&mut self) {
+        tracing::warn!(
+            connections = self.connections.len(),
+            "cutting the connections that have not finished"
+        );
+        self.cut.send_replace(true);
+    }
+}

@@ -1,0 +1,132 @@
+//! What the proxy has done: the counters behind `Status`, and what is worth a log line.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::relay::Traffic;
+use crate::ipc::proxy::{FailureReason, ProxyStatus};
+
+/// The main loop's counters. Only numbers: nothing about who connected.
+#[derive(Debug, Default)]
+pub struct Tally {
+    status: ProxyStatus,
+    traffic: Arc<Traffic>,
+    /// Why the target could not be reached last time; `None` when it could.
+    trouble: Option<FailureReason>,
+}
+
+/// A change that an operator should hear of, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// The target cannot be reached, or for another reason than before.
+    Trouble(FailureReason),
+    /// It can be reached again.
+    Recovered,
+}
+
+impl Tally {
+    /// Counters at zero.
+    pub fn new(target: String) -> Self {
+        Self { status: ProxyStatus { target, ..ProxyStatus::default() }, ..Self::default() }
+    }
+
+    /// Where connections count their bytes.
+    pub fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
+    }
+
+    /// A connection was accepted and is carried.
+    pub fn accepted(&mut self) {
+        self.status.accepted += 1;
+        self.status.active += 1;
+    }
+
+    /// A connection was turned away because too many are being carried.
+    pub fn refused(&mut self) {
+        self.status.accepted += 1;
+        self.status.refused += 1;
+    }
+
+    /// A carried connection ended.
+    pub fn ended(&mut self, outcome: Result<(), FailureReason>) -> Option<News> {
+        self.status.active = self.status.active.saturating_sub(1);
+        match outcome {
+            Ok(()) => self.status.finished += 1,
+            Err(reason) => *self.status.failed.entry(reason).or_default() += 1,
+        }
+        self.judge(outcome)
+    }
+
+    /// The proxy stops and accepts nothing more.
+    pub fn draining(&mut self) {
+        self.status.draining = true;
+    }
+
+    /// The counters now.
+    pub fn status(&self) -> ProxyStatus {
+        ProxyStatus {
+            bytes_to_target: self.traffic.to_target.load(Ordering::Relaxed),
+            bytes_to_client: self.traffic.to_client.load(Ordering::Relaxed),
+            ..self.status.clone()
+        }
+    }
+
+    /// One line for the service manager.
+    pub fn line(&self) -> String {
+        let status = &self.status;
+        let mut line = format!(
+            "{}{} connections, {} carried, {} refused, {} failed",
+            if status.draining { "stopping: " } else { "" },
+            status.active,
+            status.finished,
+            status.refused,
+            status.failed.values().sum::<u64>(),
+        );
+        if let Some(reason) = self.trouble {
+            let _ = write!(line, "; the target cannot be reached: {reason}");
+        }
+        line
+    }
+
+    /// A broken target would fill the log with one line per client; only changes are told.
+    fn judge(&mut self, outcome: Result<(), FailureReason>) -> Option<News> {
+        match outcome {
+            Err(reason) if reason.is_about_the_target() => {
+                (self.trouble.replace(reason) != Some(reason)).then_some(News::Trouble(reason))
+            }
+            // Whatever else ended it, it had been connected.
+            Ok(()) | Err(_) => self.trouble.take().map(|_| News::Recovered),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trouble_is_told_once_per_reason_and_its_end_once() {
+        let mut tally = Tally::new("x".into());
+        let gone = Err(FailureReason::TargetUnreachable);
+        assert_eq!(tally.ended(Ok(())), None);
+        assert_eq!(tally.ended(gone), Some(News::Trouble(FailureReason::TargetUnreachable)));
+        assert_eq!(tally.ended(gone), None);
+        assert!(tally.line().contains("cannot be reached"), "{}", tally.line());
+        assert_eq!(tally.ended(Err(FailureReason::NoTor)), Some(News::Trouble(FailureReason::NoTor)));
+        assert_eq!(tally.ended(Err(FailureReason::Idle)), Some(News::Recovered));
+        assert_eq!(tally.ended(Ok(())), None);
+        assert_eq!(tally.status().failed[&FailureReason::TargetUnreachable], 2);
+    }
+
+    #[test]
+    fn counters_add_up() {
+        let mut tally = Tally::new("x".into());
+        tally.accepted();
+        tally.accepted();
+        tally.refused();
+        tally.ended(Ok(()));
+        let status = tally.status();
+        assert_eq!((status.accepted, status.active, status.refused, status.finished), (3, 1, 1, 1));
+    }
+}
