@@ -1,20 +1,50 @@
 //! The WireGuard interface `wg-rb` and the sealed datagrams that cross it.
 //!
-//! Every datagram is encrypted and authenticated under a key that only holders of the cluster token can derive,
-//! so a WireGuard key alone, or a mistake in a routing table, lets nobody into the cluster.
+//! Two walls stand around what nodes tell each other. The outer one is WireGuard: [`interface`] creates
+//! `wg-rb` (the kernel's, or one inside this process where the kernel has none), and [`socket`] listens on the
+//! tunnel address and on nothing else. The inner one is [`seal`] and [`open`]: every datagram is encrypted and
+//! authenticated under a key that only holders of the cluster token can derive, so a WireGuard key alone, or a
+//! mistake in a routing table, lets nobody into the cluster.
 //!
 //! ```text
 //! ClusterToken --derive--> sealing key of (token, sender, session)      token.rs, seal.rs, open.rs, replay.rs
 //!      |                                                     payload <-> datagram  <= MAX_DATAGRAM bytes
 //!      +-----derive--> TunnelPrefix fdxx:xxxx:xxxx::/48                  tunnel.rs
 //! WireGuardKey --public key--> tunnel address inside the prefix          wireguard_key.rs, tunnel.rs
+//!
+//! Interface = link (netlink) + WireGuard (control.rs: kernel or userspace.rs)
+//! MeshSocket = Sealer + Opener + UDP bound to the interface and its tunnel address
 //! ```
 //!
-//! All of these are pure: time and randomness are arguments.
+//! `token`, `wireguard_key`, `tunnel`, `seal`, `open` and `replay` are pure: time and randomness are arguments.
+//!
+//! # What the process needs
+//!
+//! `CAP_NET_ADMIN` in the network namespace that shall hold the interface, and nothing more: not root, no other
+//! capability (`tests/mesh.rs` runs a node as an ordinary user with only that one ambient). The userspace
+//! tunnel also opens `/dev/net/tun` (mode 0666 on Debian and `NixOS`; a unit with `PrivateDevices=` or
+//! `DevicePolicy=closed` needs `DeviceAllow=/dev/net/tun rw`, and `PrivateDevices=no`) and keeps its control
+//! socket in `/var/run/wireguard`, which must be writable to it (`RuntimeDirectory=wireguard`). That socket
+//! serves our own uid and root, so `wg show wg-rb` works for the operator.
+//!
+//! # Not tested
+//!
+//! The kernel's WireGuard: the machines this was built on have no `wireguard` module. That path is compiled,
+//! and its refusals are tested (`EOPNOTSUPP`, `EPERM`); creating, adopting and removing a kernel interface
+//! awaits the virtual machine test.
 
+mod control;
+pub mod error;
+pub mod interface;
+pub mod interface_name;
+mod link;
 pub mod open;
+pub mod peer;
 pub mod replay;
 pub mod seal;
+pub mod socket;
 pub mod token;
 pub mod tunnel;
+#[cfg(feature = "userspace-wireguard")]
+mod userspace;
 pub mod wireguard_key;

@@ -58,6 +58,11 @@ impl WireGuardKey {
         Zeroizing::new(BASE64.encode(&*self.0))
     }
 
+    /// The raw bytes, for handing them to the tunnel.
+    pub(super) fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The public key that belongs to it (X25519 of the base point).
     pub fn public(&self) -> WireGuardPublicKey {
         WireGuardPublicKey(MontgomeryPoint::mul_base_clamped(*self.0).to_bytes())

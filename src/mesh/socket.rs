@@ -1,0 +1,123 @@
+//! The UDP socket of the mesh: on the tunnel address, on the tunnel's interface, and on nothing else.
+
+use std::ffi::OsString;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::sockopt::BindToDevice;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket};
+use thiserror::Error;
+use tokio::net::UdpSocket;
+
+use crate::mesh::interface::Interface;
+use crate::mesh::open::{OpenCounters, OpenError, Opened, Opener};
+use crate::mesh::seal::{MAX_DATAGRAM, SealError, Sealer};
+
+/// UDP port of the mesh inside the tunnel, where the configuration does not say otherwise: the neighbour of
+/// WireGuard's own 51820.
+pub const DEFAULT_PORT: u16 = 51821;
+
+/// Why the socket does not exist, or a payload was not sent.
+#[derive(Debug, Error)]
+pub enum MeshSocketError {
+    /// The socket could not be bound. It does not exist.
+    #[error("cannot listen on {address} of {interface}: {source}; is the tunnel up, and the port free?")]
+    Bind {
+        /// The tunnel address and port.
+        address: SocketAddr,
+        /// The interface's name.
+        interface: String,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The payload was not sealed. Nothing was sent.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The datagram did not leave. The socket remains usable; the peer may have no endpoint or be unknown to
+    /// the tunnel.
+    #[error("cannot send to {to}: {source}")]
+    Send {
+        /// Where to.
+        to: SocketAddr,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// A datagram that arrived.
+#[derive(Debug)]
+pub struct Received {
+    /// Where it came from: a tunnel address, which WireGuard has authenticated.
+    pub from: SocketAddr,
+    /// What was in it, or why it was refused.
+    pub outcome: Result<Opened, OpenError>,
+}
+
+/// Sends and receives sealed datagrams on the tunnel address.
+pub struct MeshSocket {
+    socket: UdpSocket,
+    sealer: Sealer,
+    opener: Opener,
+    /// One byte more than any datagram, to notice those that are longer.
+    buffer: [u8; MAX_DATAGRAM + 1],
+}
+
+impl MeshSocket {
+    /// Binds to the interface's tunnel address and to the interface itself.
+    ///
+    /// Both are needed: Linux would deliver a packet for the tunnel address that came in on another interface
+    /// (its weak host model), from anyone who can address us directly.
+    pub fn bind(
+        interface: &Interface,
+        port: u16,
+        sealer: Sealer,
+        opener: Opener,
+    ) -> Result<Self, MeshSocketError> {
+        let settings = interface.settings();
+        let address = SocketAddr::new(settings.address.ip(), port);
+        let failed = |source| MeshSocketError::Bind { address, interface: settings.name.to_string(), source };
+        let socket = bind_to(settings.name.as_str(), address).map_err(failed)?;
+        Ok(Self { socket, sealer, opener, buffer: [0; MAX_DATAGRAM + 1] })
+    }
+
+    /// The address that peers send to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Seals a payload and sends it. `now_ms` is the wall clock in milliseconds since 1970.
+    pub async fn send(&mut self, to: SocketAddr, payload: &[u8], now_ms: u64) -> Result<(), MeshSocketError> {
+        let datagram = self.sealer.seal(payload, now_ms)?;
+        match self.socket.send_to(&datagram, to).await {
+            Ok(_) => Ok(()),
+            Err(source) => Err(MeshSocketError::Send { to, source }),
+        }
+    }
+
+    /// Waits for the next datagram and opens it. `unix_ms` is asked for the wall clock once it is here.
+    ///
+    /// Cancel safe: no datagram is lost when the future is dropped before it is ready. An error is the
+    /// socket's own and not about a datagram; the socket may then be tried again, after a pause.
+    pub async fn recv(&mut self, unix_ms: impl FnOnce() -> u64) -> io::Result<Received> {
+        let (length, from) = self.socket.recv_from(&mut self.buffer).await?;
+        let outcome = self.opener.open(&self.buffer[..length], unix_ms());
+        Ok(Received { from, outcome })
+    }
+
+    /// What was accepted and refused so far.
+    pub fn counters(&self) -> OpenCounters {
+        self.opener.counters()
+    }
+}
+
+/// A UDP socket that is tied to the interface before it gets its address, so that not even in between anything
+/// else arrives. Since Linux 5.7 no capability is needed for it.
+fn bind_to(interface: &str, address: SocketAddr) -> io::Result<UdpSocket> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(family, SockType::Datagram, flags, None)?;
+    setsockopt(&socket, BindToDevice, &OsString::from(interface))?;
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
+    UdpSocket::from_std(std::net::UdpSocket::from(socket))
+}
