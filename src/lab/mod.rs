@@ -1,1 +1,36 @@
 //! `rustbalance-lab`: a private Tor network, nodes, a target and clients in namespaces, and scenes that hurt them.
+//!
+//! ```text
+//! rustbalance-lab            front: arguments, requirements; waits, writes --json
+//! └ @enter                   namespaces: own user, mount, network and pid namespace, /run on a tmpfs
+//!   └ @init                  process 1 in there: reaps; when it goes, everything goes
+//!     └ @inside              stage: wires, Tor network, nodes, scenes, table
+//!       ├ tor …              authorities, relays, target, clients        (supervisor)
+//!       ├ @hold              keeps a node's network and mount namespace   (place)
+//!       └ @join … daemon     a node's tors and daemons                    (place, supervisor)
+//! ```
+//!
+//! Every line is the same program, started again with a role as its first argument, because entering namespaces
+//! needs a process with one thread. Each carries a parent-death signal, so that even `kill -9` of the outermost
+//! leaves nothing: processes die with process 1, interfaces with the network namespace, files with the tmpfs.
+
+#![allow(dead_code)] // until the scenes, which use all of it, have landed
+
+pub mod arguments;
+mod babysit;
+mod client;
+mod error;
+pub mod front;
+mod namespaces;
+mod place;
+mod plan;
+mod requirements;
+mod role;
+mod screen;
+mod stage;
+mod supervisor;
+mod target;
+mod tor_network;
+mod torrc;
+mod unit;
+mod wires;

@@ -18,6 +18,8 @@ pub enum Exit {
     Software,
     /// 71: the operating system refused something basic (a socket, a limit).
     Os,
+    /// 73: a file that was asked for cannot be created.
+    CannotCreate,
     /// 75: a passing failure; try again.
     TemporaryFailure,
     /// 77: permission is missing (a capability, a file mode).
@@ -36,6 +38,7 @@ impl Exit {
             Self::Unavailable => 69,
             Self::Software => 70,
             Self::Os => 71,
+            Self::CannotCreate => 73,
             Self::TemporaryFailure => 75,
             Self::Permission => 77,
             Self::Config => 78,

@@ -1,0 +1,29 @@
+//! What the user can ask of the lab.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+
+/// Fewest nodes that can lose one and go on.
+const MIN_NODES: u8 = 2;
+/// Most nodes: each is two tors and three daemons, and a descriptor has room for twenty introduction points.
+const MAX_NODES: u8 = 6;
+
+/// Three nodes serve one onion address on a private Tor network, and things happen to them.
+///
+/// Everything runs in namespaces of its own: nothing listens outside them, no internet is used, and nothing is
+/// left behind. Neither root nor a configuration is needed; C tor 0.4.9 and iproute2 are.
+#[derive(Clone, Debug, Parser, Serialize, Deserialize)]
+#[command(name = "rustbalance-lab", version)]
+pub struct Arguments {
+    /// How many nodes serve the address.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(i64::from(MIN_NODES)..=i64::from(MAX_NODES)))]
+    pub nodes: u8,
+    /// Write the results to this file too, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Keep every process's log in this directory.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub log_dir: Option<PathBuf>,
+}

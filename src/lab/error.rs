@@ -1,0 +1,62 @@
+//! What can go wrong inside the lab. Whatever it is, the lab ends and everything with it.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// The lab cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum LabError {
+    /// The kernel refused something.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was tried.
+        doing: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A program of others failed.
+    #[error("{program} failed ({status}): {output}")]
+    Program {
+        /// Its name and what it was asked to do.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it said.
+        output: String,
+    },
+    /// Something did not happen in time.
+    #[error("{what} did not happen within {} s; the logs say more (--log-dir keeps them)", limit.as_secs())]
+    TimedOut {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        limit: Duration,
+    },
+    /// A process that must run has ended and is not started again.
+    #[error("{unit} has ended ({how}); its log ends with:\n{log}")]
+    Ended {
+        /// Its name.
+        unit: String,
+        /// How it ended.
+        how: String,
+        /// The end of its log.
+        log: String,
+    },
+    /// A file that a program of others wrote is not what it should be.
+    #[error("{} is not what was expected: {what}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+}
+
+/// For `map_err`: says what was being done.
+pub(super) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> LabError {
+    let doing = doing.into();
+    move |source| LabError::Io { doing, source }
+}

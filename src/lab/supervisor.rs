@@ -1,0 +1,296 @@
+//! Runs units as systemd does: socket activation, readiness, keepalive, restart on failure.
+//!
+//! One task per unit. It owns the unit's listeners and notification socket for as long as the lab runs, so that
+//! what connects while a daemon restarts waits in the backlog instead of being refused.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::net::UnixDatagram;
+use tokio::process::Child;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::error::{LabError, io as doing};
+use super::namespaces::LOGS;
+use super::unit::{Unit, UnitState};
+
+/// `SD_LISTEN_FDS_START`.
+const FIRST_SOCKET: i32 = 3;
+/// `RestartSec=`, systemd's own default.
+const RESTART_DELAY: Duration = Duration::from_millis(100);
+/// `StartLimitBurst=` within [`START_LIMIT_INTERVAL`]: after so many failures it is left alone.
+const START_LIMIT: usize = 5;
+/// `StartLimitIntervalSec=`, systemd's own default.
+const START_LIMIT_INTERVAL: Duration = Duration::from_secs(10);
+/// Longest notification: systemd's daemons send some hundred bytes.
+const MAX_NOTIFICATION: usize = 4096;
+/// How much of a log an error shows.
+const LOG_TAIL_LINES: usize = 12;
+
+/// Something to do with a running unit.
+#[derive(Clone, Copy, Debug)]
+enum Order {
+    /// A signal to every process of it. With `hold`, it is not started again when it ends.
+    Signal { signal: Signal, hold: bool },
+    /// Run it again after it was held.
+    Start,
+}
+
+/// A unit that the supervisor looks after.
+#[derive(Clone, Debug)]
+pub(super) struct Supervised {
+    name: String,
+    orders: mpsc::Sender<Order>,
+    state: watch::Receiver<UnitState>,
+}
+
+impl Supervised {
+    /// What it does now.
+    pub(super) fn state(&self) -> UnitState {
+        self.state.borrow().clone()
+    }
+
+    /// `kill -9`, and it stays dead until [`Self::start`].
+    pub(super) async fn kill(&self) {
+        self.order(Order::Signal { signal: Signal::SIGKILL, hold: true }).await;
+    }
+
+    /// `kill -9`, as an accident: it is started again.
+    pub(super) async fn crash(&self) {
+        self.order(Order::Signal { signal: Signal::SIGKILL, hold: false }).await;
+    }
+
+    /// `kill -STOP`: it hangs. Its keepalive is not asked for meanwhile, as on a machine that hangs whole.
+    pub(super) async fn freeze(&self) {
+        self.order(Order::Signal { signal: Signal::SIGSTOP, hold: false }).await;
+    }
+
+    /// `kill -CONT`.
+    pub(super) async fn thaw(&self) {
+        self.order(Order::Signal { signal: Signal::SIGCONT, hold: false }).await;
+    }
+
+    /// Runs it again after [`Self::kill`].
+    pub(super) async fn start(&self) {
+        self.order(Order::Start).await;
+    }
+
+    async fn order(&self, order: Order) {
+        // A task that is gone has a unit that is gone; whoever waits for it hears so from `state`.
+        let _ = self.orders.send(order).await;
+    }
+
+    /// Waits until it is ready.
+    pub(super) async fn ready(&self, limit: Duration) -> Result<(), LabError> {
+        let mut state = self.state.clone();
+        let given_up = |state: &UnitState| state.pid.is_none() && state.ended.is_some();
+        let waited = timeout(limit, state.wait_for(|state| state.ready || given_up(state))).await;
+        match waited {
+            Ok(Ok(state)) if state.ready => Ok(()),
+            Ok(Ok(state)) => Err(self.ended(&state)),
+            Ok(Err(_)) => Err(self.ended(&self.state())),
+            Err(_) => Err(LabError::TimedOut { what: format!("{} getting ready", self.name), limit }),
+        }
+    }
+
+    fn ended(&self, state: &UnitState) -> LabError {
+        let how = state.ended.clone().unwrap_or_else(|| "unknown".to_owned());
+        LabError::Ended { unit: self.name.clone(), how, log: log_tail(&self.name) }
+    }
+}
+
+/// Where a unit's log is, inside the lab.
+pub(super) fn log_path(unit: &str) -> PathBuf {
+    Path::new(LOGS).join(format!("{unit}.log"))
+}
+
+fn log_tail(unit: &str) -> String {
+    let text = fs::read_to_string(log_path(unit)).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+}
+
+/// Runs a unit from now until the lab ends.
+pub(super) fn supervise(unit: Unit) -> Result<Supervised, LabError> {
+    let (orders, inbox) = mpsc::channel(4);
+    let (report, state) = watch::channel(UnitState::default());
+    let name = unit.name.clone();
+    let notifications = if unit.notify { Some(Notifications::open(&unit)?) } else { None };
+    let task = Task { unit, notifications, report, inbox };
+    tokio::spawn(task.run());
+    Ok(Supervised { name, orders, state })
+}
+
+/// `NOTIFY_SOCKET`.
+struct Notifications {
+    socket: UnixDatagram,
+    /// As the unit sees it.
+    path: PathBuf,
+}
+
+impl Notifications {
+    fn open(unit: &Unit) -> Result<Self, LabError> {
+        let path = Path::new("/run").join(format!("notify-{}", unit.name));
+        let socket = UnixDatagram::bind(unit.place.outside(&path)).map_err(doing("binding NOTIFY_SOCKET"))?;
+        Ok(Self { socket, path })
+    }
+
+    async fn next(this: Option<&Self>) -> String {
+        let Some(this) = this else { return std::future::pending().await };
+        let mut buffer = vec![0; MAX_NOTIFICATION];
+        match this.socket.recv(&mut buffer).await {
+            Ok(length) => String::from_utf8_lossy(&buffer[..length]).into_owned(),
+            Err(_) => String::new(),
+        }
+    }
+}
+
+/// What ended the watch over a process.
+enum Outcome {
+    Ended(ExitStatus),
+    Order(Order),
+    LabEnds,
+}
+
+struct Task {
+    unit: Unit,
+    notifications: Option<Notifications>,
+    report: watch::Sender<UnitState>,
+    inbox: mpsc::Receiver<Order>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut starts: Vec<Instant> = Vec::new();
+        loop {
+            let hold = match self.spawn() {
+                Ok(child) => match self.watch(child).await {
+                    Some(hold) => hold,
+                    None => return,
+                },
+                Err(error) => self.note_end(format!("not started: {error}")),
+            };
+            starts.retain(|start| start.elapsed() < START_LIMIT_INTERVAL);
+            starts.push(Instant::now());
+            if hold || !self.unit.restart || starts.len() >= START_LIMIT {
+                loop {
+                    match self.inbox.recv().await {
+                        Some(Order::Start) => break starts.clear(),
+                        Some(Order::Signal { .. }) => {}
+                        None => return,
+                    }
+                }
+            } else {
+                sleep(RESTART_DELAY).await;
+            }
+        }
+    }
+
+    /// Looks after one process until its end. Whether it shall stay dead; None when the lab ends.
+    async fn watch(&mut self, mut child: Child) -> Option<bool> {
+        let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)?;
+        let (mut hold, mut frozen) = (false, false);
+        let mut silent_since = Instant::now();
+        loop {
+            let keepalive = self.unit.keepalive.filter(|_| !frozen);
+            let outcome = tokio::select! {
+                status = child.wait() => Outcome::Ended(status.ok()?),
+                order = self.inbox.recv() => order.map_or(Outcome::LabEnds, Outcome::Order),
+                text = Notifications::next(self.notifications.as_ref()) => {
+                    self.notified(&text);
+                    silent_since = Instant::now();
+                    continue;
+                }
+                () = silence(keepalive, silent_since) => {
+                    // As systemd does, so that a hung daemon leaves a trace of where it hung.
+                    Outcome::Order(Order::Signal { signal: Signal::SIGABRT, hold: false })
+                }
+            };
+            match outcome {
+                Outcome::Ended(status) => {
+                    self.note_end(status.to_string());
+                    return Some(hold || (status.success() && self.unit.restart));
+                }
+                Outcome::Order(Order::Signal { signal, hold: stay_dead }) => {
+                    hold |= stay_dead;
+                    frozen = signal == Signal::SIGSTOP;
+                    silent_since = Instant::now();
+                    let _ = killpg(group, signal);
+                }
+                Outcome::Order(Order::Start) => {}
+                Outcome::LabEnds => return None,
+            }
+        }
+    }
+
+    fn notified(&self, text: &str) {
+        self.report.send_if_modified(|state| {
+            let before = state.clone();
+            for line in text.lines() {
+                match line.split_once('=') {
+                    Some(("READY", "1")) => state.ready = true,
+                    Some(("STOPPING", "1")) => state.ready = false,
+                    Some(("STATUS", status)) => status.clone_into(&mut state.status),
+                    _ => {}
+                }
+            }
+            *state != before
+        });
+    }
+
+    /// The unit does not run any more; not to be held.
+    fn note_end(&self, how: String) -> bool {
+        self.report.send_modify(|state| {
+            state.pid = None;
+            state.ready = false;
+            state.ended = Some(how);
+        });
+        false
+    }
+
+    fn spawn(&self) -> io::Result<Child> {
+        let log = File::options().create(true).append(true).open(log_path(&self.unit.name))?;
+        let mut command = self.unit.place.command(&self.unit.program);
+        command.args(&self.unit.arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        if !self.unit.sockets.is_empty() {
+            let mut mappings = Vec::new();
+            for (child_fd, (_, listener)) in (FIRST_SOCKET..).zip(&self.unit.sockets) {
+                mappings.push(FdMapping { parent_fd: OwnedFd::from(listener.try_clone()?), child_fd });
+            }
+            let names: Vec<_> = self.unit.sockets.iter().map(|(name, _)| *name).collect();
+            command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+            command.fd_mappings(mappings).map_err(io::Error::other)?;
+        }
+        if let Some(notifications) = &self.notifications {
+            command.env("NOTIFY_SOCKET", &notifications.path);
+        }
+        if let Some(limit) = self.unit.keepalive {
+            command.env("WATCHDOG_USEC", limit.as_micros().to_string());
+        }
+        let mut command = tokio::process::Command::from(command);
+        let child = command.process_group(0).spawn()?;
+        self.report.send_modify(|state| {
+            state.pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+            state.ready = !self.unit.notify;
+            state.starts += 1;
+            state.ended = None;
+        });
+        Ok(child)
+    }
+}
+
+/// Waits until a keepalive is overdue; for ever when none is asked for.
+async fn silence(limit: Option<Duration>, since: Instant) {
+    match limit {
+        Some(limit) => sleep_until(since + limit).await,
+        None => std::future::pending().await,
+    }
+}

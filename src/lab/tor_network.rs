@@ -1,0 +1,180 @@
+//! The private Tor network: authorities, relays, and a way to add clients and services.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::{sleep, timeout};
+
+use super::error::{LabError, io as doing};
+use super::namespaces::STATE;
+use super::place::Place;
+use super::requirements::Tools;
+use super::supervisor::{Supervised, supervise};
+use super::torrc::{Authority, Torrc, directory_port};
+use super::unit::Unit;
+use super::wires::TOR_NETWORK;
+
+/// Directory authorities: the fewest that have a majority when one is late.
+const AUTHORITIES: u16 = 3;
+/// Relays besides. With twelve in all, four of them responsible for a descriptor, nodes find introduction points
+/// of their own and a descriptor on the wrong HSDir is noticed.
+const RELAYS: u16 = 9;
+/// How long the first consensus with every relay in it may take. It takes 15 s; a loaded machine misses a vote.
+const CONSENSUS_LIMIT: Duration = Duration::from_secs(90);
+/// Between two looks at a file that a tor writes.
+const POLL: Duration = Duration::from_millis(100);
+/// Ends the password of a key that never leaves the tmpfs.
+const PASSWORD: &[u8] = b"lab\n";
+
+/// The network, running.
+#[derive(Debug)]
+pub(super) struct TorNetwork {
+    tools: Tools,
+    authorities: Vec<Authority>,
+    relays: Vec<Supervised>,
+}
+
+/// A tor of the lab.
+#[derive(Debug)]
+pub(super) struct Tor {
+    /// Its process.
+    pub(super) unit: Supervised,
+    /// Its directory as the lab sees it.
+    pub(super) directory: PathBuf,
+}
+
+impl TorNetwork {
+    /// Makes keys and starts authorities and relays.
+    pub(super) async fn start(tools: &Tools, place: &Arc<Place>) -> Result<Self, LabError> {
+        let keys = (0..AUTHORITIES).map(|number| make_authority(tools, number));
+        let authorities = futures_util::future::try_join_all(keys).await?;
+        let mut network = Self { tools: tools.clone(), authorities, relays: Vec::new() };
+        for number in 0..AUTHORITIES + RELAYS {
+            let is_authority = number < AUTHORITIES;
+            let name = if is_authority { format!("authority{number}") } else { format!("relay{number}") };
+            let directory = tor_directory(&name);
+            let torrc = network.torrc(&name, &directory);
+            let torrc = if is_authority { torrc.authority(number) } else { torrc.relay(number) };
+            let tor = network.run(&name, place, &directory, &torrc)?;
+            network.relays.push(tor.unit);
+        }
+        Ok(network)
+    }
+
+    /// Waits for a consensus that has every relay in it.
+    pub(super) async fn consensus(&self) -> Result<(), LabError> {
+        let file = tor_directory("authority0").join("data/cached-microdesc-consensus");
+        let complete = async {
+            loop {
+                let text = fs::read_to_string(&file).unwrap_or_default();
+                let hsdirs = text.lines().filter(|line| line.starts_with("s ") && line.contains(" HSDir"));
+                if hsdirs.count() == self.relays.len() {
+                    return;
+                }
+                sleep(POLL).await;
+            }
+        };
+        let what = "a consensus with every relay in it".to_owned();
+        timeout(CONSENSUS_LIMIT, complete)
+            .await
+            .map_err(|_| LabError::TimedOut { what, limit: CONSENSUS_LIMIT })
+    }
+
+    /// The beginning of a configuration that belongs to this network. `directory` is as that tor sees it.
+    pub(super) fn torrc(&self, name: &str, directory: &Path) -> Torrc {
+        Torrc::new(name, directory, &self.authorities)
+    }
+
+    /// Starts a tor with that configuration. `directory` is as that tor sees it.
+    pub(super) fn run(
+        &self,
+        name: &str,
+        place: &Arc<Place>,
+        directory: &Path,
+        torrc: &Torrc,
+    ) -> Result<Tor, LabError> {
+        let outside = place.outside(directory);
+        make_private(&outside.join("data"))?;
+        fs::write(outside.join("torrc"), torrc.text()).map_err(doing("writing a torrc"))?;
+        let unit = supervise(Unit {
+            name: name.to_owned(),
+            place: Arc::clone(place),
+            program: self.tools.tor.clone(),
+            arguments: vec![
+                OsString::from("-f"),
+                directory.join("torrc").into_os_string(),
+                OsString::from("--defaults-torrc"),
+                OsString::from("/dev/null"),
+            ],
+            sockets: Vec::new(),
+            notify: false,
+            keepalive: None,
+            restart: true,
+        })?;
+        Ok(Tor { unit, directory: outside })
+    }
+}
+
+/// The directory of a tor that runs in the lab's own namespaces.
+pub(super) fn tor_directory(name: &str) -> PathBuf {
+    Path::new(STATE).join("tor").join(name)
+}
+
+/// Makes a directory that tor accepts for keys and sockets.
+pub(super) fn make_private(directory: &Path) -> Result<(), LabError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(doing("making a directory"))
+}
+
+/// The keys of an authority, made anew for each run.
+async fn make_authority(tools: &Tools, number: u16) -> Result<Authority, LabError> {
+    let data = tor_directory(&format!("authority{number}")).join("data");
+    let keys = data.join("keys");
+    make_private(&keys)?;
+    let certificate = keys.join("authority_certificate");
+    let mut gencert = Command::new(&tools.tor_gencert);
+    gencert.args(["--create-identity-key", "--passphrase-fd", "0", "-m", "12"]);
+    gencert.args(["-a", &format!("{TOR_NETWORK}:{}", directory_port(number))]);
+    gencert.arg("-i").arg(keys.join("authority_identity_key"));
+    gencert.arg("-s").arg(keys.join("authority_signing_key")).arg("-c").arg(&certificate);
+    output(gencert, PASSWORD).await?;
+    let text = fs::read_to_string(&certificate).map_err(doing("reading an authority's certificate"))?;
+    let voting_identity = text.lines().find_map(|line| line.strip_prefix("fingerprint "));
+
+    // Any authority will do here: without one, tor refuses to be a testing tor.
+    let placeholder = format!("x 127.0.0.1:1 {}", "F".repeat(40));
+    let mut tor = Command::new(&tools.tor);
+    tor.args(["--list-fingerprint", "--quiet", "--ignore-missing-torrc", "-f", "/nonexistent"]);
+    tor.args(["--defaults-torrc", "/dev/null", "--DirAuthority", &placeholder]);
+    tor.args(["--ORPort", "1", "--Nickname", "lab", "--DataDirectory"]).arg(&data);
+    let said = output(tor, b"").await?;
+    let fingerprint: String = said.split_whitespace().skip(1).collect();
+    match voting_identity {
+        Some(voting_identity) if fingerprint.len() == 40 => {
+            Ok(Authority { number, fingerprint, voting_identity: voting_identity.to_owned() })
+        }
+        _ => Err(LabError::File { path: certificate, what: "the certificate of an authority" }),
+    }
+}
+
+/// Runs a program to its end; what it wrote.
+async fn output(mut command: Command, input: &[u8]) -> Result<String, LabError> {
+    let program = command.as_std().get_program().to_string_lossy().into_owned();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(doing(format!("starting {program}")))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input).await.map_err(doing(format!("writing to {program}")))?;
+    }
+    let output = child.wait_with_output().await.map_err(doing(format!("waiting for {program}")))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(LabError::Program { program, status: output.status, output: said })
+}

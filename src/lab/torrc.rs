@@ -1,0 +1,155 @@
+//! Configuration of each tor in the lab, as small as it can be.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::wires::TOR_NETWORK;
+
+/// How often the authorities vote. Ten seconds is tor's floor, and stays stable with two busy cores. A time
+/// period, which is a day in the real network, then lasts four minutes.
+pub(super) const VOTING_INTERVAL: Duration = Duration::from_secs(10);
+/// The first vote comes sooner. Tor's floor again.
+const FIRST_VOTING_INTERVAL: Duration = Duration::from_secs(5);
+/// How long votes and signatures may take to arrive; tor's floor for a testing network.
+const VOTE_DELAY: Duration = Duration::from_secs(2);
+/// Replicas and HSDirs of a descriptor: four of twelve HSDirs are responsible, so that a wrong ring is noticed.
+const HSDIR_PARAMETERS: &str = "hsdir_n_replicas=2 hsdir_spread_store=2 hsdir_spread_fetch=2";
+
+/// Where the first authority's, and the first relay's, OR port is; the others follow.
+const FIRST_OR_PORT: u16 = 5000;
+/// Where the first authority's directory port is.
+const FIRST_DIRECTORY_PORT: u16 = 7000;
+
+/// A directory authority, as everyone's configuration names it.
+#[derive(Clone, Debug)]
+pub(super) struct Authority {
+    /// Counts from 0.
+    pub(super) number: u16,
+    /// RSA identity as a relay, 40 hex digits.
+    pub(super) fingerprint: String,
+    /// Identity of its voting key, 40 hex digits.
+    pub(super) voting_identity: String,
+}
+
+/// Where an authority takes votes and descriptors.
+pub(super) fn directory_port(number: u16) -> u16 {
+    FIRST_DIRECTORY_PORT + number
+}
+
+/// An onion service that a tor serves.
+#[derive(Clone, Debug)]
+pub(super) struct Service {
+    /// Its directory, with the key in it.
+    pub(super) directory: PathBuf,
+    /// Where connections to port 80 go.
+    pub(super) port: PathBuf,
+    /// Introductions for any time period of the address are taken, and nothing is published by this tor:
+    /// somebody else does.
+    pub(super) published_elsewhere: bool,
+}
+
+/// A torrc being written.
+#[derive(Clone, Debug)]
+pub(super) struct Torrc(String);
+
+impl Torrc {
+    /// What every tor of the lab has. `directory` belongs to it alone.
+    pub(super) fn new(name: &str, directory: &Path, authorities: &[Authority]) -> Self {
+        let mut torrc = Self(String::new());
+        torrc.line("TestingTorNetwork", 1);
+        // With so few relays, tor would wait for the last ones before it builds a circuit.
+        torrc.line("PathsNeededToBuildCircuits", "0.67");
+        torrc.line("Nickname", name);
+        torrc.line("DataDirectory", directory.join("data").display());
+        torrc.line("ControlSocket", directory.join("control").display());
+        torrc.line("CookieAuthentication", 1);
+        torrc.line("CookieAuthFile", directory.join("cookie").display());
+        torrc.line("Log", "notice stdout");
+        torrc.line("NumCPUs", 1);
+        // Killed tors must not leave anything to wait for.
+        torrc.line("ShutdownWaitLength", 0);
+        for authority in authorities {
+            let Authority { number, fingerprint, voting_identity } = authority;
+            let (or_port, directory_port) = (FIRST_OR_PORT + number, directory_port(*number));
+            torrc.line(
+                "DirAuthority",
+                format_args!(
+                    "authority{number} orport={or_port} no-v2 v3ident={voting_identity} \
+                     {TOR_NETWORK}:{directory_port} {fingerprint}"
+                ),
+            );
+        }
+        torrc
+    }
+
+    fn line(&mut self, option: &str, value: impl std::fmt::Display) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "{option} {value}");
+    }
+
+    /// A relay. `number` counts all relays, the authorities first.
+    pub(super) fn relay(mut self, number: u16) -> Self {
+        self.line("SocksPort", 0);
+        self.line("Address", TOR_NETWORK);
+        self.line("ORPort", format_args!("{TOR_NETWORK}:{}", FIRST_OR_PORT + number));
+        self.line("ExitRelay", 0);
+        self.line("AssumeReachable", 1);
+        self.line("ContactInfo", "lab@example.invalid");
+        self
+    }
+
+    /// A relay that is a directory authority too.
+    pub(super) fn authority(self, number: u16) -> Self {
+        let mut torrc = self.relay(number);
+        torrc.line("DirPort", format_args!("{TOR_NETWORK}:{}", directory_port(number)));
+        torrc.line("AuthoritativeDirectory", 1);
+        torrc.line("V3AuthoritativeDirectory", 1);
+        for (prefix, interval) in
+            [("TestingV3AuthInitial", FIRST_VOTING_INTERVAL), ("V3Auth", VOTING_INTERVAL)]
+        {
+            torrc.line(&format!("{prefix}VotingInterval"), interval.as_secs());
+            torrc.line(&format!("{prefix}VoteDelay"), VOTE_DELAY.as_secs());
+            torrc.line(&format!("{prefix}DistDelay"), VOTE_DELAY.as_secs());
+        }
+        torrc.line("V3AuthNIntervalsValid", 2);
+        for flag in ["Exit", "Guard", "HSDir"] {
+            torrc.line(&format!("TestingDirAuthVote{flag}"), "*");
+        }
+        torrc.line("TestingMinExitFlagThreshold", 0);
+        torrc.line("ConsensusParams", HSDIR_PARAMETERS);
+        torrc
+    }
+
+    /// A client for programs that connect over TCP.
+    pub(super) fn socks(mut self, address: SocketAddr) -> Self {
+        self.line("SocksPort", address);
+        self
+    }
+
+    /// A client for programs that connect to a unix socket.
+    pub(super) fn socks_unix(mut self, path: &Path) -> Self {
+        self.line("SocksPort", format_args!("unix:{}", path.display()));
+        self
+    }
+
+    /// Serves an onion service and nothing else.
+    pub(super) fn service(mut self, service: &Service) -> Self {
+        self.line("SocksPort", 0);
+        if service.published_elsewhere {
+            self.line("PublishHidServDescriptors", 0);
+        }
+        self.line("HiddenServiceDir", service.directory.display());
+        self.line("HiddenServicePort", format_args!("80 unix:{}", service.port.display()));
+        if service.published_elsewhere {
+            self.line("HiddenServiceOnionBalanceInstance", 1);
+        }
+        self
+    }
+
+    /// The text of the file.
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,94 @@
+//! Interfaces: one bridge for Tor traffic, one for the mesh, and each node plugged into both.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tokio::io::AsyncWriteExt;
+
+use super::error::{LabError, io as doing};
+use super::place::Place;
+
+/// Where authorities, relays, the target and the clients are: the lab's own end of the bridge for Tor traffic.
+pub(super) const TOR_NETWORK: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The bridge for Tor traffic.
+const TOR_BRIDGE: &str = "tor0";
+/// The bridge for the mesh. The lab has no address on it: nobody but the nodes speaks there.
+const MESH_BRIDGE: &str = "mesh0";
+
+/// Plugs and unplugs.
+#[derive(Debug)]
+pub(super) struct Wires {
+    ip: PathBuf,
+}
+
+/// A node's address on the bridge for Tor traffic. `number` counts from 1.
+pub(super) fn tor_address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 1, number)
+}
+
+/// A node's address on the bridge for the mesh, below WireGuard.
+pub(super) fn mesh_address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 78, 0, number)
+}
+
+impl Wires {
+    /// Makes both bridges.
+    pub(super) async fn lay(ip: &Path) -> Result<Self, LabError> {
+        let wires = Self { ip: ip.to_owned() };
+        let lines = [
+            "link set lo up".to_owned(),
+            format!("link add name {TOR_BRIDGE} type bridge"),
+            format!("addr add {TOR_NETWORK}/16 dev {TOR_BRIDGE}"),
+            format!("link set {TOR_BRIDGE} up"),
+            format!("link add name {MESH_BRIDGE} type bridge"),
+            format!("link set {MESH_BRIDGE} up"),
+        ];
+        wires.batch(&Place::lab(), &lines).await?;
+        Ok(wires)
+    }
+
+    /// Plugs a node into both bridges.
+    pub(super) async fn plug(&self, number: u8, place: &Place) -> Result<(), LabError> {
+        let Some(pid) = place.pid() else { return Ok(()) };
+        let mut outside = Vec::new();
+        let mut inside = vec!["link set lo up".to_owned()];
+        for (cable, bridge, address) in [
+            ("tor", TOR_BRIDGE, format!("{}/16", tor_address(number))),
+            ("mesh", MESH_BRIDGE, format!("{}/24", mesh_address(number))),
+        ] {
+            outside.push(format!("link add name {cable}-{number} type veth peer name {cable} netns {pid}"));
+            outside.push(format!("link set {cable}-{number} master {bridge} up"));
+            inside.push(format!("addr add {address} dev {cable}"));
+            inside.push(format!("link set {cable} up"));
+        }
+        self.batch(&Place::lab(), &outside).await?;
+        self.batch(place, &inside).await
+    }
+
+    /// Cuts a node's cable to the mesh, or joins it again. Its Tor traffic goes on.
+    pub(super) async fn mesh(&self, number: u8, joined: bool) -> Result<(), LabError> {
+        let state = if joined { "up" } else { "down" };
+        self.batch(&Place::lab(), &[format!("link set mesh-{number} {state}")]).await
+    }
+
+    /// Runs commands of `ip`, one a line.
+    async fn batch(&self, place: &Place, lines: &[String]) -> Result<(), LabError> {
+        let text = lines.join("\n") + "\n";
+        let mut command = place.command(&self.ip);
+        command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = tokio::process::Command::from(command).spawn().map_err(doing("starting ip"))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(text.as_bytes()).await.map_err(doing("telling ip what to do"))?;
+        }
+        let output = child.wait_with_output().await.map_err(doing("waiting for ip"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(LabError::Program {
+            program: format!("ip, told to {text:?},"),
+            status: output.status,
+            output: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}
