@@ -136,16 +136,40 @@ fn expanded_key_gives_tors_public_key() {
     }
 }
 
-/// Section 5b, first vector: a seed and the key it expands to.
+/// Section 5b: seeds, the keys they expand to, and their public keys.
 #[test]
-fn seed_expands_as_in_tor() {
-    let seed = hex("26c76712d89d906e6672dafa614c42e5cb1caac8c6568e4d2493087db51f0d36");
-    let pair = HsIdKeypair::from_seed(seed).unwrap();
-    assert_eq!(pair.hs_id(), HsId(hex("c2247870536a192d142d056abefca68d6193158e7c1a59c1654c954eccaff894")));
-    assert_eq!(
-        HEXLOWER.encode(&pair.to_tor_secret_key_file()[32..]),
-        "c0a4de23cc64392d85aa1da82b3defddbea946d13bb053bf8489fa9296281f495022f1f7ec0dcf52f07d4c7965c4eaed121d5d88d0a8ff546b06116a20e97755"
-    );
+fn seeds_expand_as_in_tor() {
+    for (seed, expanded, public) in [
+        (
+            "26c76712d89d906e6672dafa614c42e5cb1caac8c6568e4d2493087db51f0d36",
+            "c0a4de23cc64392d85aa1da82b3defddbea946d13bb053bf8489fa9296281f495022f1f7ec0dcf52f07d4c7965c4eaed121d5d88d0a8ff546b06116a20e97755",
+            "c2247870536a192d142d056abefca68d6193158e7c1a59c1654c954eccaff894",
+        ),
+        (
+            "fba7a5366b5cb98c2667a18783f5cf8f4f8d1a2ce939ad22a6e685edde85128d",
+            "18a8a69a06790dac778e882f7e868baacfa12521a5c058f5194f3a729184514a2a656fe7799c3e41f43d756da8d9cd47a061316cfe6147e23ea2f90d1ca45f30",
+            "1519a3b15816a1aafab0b213892026ebf5c0dc232c58b21088d88cb90e9b940d",
+        ),
+        (
+            "67e3aa7a14fac8445d15e45e38a523481a69ae35513c9e4143eb1c2196729a0e",
+            "58d84f8862d2ecfa30eb491a81c36d05b574310ea69dae18ecb57e992a896656b982187ee96c15bf4caeeab2d0b0ae4cd0b8d17470fc7efa98bb26428f4ef36d",
+            "081faa81992e360ea22c06af1aba096e7a73f1c665bc8b3e4e531c46455fd1dd",
+        ),
+        (
+            "d51385942033a76dc17f089a59e6a5a7fe80d9c526ae8ddd8c3a506b99d3d0a6",
+            "50702d20b3550c6e16033db5ad4fba16436f1ecc7485be6af62b0732ceb5d173c47ccd9d044b6ea99dd99256adcc9c62191be194e7cb1a5b58ddcec85d876a2b",
+            "73cfa1189a723aad7966137cbffa35140bb40d7e16eae4c40b79b5f0360dd65a",
+        ),
+        (
+            "5c8eac469bb3f1b85bc7cd893f52dc42a9ab66f1b02b5ce6a68e9b175d3bb433",
+            "7077464c864c2ed5ed21c9916dc3b3ba6256f8b742fec67658d8d233dadc8d5a7a82c371083cc86892c2c8782dda2a09b6baf016aec51b689183ae59ce932ff2",
+            "66c1a77104d86461b6f98f73acf3cd229c80624495d2d74d6fda1e940080a96b",
+        ),
+    ] {
+        let pair = HsIdKeypair::from_seed(hex(seed)).unwrap();
+        assert_eq!(pair.hs_id(), HsId(hex(public)));
+        assert_eq!(HEXLOWER.encode(&pair.to_tor_secret_key_file()[32..]), expanded);
+    }
     // Stem's: 32 times `a`, which is also valid base 32 and nearly anything else; 32 raw bytes are a seed.
     let pair = HsIdKeypair::from_any_form(&[0x61; 32]).unwrap();
     assert_eq!(pair.hs_id(), HsId(hex("af06a3e3291714e4f356c19c9b15cd1951ec6e6662aa77be07547f289383341d")));
