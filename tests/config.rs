@@ -48,7 +48,7 @@ listen_port = 51820
 datagram_port = 51821
 private_key_file = "/etc/rustbalance/wireguard.key"
 tunnel_address = "10.9.0.1"
-prefix = "fd72:6200::/64"
+prefix = "fd12:3456:789a::/48"
 
 [[mesh.peers]]
 id = "beta"
@@ -124,8 +124,8 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((mesh.interface.as_str(), mesh.listen_port, mesh.datagram_port), ("wg-rb", 51820, 51821));
     let cluster = config.cluster("test").unwrap();
     assert_eq!(cluster.heartbeat_interval_secs, Duration::from_millis(500));
-    assert_eq!(cluster.heartbeat_timeout_secs, Duration::from_millis(1500));
-    assert_eq!(cluster.takeover_grace_secs, Duration::from_millis(250));
+    assert_eq!(cluster.heartbeat_timeout_secs, Duration::from_secs(2));
+    assert_eq!(cluster.takeover_grace_secs, Duration::from_millis(500));
     assert_eq!(config.publisher.refresh_interval_secs, Duration::from_mins(10));
     assert_eq!(config.ipc.proxy_socket(), Path::new("/run/rustbalance/proxy.sock"));
     assert_eq!(config.log.level, "info");
@@ -199,7 +199,7 @@ fn what_only_two_keys_together_tell_is_refused_too() {
         "heartbeat_timeout_secs = 30",
         "heartbeat_timeout_secs = 10",
         "cluster.heartbeat_timeout_secs",
-        "dead",
+        "three times",
     );
     refused("id = \"beta\"", "id = \"alpha\"", "mesh.peers.0.id", "this node's own id");
     refused("id = \"gamma\"", "id = \"beta\"", "mesh.peers.1.id", "peer 0");

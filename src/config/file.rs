@@ -17,6 +17,7 @@ use super::node::{Node, Service};
 use super::proxy::Proxy;
 use super::publisher::Publisher;
 use super::tor::{Tor, TorName};
+use crate::proto::cluster::timing::TimingError;
 
 /// Where the configuration is unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/rustbalance/config.toml";
@@ -212,17 +213,13 @@ fn check_tor(tor: &Tor) -> Result<(), Wrong> {
 }
 
 fn check_cluster(cluster: &Cluster) -> Result<(), Wrong> {
-    if cluster.heartbeat_timeout_secs <= cluster.heartbeat_interval_secs {
-        return wrong(
-            ["cluster", "heartbeat_timeout_secs"],
-            format!(
-                "is {} seconds, not more than heartbeat_interval_secs ({}): every node would count as dead",
-                cluster.heartbeat_timeout_secs.as_secs_f64(),
-                cluster.heartbeat_interval_secs.as_secs_f64()
-            ),
-        );
-    }
-    Ok(())
+    let Err(error) = cluster.timing() else { return Ok(()) };
+    let key = match error {
+        TimingError::Interval => "heartbeat_interval_secs",
+        TimingError::Timeout => "heartbeat_timeout_secs",
+        TimingError::Grace => "takeover_grace_secs",
+    };
+    wrong(["cluster", key], format!("is out of range: {error}"))
 }
 
 fn check_proxy(proxy: &Proxy) -> Result<(), Wrong> {

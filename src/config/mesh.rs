@@ -1,5 +1,6 @@
 //! `[mesh]`: the WireGuard interface between the nodes.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
@@ -9,10 +10,13 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
 use super::secret_file::{SecretFile, SecretFileError};
+use crate::proto::cluster::record::MAX_NODES;
 use crate::proto::node::NodeId;
 
-/// A cluster above this size is outside what a full WireGuard mesh is good for.
-pub const MAX_PEERS: usize = 256;
+/// The others of the largest possible cluster.
+pub const MAX_PEERS: usize = MAX_NODES - 1;
+/// Length in bits of the network that derived tunnel addresses lie in: what RFC 4193 gives one site.
+const PREFIX_LEN: u8 = 48;
 
 /// `[mesh]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -24,6 +28,11 @@ pub struct Mesh {
     /// UDP port of WireGuard, as peers reach it.
     #[serde(default = "Mesh::default_listen_port", deserialize_with = "port")]
     pub listen_port: u16,
+    /// Where the other nodes reach this one's WireGuard, if that is fixed; they tell it each other.
+    pub endpoint: Option<SocketAddr>,
+    /// Whose WireGuard carries the tunnel.
+    #[serde(default)]
+    pub backend: Backend,
     /// UDP port of the sealed datagrams, inside the tunnel.
     #[serde(default = "Mesh::default_datagram_port", deserialize_with = "port")]
     pub datagram_port: u16,
@@ -32,12 +41,24 @@ pub struct Mesh {
     /// This node's address inside the tunnel; derived from its public key when absent.
     #[serde(alias = "tunnel_ip")]
     pub tunnel_address: Option<IpAddr>,
-    /// The cluster's IPv6 prefix, in which derived tunnel addresses lie.
-    #[serde(default)]
-    pub prefix: Prefix,
+    /// The cluster's IPv6 prefix, in which derived tunnel addresses lie; derived from the cluster token when absent.
+    pub prefix: Option<Prefix>,
     /// The other nodes.
     #[serde(default)]
     pub peers: Vec<Peer>,
+}
+
+/// Whose WireGuard carries the tunnel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// The kernel's where it has one, otherwise the one in the coordinator.
+    #[default]
+    Auto,
+    /// The kernel's or none.
+    Kernel,
+    /// The one in the coordinator.
+    Userspace,
 }
 
 /// `[[mesh.peers]]`.
@@ -84,19 +105,13 @@ impl Mesh {
     }
 }
 
-/// A unique local IPv6 prefix of 48 to 64 bits; the remaining bits come from public keys.
+/// A unique local IPv6 prefix of 48 bits (RFC 4193), its host bits zero; the remaining bits come from public keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Prefix {
-    /// The network's address, host bits zero.
-    pub network: Ipv6Addr,
-    /// Its length in bits.
-    pub length: u8,
-}
+pub struct Prefix(pub Ipv6Addr);
 
-impl Default for Prefix {
-    /// `fd72:6200::/64` ("rb" in hexadecimal): clusters never share a tunnel, so one prefix does for all of them.
-    fn default() -> Self {
-        Self { network: Ipv6Addr::new(0xfd72, 0x6200, 0, 0, 0, 0, 0, 0), length: 64 }
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{PREFIX_LEN}", self.0)
     }
 }
 
@@ -109,18 +124,18 @@ impl FromStr for Prefix {
             .and_then(|(network, length)| {
                 Some((network.parse::<Ipv6Addr>().ok()?, length.parse::<u8>().ok()?))
             })
-            .ok_or_else(|| format!("{text:?} is no IPv6 prefix such as fd72:6200::/64"))?;
-        if !(48..=64).contains(&length) {
-            return Err(format!("the prefix length {length} is out of range, expected 48 to 64"));
+            .ok_or_else(|| format!("{text:?} is no IPv6 prefix such as fd12:3456:789a::/48"))?;
+        if length != PREFIX_LEN {
+            return Err(format!("the prefix length {length} is not {PREFIX_LEN}"));
         }
-        // fc00::/7, RFC 4193: anything else could be somebody's real network.
-        if network.segments()[0] & 0xfe00 != 0xfc00 {
-            return Err(format!("{network} is not a unique local address (fc00::/7)"));
+        // fd00::/8, RFC 4193: anything else could be somebody's real network.
+        if network.octets()[0] != 0xfd {
+            return Err(format!("{network} is not a unique local address (fd00::/8)"));
         }
         if u128::from(network) & (u128::MAX >> length) != 0 {
             return Err(format!("{network} has bits set beyond its prefix length {length}"));
         }
-        Ok(Self { network, length })
+        Ok(Self(network))
     }
 }
 
@@ -181,13 +196,13 @@ mod tests {
 
     #[test]
     fn prefixes_are_unique_local_and_clean() {
-        assert_eq!("fd72:6200::/64".parse(), Ok(Prefix::default()));
-        assert!("fd00::/48".parse::<Prefix>().is_ok());
+        assert_eq!("fd12:3456:789a::/48".parse::<Prefix>().unwrap().to_string(), "fd12:3456:789a::/48");
         for bad in [
             "",
             "fd00::",
             "fd00::/47",
-            "fd00::/65",
+            "fd00::/64",
+            "fc00::/48",
             "2001:db8::/64",
             "fd00::1/64",
             "fd00:0:0:0:1::/64",
