@@ -133,7 +133,7 @@ impl<'a> Outer<'a> {
 }
 
 /// Writes and signs an outer document, field by field as tor does.
-pub(super) fn write(
+pub fn write(
     lifetime_minutes: u16,
     counter: RevisionCounter,
     certificate: &Certificate,
