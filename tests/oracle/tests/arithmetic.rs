@@ -103,8 +103,10 @@ fn network(rng: &mut StdRng) -> (NetworkView, NetDir) {
     let srvs: [Option<[u8; 32]>; 2] = std::array::from_fn(|_| Some(bytes(rng)));
     let mut hsdirs = Vec::new();
     let lifetime = Lifetime::new(time(valid_after), time(fresh_until), time(valid_until)).unwrap();
-    let their_params =
-        [("hsdir_n_replicas", i32::from(params.replicas)), ("hsdir_spread_store", params.spread_store.into())];
+    let their_params = [
+        ("hsdir_n_replicas", i32::from(params.replicas)),
+        ("hsdir_spread_store", params.spread_store.into()),
+    ];
     let netdir = construct_custom_netdir_with_params(
         |index, relay, consensus| {
             if index == 0 {

@@ -22,7 +22,9 @@ use tor_hscrypto::time::TimePeriod as ArtiPeriod;
 use tor_linkspec::EncodedLinkSpec;
 use tor_llcrypto::pk::{curve25519, ed25519};
 use tor_netdoc::NetdocBuilder;
-use tor_netdoc::doc::hsdesc::{HsDesc, HsDescBuilder, HsDescError, IntroPointDesc, create_desc_sign_key_cert};
+use tor_netdoc::doc::hsdesc::{
+    HsDesc, HsDescBuilder, HsDescError, IntroPointDesc, create_desc_sign_key_cert,
+};
 
 const PERIOD: TimePeriod = TimePeriod { num: 20_780, length_minutes: 1440 };
 /// 2026-11-23 16:57:31 UTC.
@@ -42,11 +44,8 @@ fn ed25519_key(rng: &mut StdRng) -> [u8; 32] {
 
 /// The link specifiers of a relay, with and without IPv6.
 fn specifiers(rng: &mut StdRng) -> Vec<(u8, Vec<u8>)> {
-    let mut specifiers = vec![
-        (0, bytes::<6>(rng).to_vec()),
-        (2, bytes::<20>(rng).to_vec()),
-        (3, bytes::<32>(rng).to_vec()),
-    ];
+    let mut specifiers =
+        vec![(0, bytes::<6>(rng).to_vec()), (2, bytes::<20>(rng).to_vec()), (3, bytes::<32>(rng).to_vec())];
     if rng.random() {
         specifiers.push((1, bytes::<18>(rng).to_vec()));
     }
