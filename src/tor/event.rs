@@ -11,6 +11,10 @@ use crate::tor::reply::Reply;
 /// (`HSV3MaxDescriptorSize`). Together with the length of the event queue this bounds what waiting events hold.
 pub const MAX_CONTENT_BYTES: usize = 64 * 1024;
 
+/// Words of an event that are read; the longest event has some twenty, and later words are unknown to us anyway.
+/// Without this limit a long line of short words would cost many times its bytes in memory.
+const MAX_WORDS: usize = 128;
+
 /// The kinds of events that can be asked for with `SETEVENTS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventKind {
@@ -214,7 +218,7 @@ pub enum EventError {
 /// Reads one event. `reply` must be one ([`Reply::is_event`]).
 pub fn parse(mut reply: Reply) -> Result<TorEvent, EventError> {
     let data = reply.lines.first_mut().and_then(|line| line.data.take());
-    let mut arguments = words(reply.text());
+    let mut arguments = words(reply.text()).take(MAX_WORDS);
     let keyword = arguments.next().ok_or(EventError::WordMissing)?;
     Ok(match keyword {
         "HS_DESC" => TorEvent::HsDesc(parse_hs_desc(arguments)?),

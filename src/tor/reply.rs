@@ -20,7 +20,7 @@ pub const MAX_REPLY_BYTES: usize = 64 * 1024 * 1024;
 /// Most lines accepted in one reply; a data block counts as one. Everything large comes as a data block; what
 /// comes in lines is `GETCONF` with a few dozen. Without this limit millions of six-byte lines would cost many
 /// times their bytes in memory.
-pub const MAX_REPLY_LINES: usize = 4096;
+pub const MAX_REPLY_LINES: usize = 1024;
 
 /// One complete reply or event.
 #[derive(Debug, Clone, PartialEq, Eq)]
