@@ -229,8 +229,10 @@ fn remove_left_over(name: &str, own_key: WireGuardPublicKey) -> Result<(), Inter
     if labelled && !link.wireguard {
         return Err(InterfaceError::AlreadyRunning(name.to_owned()));
     }
-    let has_our_key = || matches!(kernel_public_key(name), Ok(Some(key)) if key == own_key);
-    if !link.wireguard || !(labelled || has_our_key()) {
+    // One without a key was made by a process that died before it could label and configure it.
+    let has_no_other_key =
+        || matches!(kernel_public_key(name), Ok(key) if key.is_none_or(|key| key == own_key));
+    if !link.wireguard || !(labelled || has_no_other_key()) {
         return Err(InterfaceError::NameTaken(name.to_owned()));
     }
     tracing::info!(interface = name, "replacing the interface that an earlier run left behind");

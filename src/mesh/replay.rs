@@ -12,7 +12,7 @@ pub const WINDOW: u64 = 128;
 /// Most senders remembered: several times the largest cluster that is simulated (20).
 pub const MAX_SENDERS: usize = 128;
 /// Most sessions remembered per sender. A session is one process; a daemon in a crash loop starts one
-/// every two seconds, so five can lie within [`HORIZON_MS`].
+/// every two seconds, so five can lie within the ten seconds that a silent one is remembered.
 pub const MAX_SESSIONS_PER_SENDER: usize = 8;
 
 /// After this many milliseconds of silence a session may be forgotten: whatever it sent was stamped at most

@@ -6,7 +6,7 @@
 //! addresses (`tunnel_ip = "10.9.9.1/24"`), then for all nodes and from one network.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
@@ -46,7 +46,8 @@ pub enum TunnelAddressError {
     /// The length leaves no network (0) or no second node (/32, /128), or exceeds the address.
     #[error("a tunnel network of /{0} cannot hold a cluster; use for example /24 for IPv4 or /48 for IPv6")]
     Length(u8),
-    /// Unspecified, loopback, multicast, or (IPv6) link-local: no node can be reached there.
+    /// Unspecified, loopback, multicast, link-local IPv6, or a network's own or broadcast address: no node can
+    /// be reached there.
     #[error("{0} cannot be a tunnel address; use a private one such as 10.9.9.1/24")]
     Unusable(IpAddr),
 }
@@ -111,13 +112,8 @@ impl TunnelAddress {
             return Err(TunnelAddressError::Length(prefix_len));
         }
         let link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
-        if address.is_unspecified()
-            || address.is_loopback()
-            || address.is_multicast()
-            || link_local
-            || broadcast
-        {
+        let special = address.is_unspecified() || address.is_loopback() || address.is_multicast();
+        if special || link_local || !is_host(address, prefix_len) {
             return Err(TunnelAddressError::Unusable(address));
         }
         Ok(Self { address, prefix_len })
@@ -144,6 +140,19 @@ impl TunnelAddress {
             }
             _ => false,
         }
+    }
+}
+
+/// Whether the address is a host's, and not its network's own (in IPv6 that is the routers') or broadcast one.
+fn is_host(address: IpAddr, prefix_len: u8) -> bool {
+    match address {
+        // A network of two has neither (RFC 3021).
+        IpAddr::V4(_) if prefix_len == 31 => true,
+        IpAddr::V4(v4) => {
+            let host = v4.to_bits() << prefix_len;
+            host != 0 && host != u32::MAX << prefix_len
+        }
+        IpAddr::V6(v6) => v6.to_bits() << prefix_len != 0,
     }
 }
 
@@ -179,6 +188,7 @@ impl fmt::Debug for TunnelAddress {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn the_address_is_a_function_of_prefix_and_key() {
@@ -220,13 +230,23 @@ mod tests {
         assert!(!address.network_contains("10.9.8.200".parse().unwrap()));
         assert!(!address.network_contains("fd00::1".parse().unwrap()));
         assert_eq!("fd00::1".parse::<TunnelAddress>().unwrap().to_string(), "fd00::1/48");
+        assert!("10.9.9.0/31".parse::<TunnelAddress>().is_ok());
+        assert!("10.9.9.0/16".parse::<TunnelAddress>().is_ok());
         let refusal = |text: &str| text.parse::<TunnelAddress>().unwrap_err();
         assert_eq!(refusal("10.9.9.1/x"), TunnelAddressError::Syntax);
         assert_eq!(refusal("ten"), TunnelAddressError::Syntax);
         assert_eq!(refusal("10.9.9.1/32"), TunnelAddressError::Length(32));
         assert_eq!(refusal("10.9.9.1/0"), TunnelAddressError::Length(0));
         assert_eq!(refusal("fd00::1/128"), TunnelAddressError::Length(128));
-        for unusable in ["0.0.0.0/8", "127.0.0.1/8", "224.0.0.1/8", "fe80::1/64", "255.255.255.255/8"] {
+        for unusable in [
+            "0.0.0.0/8",
+            "127.0.0.1/8",
+            "224.0.0.1/8",
+            "fe80::1/64",
+            "10.9.9.0/24",
+            "10.9.9.255/24",
+            "fd00::/48",
+        ] {
             assert!(matches!(refusal(unusable), TunnelAddressError::Unusable(_)), "{unusable}");
         }
     }
