@@ -30,9 +30,6 @@ const AFTER_LOSS: [Duration; 4] = [
 const AFTER_GAIN: [Duration; 3] =
     [Duration::from_millis(100), Duration::from_millis(1200), Duration::from_millis(2500)];
 
-/// The safety poll: nothing should be found by it, and an answer costs tor about a millisecond.
-const POLL: Duration = Duration::from_secs(15);
-
 /// The poll while there is nothing to publish (start-up), or after a read that failed.
 const POLL_WITHOUT_POINTS: Duration = Duration::from_secs(1);
 
@@ -89,9 +86,16 @@ pub struct Collect {
     follow_up: VecDeque<Instant>,
     poll_at: Option<Instant>,
     failures: u32,
+    /// The safety poll: nothing should be found by it.
+    poll: Duration,
 }
 
 impl Collect {
+    /// Knows nothing. `poll` is how often to read although nothing happened; an answer costs tor about a millisecond.
+    pub fn new(poll: Duration) -> Self {
+        Self { poll, ..Self::default() }
+    }
+
     /// The introduction points this node serves at, as far as is known now.
     pub fn points(&self) -> &[IntroPoint] {
         &self.points
@@ -165,7 +169,7 @@ impl Collect {
 
     /// Reads, or makes sure of another read after the one under way: that one may be older than the event.
     fn read_now(&mut self, now: Instant) -> Vec<CollectAction> {
-        self.poll_at = Some(now + if self.points.is_empty() { POLL_WITHOUT_POINTS } else { POLL });
+        self.poll_at = Some(now + if self.points.is_empty() { POLL_WITHOUT_POINTS } else { self.poll });
         if self.reading.is_some() {
             self.read_again = true;
             return Vec::new();
@@ -188,7 +192,7 @@ impl Collect {
             Reading::Failed => Vec::new(),
         };
         let quick = self.points.is_empty() || self.failures > 0;
-        self.poll_at = Some(now + if quick { POLL_WITHOUT_POINTS } else { POLL });
+        self.poll_at = Some(now + if quick { POLL_WITHOUT_POINTS } else { self.poll });
         if std::mem::take(&mut self.read_again) {
             actions.extend(self.read_now(now));
         }
@@ -210,6 +214,8 @@ mod tests {
     use super::*;
     use CollectAction::{Changed, Read};
 
+    const POLL: Duration = Duration::from_secs(15);
+
     fn points(keys: &[u8]) -> Vec<IntroPoint> {
         let point = |&key: &u8| IntroPoint {
             link_specifiers: [&[1, 2, 20], &[key; 20][..]].concat(),
@@ -226,7 +232,7 @@ mod tests {
 
     /// A collection that has read these points; the next ticket is 2.
     fn collecting(now: Instant, keys: &[u8]) -> Collect {
-        let mut collect = Collect::default();
+        let mut collect = Collect::new(POLL);
         assert_eq!(collect.handle(now, CollectEvent::Connected), [Read(1)]);
         assert_eq!(collect.handle(now, CollectEvent::Read(1, found(keys))), [Changed]);
         collect

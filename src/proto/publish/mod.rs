@@ -1,6 +1,15 @@
 //! What goes into the merged descriptor, and when it is posted to which HSDir.
 
 pub mod collect;
+pub mod exchange;
+pub mod ledger;
 pub mod order;
+pub mod place;
+pub mod plan;
+pub mod publication;
 pub mod report;
+pub mod schedule;
 pub mod select;
+pub mod slot;
+pub mod uplink;
+pub mod waiting;

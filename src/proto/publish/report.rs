@@ -97,6 +97,8 @@ pub struct HsDirReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HsDirState {
+    /// There is nothing to publish, or another node does it.
+    Idle,
     /// It should have something newer, and will get it.
     Behind,
     /// A post is under way.

@@ -26,7 +26,7 @@ const MAX_POINTS_PER_NODE: usize = 20;
 /// Chooses the points of the merged descriptor, in the order in which they are listed.
 ///
 /// `running` holds the relays that the consensus calls running; points at others are left out, and so are
-/// points that name no relay. The outcome depends on nothing but the arguments, and not on the order of the
+/// points that no descriptor can hold. The outcome depends on nothing but the arguments, and not on the order of the
 /// candidates: `seed` settles who is first and how the list is shuffled.
 pub fn select(candidates: &[Candidate], running: &BTreeSet<[u8; 20]>, seed: &[u8; 32]) -> Vec<IntroPoint> {
     let offers = offers(candidates, running, seed);
@@ -56,7 +56,9 @@ fn offers<'a>(candidates: &'a [Candidate], running: &BTreeSet<[u8; 20]>, seed: &
     for candidate in candidates {
         let offer = by_node.entry(&candidate.node).or_default();
         for point in candidate.points.iter().take(MAX_POINTS_PER_NODE) {
-            if let Some(relay) = point.relay_id().filter(|relay| running.contains(relay)) {
+            let relay = point.relay_id().filter(|relay| running.contains(relay));
+            // A key that cannot be certified would spoil the whole descriptor.
+            if let Some(relay) = relay.filter(|_| point.enc_key_certified().is_some()) {
                 offer.push((relay, point));
             }
         }
@@ -121,11 +123,17 @@ mod tests {
     use proptest::prelude::*;
 
     const SEED: [u8; 32] = [7; 32];
+    /// x25519's base point: surely a key. Among arbitrary bytes every second one is not on the curve.
+    const BASE_POINT: [u8; 32] =
+        [9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    /// Two is the abscissa of no point of the curve, only of its twist.
+    const NO_KEY: [u8; 32] =
+        [2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
     fn point(relay: u8, auth: u8) -> IntroPoint {
         let mut link_specifiers = vec![1, 2, 20];
         link_specifiers.extend([relay; 20]);
-        IntroPoint { link_specifiers, onion_key: [relay; 32], auth_key: [auth; 32], enc_key: [auth; 32] }
+        IntroPoint { link_specifiers, onion_key: [relay; 32], auth_key: [auth; 32], enc_key: BASE_POINT }
     }
 
     /// Nodes `n0`, `n1`, … with points at these relays; the auth key tells node and relay: 16 × node + nth.
@@ -164,10 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn points_at_relays_that_do_not_run_or_have_no_name_are_left_out() {
-        let mut nodes = cluster(&[&[1, 2, 3]]);
+    fn points_at_relays_that_do_not_run_and_points_that_cannot_be_published_are_left_out() {
+        let mut nodes = cluster(&[&[1, 2, 3, 4]]);
         nodes[0].points[2].link_specifiers = vec![0];
-        let chosen = select(&nodes, &running([1, 3]), &SEED);
+        nodes[0].points[3].enc_key = NO_KEY;
+        let chosen = select(&nodes, &running([1, 3, 4]), &SEED);
         assert_eq!(chosen, [point(1, 0)]);
         assert_eq!(select(&nodes, &running([]), &SEED), []);
     }

@@ -1,0 +1,294 @@
+//! Everything the publisher decides: collection, uplink and schedule, joined by the coordinator's order.
+//!
+//! ```text
+//! serving tor ──events──► collect ──own points──┐
+//! coordinator ──order───────────────────────────┼─► material ─► schedule ──posts, looks──► uploading tor
+//! both tors ───views────► uplink ──plan─────────┘                   ▲                           │
+//!                                                                   └────────answers────────────┘
+//! ```
+//!
+//! The order is carried out until the next one comes, also while the coordinator is away: this node's points are
+//! always the freshest ones. Only when a newer descriptor of another publisher is met meanwhile, that one has been
+//! elected, and this one yields.
+
+use std::time::{Duration, Instant};
+
+use crate::proto::node::NodeId;
+use crate::proto::onion::blinding::HsBlindId;
+use crate::proto::onion::counter::RevisionCounter;
+use crate::proto::onion::hsdir::HsDir;
+use crate::proto::publish::collect::{Collect, CollectAction, CollectEvent, Reading};
+use crate::proto::publish::exchange::{
+    HsDirAnswer, Launch, Material, Post, PostId, ScheduleAction, ScheduleEvent,
+};
+use crate::proto::publish::order::{Candidate, Order};
+use crate::proto::publish::plan::Plan;
+use crate::proto::publish::report::{Alarm, Duty, PublisherReport};
+use crate::proto::publish::schedule::Schedule;
+use crate::proto::publish::uplink::{TorRole, Uplink};
+
+/// Failed reads of the own descriptor in a row that an operator should know of.
+const UNREADABLE_AFTER: u32 = 3;
+
+/// What happens to the publisher.
+#[derive(Debug)]
+pub enum Event {
+    /// A control connection is up and events are subscribed to.
+    TorUp(TorRole),
+    /// A control connection is gone.
+    TorDown(TorRole),
+    /// The tor has a new consensus.
+    NewConsensus(TorRole),
+    /// Events of this tor were lost: everything must be read anew.
+    EventsMissed(TorRole),
+    /// The answer to [`Action::ReadNetwork`] with the same ticket; `None` if it could not be read.
+    Network(TorRole, u64, Option<Plan>),
+    /// `HS_DESC CREATED` for our address, at the serving tor.
+    Created,
+    /// An introduction circuit of our service was established, at the serving tor.
+    IntroEstablished,
+    /// An introduction circuit of our service closed, at the serving tor.
+    IntroClosed,
+    /// The answer to [`Action::ReadOwn`] with the same ticket.
+    OwnRead(u64, Reading),
+    /// What became of an [`Action::Post`].
+    PostLaunched(TorRole, PostId, Launch),
+    /// An HSDir's answer, by this tor.
+    Answer(TorRole, [u8; 20], Option<HsBlindId>, HsDirAnswer),
+    /// A descriptor read back from an HSDir, its signature checked, by this tor.
+    ReadBack(TorRole, [u8; 20], HsBlindId, RevisionCounter),
+    /// The coordinator's word; `None` stands down.
+    Order(Option<Order>),
+    /// Nobody watches this publisher any more, so the coordinator does not either.
+    CoordinatorAway,
+    /// Somebody watches.
+    CoordinatorBack,
+    /// The time that [`Publication::next_timeout`] gave has come.
+    Timeout,
+}
+
+/// What to do. Each is answered by an event; an answer that never comes does no harm.
+#[derive(Debug)]
+pub enum Action {
+    /// Read the service's own descriptor from the serving tor.
+    ReadOwn(u64),
+    /// Read consensus and microdescriptors from this tor, and make a [`Plan`] of them.
+    ReadNetwork(TorRole, u64),
+    /// Build, sign, and upload through this tor.
+    Post(TorRole, Post),
+    /// Read back from these HSDirs through this tor.
+    Look(TorRole, Vec<HsDir>),
+}
+
+/// How often things are done although nothing happened.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// Renewing both descriptors.
+    pub refresh: Duration,
+    /// Reading the own descriptor.
+    pub poll: Duration,
+}
+
+/// The publisher's mind.
+#[derive(Debug)]
+pub struct Publication {
+    node: NodeId,
+    collect: Collect,
+    uplink: Uplink,
+    schedule: Schedule,
+    /// The tor that the schedule uploads through.
+    uploader: Option<TorRole>,
+    order: Option<Order>,
+    coordinator: bool,
+    yielded: bool,
+}
+
+impl Publication {
+    /// A publisher that knows nothing and does nothing yet. `node` is this node's name among the candidates.
+    pub fn new(node: NodeId, pace: Pace) -> Self {
+        Self {
+            node,
+            collect: Collect::new(pace.poll),
+            uplink: Uplink::default(),
+            schedule: Schedule::new(pace.refresh),
+            uploader: None,
+            order: None,
+            coordinator: false,
+            yielded: false,
+        }
+    }
+
+    /// When [`Event::Timeout`] is due.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let timeouts =
+            [self.collect.next_timeout(), self.uplink.next_timeout(), self.schedule.next_timeout()];
+        timeouts.into_iter().flatten().min()
+    }
+
+    /// Takes in one event. `unix_secs` is the wall clock.
+    pub fn handle(&mut self, now: Instant, unix_secs: u64, event: Event) -> Vec<Action> {
+        let mut turn = Turn { now, unix_secs, actions: Vec::new() };
+        self.take(&mut turn, event);
+        if self.schedule.seems_cut_off() {
+            self.uplink.try_the_other();
+        }
+        self.follow_uplink(&mut turn);
+        let reads = self.uplink.due(now);
+        turn.actions.extend(reads.into_iter().map(|(role, ticket)| Action::ReadNetwork(role, ticket)));
+        turn.actions
+    }
+
+    fn take(&mut self, turn: &mut Turn, event: Event) {
+        match event {
+            Event::TorUp(role) => {
+                self.uplink.connected(role, turn.now);
+                self.serving(turn, role, CollectEvent::Connected);
+            }
+            Event::TorDown(role) => {
+                self.uplink.lost(role);
+                self.serving(turn, role, CollectEvent::Lost);
+            }
+            Event::NewConsensus(role) => self.uplink.new_consensus(role, turn.now),
+            Event::EventsMissed(role) => {
+                self.uplink.new_consensus(role, turn.now);
+                self.serving(turn, role, CollectEvent::IntroClosed);
+            }
+            Event::Network(role, ticket, plan) => {
+                let news = self.uplink.read(role, ticket, plan, turn.now);
+                if news && self.uploader == Some(role) {
+                    self.pass_plan_on(turn);
+                }
+            }
+            Event::Created => self.collect(turn, CollectEvent::Created),
+            Event::IntroEstablished => self.collect(turn, CollectEvent::IntroEstablished),
+            Event::IntroClosed => self.collect(turn, CollectEvent::IntroClosed),
+            Event::OwnRead(ticket, reading) => self.collect(turn, CollectEvent::Read(ticket, reading)),
+            Event::PostLaunched(role, id, launch) => {
+                self.uploaders(turn, role, ScheduleEvent::PostLaunched(id, launch));
+            }
+            Event::Answer(role, hsdir, blinded, answer) => {
+                self.uploaders(turn, role, ScheduleEvent::Answer(hsdir, blinded, answer));
+            }
+            Event::ReadBack(role, hsdir, blinded, counter) => {
+                self.uploaders(turn, role, ScheduleEvent::ReadBack(hsdir, blinded, counter));
+            }
+            Event::Order(order) => {
+                self.coordinator = true;
+                self.yielded = false;
+                self.order = order;
+                self.supply(turn);
+            }
+            Event::CoordinatorAway => self.coordinator = false,
+            Event::CoordinatorBack => self.coordinator = true,
+            Event::Timeout => {
+                self.collect(turn, CollectEvent::Timeout);
+                self.schedule(turn, ScheduleEvent::Timeout);
+            }
+        }
+    }
+
+    /// The whole state, for those who watch.
+    pub fn report(&self) -> PublisherReport {
+        let mut alarms = self.schedule.alarms().clone();
+        if self.uploader.is_none() {
+            alarms.insert(Alarm::NoNetwork);
+        }
+        if self.collect.failures() >= UNREADABLE_AFTER {
+            alarms.insert(Alarm::OwnDescriptorUnreadable);
+        }
+        let duty = match &self.order {
+            Some(order) => Duty::Publishing { epoch: order.epoch },
+            None if self.yielded => Duty::Yielded,
+            None => Duty::Idle,
+        };
+        PublisherReport {
+            points: self.collect.points().to_vec(),
+            capabilities: self.collect.capabilities(),
+            counters: self.schedule.counters(),
+            duty,
+            serving_tor: self.uplink.state(TorRole::Serving),
+            standby_tor: self.uplink.state(TorRole::Standby),
+            slots: self.schedule.slots(),
+            alarms: alarms.into_iter().collect(),
+        }
+    }
+
+    fn serving(&mut self, turn: &mut Turn, role: TorRole, event: CollectEvent) {
+        if role == TorRole::Serving {
+            self.collect(turn, event);
+        }
+    }
+
+    fn collect(&mut self, turn: &mut Turn, event: CollectEvent) {
+        for action in self.collect.handle(turn.now, event) {
+            match action {
+                CollectAction::Read(ticket) => turn.actions.push(Action::ReadOwn(ticket)),
+                CollectAction::Changed => self.supply(turn),
+            }
+        }
+    }
+
+    /// Passes on what the uploading tor said; another tor's words are about uploads given up before.
+    fn uploaders(&mut self, turn: &mut Turn, role: TorRole, event: ScheduleEvent) {
+        if self.uploader == Some(role) {
+            self.schedule(turn, event);
+        }
+    }
+
+    fn schedule(&mut self, turn: &mut Turn, event: ScheduleEvent) {
+        for action in self.schedule.handle(turn.now, turn.unix_secs, event) {
+            match (action, self.uploader) {
+                (ScheduleAction::Post(post), Some(role)) => turn.actions.push(Action::Post(role, post)),
+                (ScheduleAction::Look(hsdirs), Some(role)) => turn.actions.push(Action::Look(role, hsdirs)),
+                (ScheduleAction::MetAnotherPublisher, _) if !self.coordinator && self.order.is_some() => {
+                    self.order = None;
+                    self.yielded = true;
+                    self.supply(turn);
+                }
+                (_, _) => {}
+            }
+        }
+    }
+
+    /// Gives the schedule what to publish: the order, with this node's own points as they are now.
+    fn supply(&mut self, turn: &mut Turn) {
+        let own = |candidate: &Candidate| Candidate {
+            node: candidate.node.clone(),
+            points: if candidate.node == self.node { self.collect.points() } else { &candidate.points }
+                .to_vec(),
+        };
+        let material = self.order.as_ref().map(|order| Material {
+            candidates: order.candidates.iter().map(own).collect(),
+            capabilities: self.collect.capabilities().unwrap_or_default(),
+        });
+        let counters = self.order.as_ref().map_or_else(Vec::new, |order| order.last_counters.clone());
+        self.schedule(turn, ScheduleEvent::Material(material, counters));
+    }
+
+    /// Tells the schedule when another tor uploads.
+    fn follow_uplink(&mut self, turn: &mut Turn) {
+        let role = self.uplink.uploader().map(|(role, _)| role);
+        if role == self.uploader {
+            return;
+        }
+        if self.uploader.is_some() {
+            self.schedule(turn, ScheduleEvent::UploaderLost);
+        }
+        self.uploader = role;
+        self.pass_plan_on(turn);
+    }
+
+    fn pass_plan_on(&mut self, turn: &mut Turn) {
+        if let Some((_, plan)) = self.uplink.uploader() {
+            let plan = plan.clone();
+            self.schedule(turn, ScheduleEvent::Plan(plan));
+        }
+    }
+}
+
+/// One event's worth of work.
+struct Turn {
+    now: Instant,
+    unix_secs: u64,
+    actions: Vec<Action>,
+}
