@@ -94,6 +94,21 @@ pub struct ClusterStatus {
     pub traffic: Traffic,
 }
 
+impl fmt::Display for ClusterStatus {
+    /// One line for operators.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let serving = self.nodes.iter().filter(|node| node.lifecycle == Lifecycle::Healthy).count();
+        match &self.holder {
+            Some(holder) if *holder == self.node => write!(f, "holds the lease, epoch {}", self.epoch)?,
+            Some(holder) => write!(f, "{holder} holds the lease")?,
+            None if self.discovering => f.write_str("looking for the other nodes")?,
+            None => f.write_str("nobody holds the lease")?,
+        }
+        write!(f, "; {serving} of {} nodes serve", self.nodes.len())?;
+        if self.publisher { Ok(()) } else { f.write_str("; this node's publisher is away") }
+    }
+}
+
 /// Datagrams since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {

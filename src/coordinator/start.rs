@@ -1,0 +1,254 @@
+//! The recipe of the process: what is done in which order until the main loop runs.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use caps::Capability;
+use clap::Parser;
+use rand::RngExt;
+use secrecy::ExposeSecret;
+use tokio::sync::{mpsc, watch};
+
+use super::publisher_link;
+use super::serve::{Coordinator, Lines, Stop, TunnelFacts};
+use super::tunnel::{self, WAITING_WISHES};
+use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
+use crate::config::mesh::{Backend, Mesh};
+use crate::ipc::server::{self, Limits};
+use crate::mesh::error::InterfaceError;
+use crate::mesh::interface::{BackendChoice, Interface, InterfaceSettings};
+use crate::mesh::open::{Opener, TokenCountError};
+use crate::mesh::seal::{Sealer, SessionSalt};
+use crate::mesh::socket::{MeshSocket, MeshSocketError};
+use crate::mesh::token::{ClusterToken, TokenError};
+use crate::mesh::tunnel::{TunnelAddress, TunnelAddressError, TunnelPrefix};
+use crate::mesh::wireguard_key::{WireGuardKey, WireGuardKeyError, WireGuardPublicKey};
+use crate::proto::cluster::core::{Cluster, ClusterConfig};
+use crate::proto::cluster::roster::Peer;
+use crate::sys::clock::unix_ms;
+use crate::sys::exit::{Exit, refuse};
+use crate::sys::listen::{CONTROL, InheritedSockets, ListenError};
+use crate::sys::{capabilities, logging, process};
+
+/// This daemon's name in logs and errors.
+const DAEMON: &str = "rustbalance-coordinator";
+/// Calls that wait for the main loop; the callers' connections are bounded anyway.
+const WAITING_CALLS: usize = 8;
+/// Reports that wait for the main loop; the publisher's link waits with more.
+const WAITING_NEWS: usize = 8;
+
+/// Keeps the cluster: the mesh, membership, the lease.
+#[derive(Debug, Parser)]
+#[command(name = DAEMON, version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// Only checks the configuration.
+    #[arg(long)]
+    check_config: bool,
+}
+
+/// Why the coordinator does not run. The tunnel does not exist, no peer was told anything.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Harden(#[from] process::HardenError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    SecretFile(#[from] crate::config::secret_file::SecretFileError),
+    #[error("[cluster] {0}")]
+    Timing(#[from] crate::proto::cluster::timing::TimingError),
+    #[error("[cluster] token_file: {0}")]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    TokenCount(#[from] TokenCountError),
+    #[error("[mesh] private_key_file: {0}")]
+    Key(#[from] WireGuardKeyError),
+    #[error("[mesh] {0}")]
+    Address(#[from] TunnelAddressError),
+    #[error("[mesh] interface: {0}")]
+    InterfaceName(#[from] crate::mesh::interface_name::InterfaceNameError),
+    #[error(transparent)]
+    UnknownUser(#[from] crate::config::ipc::UnknownUser),
+    #[error(transparent)]
+    Logging(#[from] logging::LoggingError),
+    #[error(transparent)]
+    Capabilities(#[from] capabilities::CapabilityError),
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    #[error(transparent)]
+    Socket(#[from] MeshSocketError),
+    #[error("the operating system refused: {0}")]
+    Os(#[from] std::io::Error),
+}
+
+impl StartError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_)
+            | Self::SecretFile(_)
+            | Self::Timing(_)
+            | Self::Token(_)
+            | Self::TokenCount(_)
+            | Self::Key(_)
+            | Self::Address(_)
+            | Self::InterfaceName(_)
+            | Self::UnknownUser(_)
+            | Self::Logging(_) => Exit::Config,
+            Self::Capabilities(_) | Self::Interface(InterfaceError::NotPermitted { .. }) => Exit::Permission,
+            Self::Interface(_) | Self::Socket(_) => Exit::Unavailable,
+            Self::Harden(_) | Self::Listen(_) | Self::Os(_) => Exit::Os,
+        }
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(answer) => {
+            let _ = answer.print();
+            return if answer.use_stderr() { Exit::Usage } else { Exit::Success }.into();
+        }
+    };
+    match start(&arguments) {
+        Ok(()) => Exit::Success.into(),
+        Err(error) => refuse(DAEMON, error.exit(), &error),
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<(), StartError> {
+    process::harden()?;
+    let mut inherited = InheritedSockets::take(&[CONTROL])?;
+    let config = Config::load(&arguments.config)?;
+    let plan = Plan::make(&config)?;
+    let allowed = config.ipc.allowed_uids()?;
+    if arguments.check_config {
+        return Ok(());
+    }
+    logging::init(DAEMON, &config.log.level, config.log.journal)?;
+    let control = inherited.control_or_open(&config.ipc.coordinator_socket())?;
+    // The tunnel is created below, and its peers change for as long as we live.
+    capabilities::trim(&[Capability::CAP_NET_ADMIN])?;
+
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        let stop = Stop::new()?;
+        let control = tokio::net::UnixListener::from_std(control)?;
+        let (calls, inbox) = mpsc::channel(WAITING_CALLS);
+        tokio::spawn(server::serve(control, allowed, calls, Limits::default()));
+
+        let publisher = config.ipc.publisher_socket();
+        let (news, heard) = mpsc::channel(WAITING_NEWS);
+        tokio::spawn(publisher_link::follow(publisher.clone(), news));
+        let (orders, ordered) = watch::channel(None);
+        let delivery = tokio::spawn(publisher_link::deliver(publisher, ordered));
+
+        let interface = Interface::create(plan.settings, &plan.key).await?;
+        let facts = TunnelFacts {
+            interface: interface.settings().name.to_string(),
+            kernel: interface.is_kernel(),
+            port: plan.port,
+        };
+        tracing::info!(interface = %facts.interface, kernel = facts.kernel, "the tunnel is up");
+        let socket = MeshSocket::bind(&interface, plan.port, plan.sealer, plan.opener)?;
+        let (wishes, wished) = mpsc::channel(WAITING_WISHES);
+        let (seen, tunnels) = watch::channel(Vec::new());
+        let tunnel = tokio::spawn(tunnel::keep(interface, wished, seen));
+
+        let core = Cluster::new(plan.cluster, rand::rng().random(), Instant::now(), unix_ms());
+        let lines = Lines { socket, wishes, tunnels, news: heard, orders, calls: inbox };
+        Coordinator::new(core, lines, facts).run(plan.peers, stop, vec![delivery, tunnel]).await;
+        Ok(())
+    })
+}
+
+/// What the configuration comes to.
+struct Plan {
+    settings: InterfaceSettings,
+    key: WireGuardKey,
+    port: u16,
+    sealer: Sealer,
+    opener: Opener,
+    cluster: ClusterConfig,
+    peers: Vec<Peer>,
+}
+
+impl Plan {
+    fn make(config: &Config) -> Result<Self, StartError> {
+        let (node, mesh, cluster) = (config.node(DAEMON)?, config.mesh(DAEMON)?, config.cluster(DAEMON)?);
+        let token = ClusterToken::from_file_bytes(cluster.read_token()?.expose_secret().as_bytes())?;
+        let key = WireGuardKey::from_file_bytes(mesh.read_private_key()?.expose_secret())?;
+        let addresses = Addresses::of(mesh, &token)?;
+        let address = addresses.tunnel_address(mesh.tunnel_address, key.public())?;
+        let own = Peer {
+            node: node.id.clone(),
+            wireguard_key: key.public().0,
+            endpoint: mesh.endpoint,
+            tunnel_address: address.ip(),
+        };
+        let peers = mesh
+            .peers
+            .iter()
+            .map(|peer| {
+                let address =
+                    addresses.tunnel_address(peer.tunnel_address, WireGuardPublicKey(peer.public_key))?;
+                Ok(Peer {
+                    node: peer.id.clone(),
+                    wireguard_key: peer.public_key,
+                    endpoint: peer.endpoint,
+                    tunnel_address: address.ip(),
+                })
+            })
+            .collect::<Result<_, TunnelAddressError>>()?;
+        Ok(Self {
+            settings: InterfaceSettings {
+                name: mesh.interface.parse()?,
+                listen_port: mesh.listen_port,
+                address,
+                backend: backend(mesh.backend),
+            },
+            key,
+            port: mesh.datagram_port,
+            sealer: Sealer::new(&token, node.id.clone(), SessionSalt::generate(&mut rand::rng())),
+            opener: Opener::new(node.id.clone(), vec![token])?,
+            cluster: ClusterConfig { own, priority: node.priority, timing: cluster.timing()? },
+            peers,
+        })
+    }
+}
+
+/// How tunnel addresses come about where none are given.
+struct Addresses(TunnelPrefix);
+
+impl Addresses {
+    fn of(mesh: &Mesh, token: &ClusterToken) -> Result<Self, TunnelAddressError> {
+        let configured = mesh.prefix.map(|prefix| prefix.to_string().parse()).transpose()?;
+        Ok(Self(configured.unwrap_or_else(|| TunnelPrefix::from_token(token))))
+    }
+
+    fn tunnel_address(
+        &self,
+        given: Option<IpAddr>,
+        key: WireGuardPublicKey,
+    ) -> Result<TunnelAddress, TunnelAddressError> {
+        match given {
+            Some(address) => address.to_string().parse(),
+            None => Ok(self.0.address_of(&key)),
+        }
+    }
+}
+
+fn backend(configured: Backend) -> BackendChoice {
+    match configured {
+        Backend::Auto => BackendChoice::Auto,
+        Backend::Kernel => BackendChoice::Kernel,
+        Backend::Userspace => BackendChoice::Userspace,
+    }
+}
