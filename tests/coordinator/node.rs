@@ -1,0 +1,197 @@
+//! One node: the real coordinator in a place of its own, and a publisher that only listens and tells.
+
+use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rustbalance::ipc::coordinator::{CoordinatorClient, CoordinatorStatus};
+use rustbalance::ipc::publisher::{PublisherCall, Taken};
+use rustbalance::ipc::server::{self, Limits};
+use rustbalance::mesh::wireguard_key::WireGuardKey;
+use rustbalance::proto::onion::descriptor::capabilities::Capabilities;
+use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
+use rustbalance::proto::publish::order::Order;
+use rustbalance::proto::publish::report::PublisherReport;
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::place::Place;
+
+/// The WireGuard key of the node of this number.
+fn key(number: u8) -> WireGuardKey {
+    WireGuardKey::generate(&mut StdRng::seed_from_u64(u64::from(number)))
+}
+
+/// The node of this number's introduction points.
+pub fn points(number: u8) -> Vec<IntroPoint> {
+    let mut link_specifiers = vec![1, 2, 20];
+    link_specifiers.extend([number; 20]);
+    vec![IntroPoint { link_specifiers, onion_key: [1; 32], auth_key: [number; 32], enc_key: [9; 32] }]
+}
+
+pub struct Node {
+    pub number: u8,
+    pub place: Place,
+    directory: PathBuf,
+    process: Option<Child>,
+    publisher: Option<Publisher>,
+}
+
+struct Publisher {
+    orders: watch::Receiver<Option<Order>>,
+    report: watch::Sender<PublisherReport>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Writes the node's configuration: all `of` nodes know each other.
+    pub fn new(number: u8, of: u8, place: Place, directory: &Path) -> Self {
+        let directory = directory.join(format!("n{number}"));
+        std::fs::create_dir_all(&directory).unwrap();
+        let write = |name: &str, text: &str| {
+            std::fs::write(directory.join(name), text).unwrap();
+            std::fs::set_permissions(directory.join(name), Permissions::from_mode(0o600)).unwrap();
+        };
+        write("token", "a token that all nodes of this test share\n");
+        write("key", &key(number).to_base64());
+        let peer = |peer: u8| {
+            let key = key(peer).public();
+            format!(
+                "[[mesh.peers]]\nid = \"n{peer}\"\npublic_key = \"{key}\"\nendpoint = \"192.168.78.{peer}:51820\"\n"
+            )
+        };
+        let peers = (1..=of).filter(|other| *other != number).map(peer).collect::<Vec<_>>().concat();
+        let at = directory.display();
+        write(
+            "config.toml",
+            &format!(
+                "[node]\nid = \"n{number}\"\npriority = {number}\n\
+                 [cluster]\ntoken_file = \"{at}/token\"\n\
+                 [ipc]\ndirectory = \"{at}\"\n\
+                 [log]\nlevel = \"debug\"\njournal = false\n\
+                 [mesh]\nprivate_key_file = \"{at}/key\"\nbackend = \"userspace\"\n{peers}"
+            ),
+        );
+        Self { number, place, directory, process: None, publisher: None }
+    }
+
+    /// Starts the coordinator.
+    pub fn start(&mut self) {
+        let log = std::fs::File::create(self.directory.join("log")).unwrap();
+        let child = self
+            .place
+            .command(env!("CARGO_BIN_EXE_rustbalance-coordinator"))
+            .args(["--config".as_ref(), self.directory.join("config.toml").as_os_str()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.process = Some(child);
+    }
+
+    /// What the coordinator has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("log")).unwrap_or_default()
+    }
+
+    /// The coordinator's process: `nsenter` without `--fork` becomes it.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.process.as_ref().unwrap().id()).unwrap())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Waits for the end of the process; its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        self.process.take().unwrap().wait().unwrap().code()
+    }
+
+    /// Starts a publisher that has read its points.
+    pub fn publish(&mut self) {
+        let path = self.directory.join("publisher.sock");
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let own = BTreeSet::from([nix::unistd::geteuid().as_raw()]);
+        let (calls, mut inbox) = mpsc::channel(8);
+        let (ordered, orders) = watch::channel(None);
+        let report = PublisherReport {
+            points: points(self.number),
+            capabilities: Some(Capabilities::default()),
+            ..PublisherReport::default()
+        };
+        let (report, reports) = watch::channel(report);
+        let serving = tokio::spawn(server::serve::<PublisherCall>(listener, own, calls, Limits::default()));
+        let answering = tokio::spawn(async move {
+            while let Some(call) = inbox.recv().await {
+                match call {
+                    PublisherCall::Status(reply) => reply.answer(&reports.borrow()),
+                    PublisherCall::Watch(watcher) => watcher.follow(reports.clone()),
+                    PublisherCall::Publish { order, reply } => {
+                        ordered.send_replace(order);
+                        reply.answer(&Taken {});
+                    }
+                }
+            }
+        });
+        self.publisher = Some(Publisher { orders, report, tasks: vec![serving, answering] });
+    }
+
+    /// The publisher is gone from one moment to the next.
+    pub fn unpublish(&mut self) {
+        self.publisher.take().into_iter().flat_map(|publisher| publisher.tasks).for_each(|task| task.abort());
+    }
+
+    /// The publisher reports these points from now on.
+    pub fn report(&self, points: Vec<IntroPoint>) {
+        self.publisher.as_ref().unwrap().report.send_modify(|report| report.points = points);
+    }
+
+    /// Whose points the publisher was last told to publish; `None`: nothing.
+    pub fn order(&self) -> Option<Vec<u8>> {
+        let order = self.publisher.as_ref()?.orders.borrow().clone()?;
+        let bringing = order.candidates.iter().filter(|candidate| !candidate.points.is_empty());
+        Some(bringing.map(|candidate| candidate.node.as_str()[1..].parse().unwrap()).collect())
+    }
+
+    /// What the coordinator tells callers.
+    pub async fn status(&self) -> CoordinatorStatus {
+        let mut client = CoordinatorClient::connect(&self.directory.join("coordinator.sock")).await.unwrap();
+        client.status().await.unwrap()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+/// Waits until that is so, and says how long it took; with all logs where it does not come about.
+pub async fn until(nodes: &[Node], limit: Duration, what: &str, so: impl Fn(&[Node]) -> bool) -> Duration {
+    let begin = Instant::now();
+    while !so(nodes) {
+        if begin.elapsed() > limit {
+            let logs: Vec<_> =
+                nodes.iter().map(|node| format!("== n{}\n{}", node.number, node.log())).collect();
+            panic!("{}\nstill not so after {limit:?}: {what}", logs.join("\n"));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let took = begin.elapsed();
+    println!("{what}: {:.3} s", took.as_secs_f64());
+    took
+}
