@@ -91,7 +91,7 @@ async fn a_peer_that_says_nothing_times_out() {
 async fn a_command_without_answer_times_out_and_closes() {
     // The drip of events must not count as an answer.
     let (controller, mut events, _peer) = connect(QUICK, async |mut peer: Peer| {
-        for _ in 0..100 {
+        for _ in 0..500 {
             peer.send("650 NETWORK_LIVENESS UP\r\n").await;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
