@@ -49,6 +49,8 @@ datagram_port = 51821
 private_key_file = "/etc/rustbalance/wireguard.key"
 tunnel_address = "10.9.0.1"
 prefix = "fd12:3456:789a::/48"
+endpoint = "192.0.2.1:51820"
+backend = "kernel"
 
 [[mesh.peers]]
 id = "beta"
@@ -222,6 +224,18 @@ fn what_only_two_keys_together_tell_is_refused_too() {
 }
 
 #[test]
+fn a_daemon_can_refuse_a_value_with_its_line() {
+    let config = parse(&full()).unwrap();
+    let error = config.refuse(&["mesh", "peers", "1", "endpoint"], "is missing").to_string();
+    // The key is not there, so the line of its table is named.
+    let line = full().lines().position(|line| line == "id = \"gamma\"").unwrap();
+    assert_eq!(error, format!("/etc/rustbalance/config.toml:{line}: mesh.peers.1.endpoint: is missing"));
+    let error = config.refuse(&["mesh", "tunnel_address"], "is strange").to_string();
+    let line = full().lines().position(|line| line.starts_with("tunnel_address")).unwrap() + 1;
+    assert_eq!(error, format!("/etc/rustbalance/config.toml:{line}: mesh.tunnel_address: is strange"));
+}
+
+#[test]
 fn a_missing_section_is_named_with_the_daemon_that_needs_it() {
     let error = parse("").unwrap().proxy("rustbalance-proxy").unwrap_err().to_string();
     assert_eq!(error, "/etc/rustbalance/config.toml: section [proxy] is missing; rustbalance-proxy needs it");
@@ -251,7 +265,7 @@ fn files_are_bounded_and_missing_ones_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn no_text_makes_it_panic(text in "\\PC{0,200}|[\\[\\]a-z_.=\"0-9\n #{},-]{0,300}") {

@@ -21,11 +21,11 @@ use crate::proto::cluster::timing::TimingError;
 
 /// Where the configuration is unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/rustbalance/config.toml";
-/// A file above this size is not a configuration of ours; 256 peers take about 60 KiB.
+/// A file above this size is not a configuration of ours; 128 peers take about 30 KiB.
 const MAX_BYTES: u64 = 1024 * 1024;
 
 /// The configuration of all daemons of one node.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     node: Option<Node>,
@@ -45,6 +45,15 @@ pub struct Config {
     pub log: Log,
     #[serde(skip)]
     file: PathBuf,
+    #[serde(skip)]
+    text: String,
+}
+
+impl fmt::Debug for Config {
+    /// Not the text: what an operator wrote into it by mistake does not belong into logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 /// Why a configuration is refused (exit code 78). Nothing has been started or changed.
@@ -115,13 +124,20 @@ impl Config {
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let mut config: Self = toml::from_str(text).map_err(|error| from_toml(&error, text, path))?;
         path.clone_into(&mut config.file);
-        config.check().map_err(|wrong| ConfigError::Invalid {
-            file: path.to_owned(),
-            line: line_of_key(text, &wrong.key),
-            key: wrong.key.join("."),
-            reason: wrong.reason,
-        })?;
+        text.clone_into(&mut config.text);
+        config.check().map_err(|wrong| config.refuse(&wrong.key, wrong.reason))?;
         Ok(config)
+    }
+
+    /// The error for a value that only the daemon itself can judge (`["mesh", "peers", "0", "endpoint"]`).
+    pub fn refuse<S: AsRef<str>>(&self, key: &[S], reason: impl Into<String>) -> ConfigError {
+        let key: Vec<&str> = key.iter().map(AsRef::as_ref).collect();
+        ConfigError::Invalid {
+            file: self.file.clone(),
+            line: line_of_key(&self.text, &key),
+            key: key.join("."),
+            reason: reason.into(),
+        }
     }
 
     /// `[node]`, for the daemon that cannot do without it.
@@ -290,27 +306,24 @@ fn line_at(text: &str, offset: usize) -> usize {
 }
 
 /// The line of the deepest part of `key` that stands in the file (a missing key is reported at its section).
-fn line_of_key(text: &str, key: &[String]) -> Option<usize> {
+fn line_of_key(text: &str, key: &[&str]) -> Option<usize> {
     let document = DeTable::parse(text).ok()?;
+    let top = DeValue::Table(document.into_inner());
+    let mut value = &top;
     let mut offset = None;
-    let mut table = Some(document.get_ref());
-    let mut array = None;
     for step in key {
-        let value = if let Some(current) = table {
-            let (name, value) = current.get_key_value(step.as_str())?;
-            offset = Some(name.span().start);
-            value
-        } else {
-            let current: &toml::de::DeArray<'_> = array?;
-            let value = current.get(step.parse::<usize>().ok()?)?;
-            offset = Some(value.span().start);
-            value
+        let deeper = match value {
+            DeValue::Table(table) => {
+                table.get_key_value(*step).map(|(name, inner)| (name.span().start, inner.get_ref()))
+            }
+            DeValue::Array(array) => {
+                let element = step.parse::<usize>().ok().and_then(|index| array.get(index));
+                element.map(|inner| (inner.span().start, inner.get_ref()))
+            }
+            _ => None,
         };
-        (table, array) = match value.get_ref() {
-            DeValue::Table(inner) => (Some(inner), None),
-            DeValue::Array(inner) => (None, Some(inner)),
-            _ => (None, None),
-        };
+        let Some((start, inner)) = deeper else { break };
+        (offset, value) = (Some(start), inner);
     }
     offset.map(|offset| line_at(text, offset))
 }
