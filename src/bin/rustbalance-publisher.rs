@@ -1,0 +1,7 @@
+//! The publisher daemon.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rustbalance::publisher::start::run(std::env::args_os())
+}

@@ -1,0 +1,149 @@
+//! The recipe of the process: what is done in which order until the main loop runs.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use tokio::sync::mpsc;
+
+use crate::config::endpoint::Endpoint;
+use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
+use crate::config::ipc::UnknownUser;
+use crate::config::secret_file::{SecretFile, SecretFileError};
+use crate::config::tor::{Instance, TorName};
+use crate::ipc::server::{self, Limits};
+use crate::proto::publish::publication::{Pace, Publication};
+use crate::proto::publish::uplink::TorRole;
+use crate::publisher::identity::{Identity, IdentityError};
+use crate::publisher::link;
+use crate::publisher::serve::{Publisher, Stop};
+use crate::publisher::work::Workshop;
+use crate::sys::exit::{Exit, refuse};
+use crate::sys::listen::{CONTROL, InheritedSockets, ListenError};
+use crate::sys::{capabilities, logging, process};
+use crate::tor::address::{ControlAddress, ControlAuth};
+use crate::tor::controller::ControlLimits;
+use crate::tor::reconnect::{BackoffPlan, Reconnector};
+
+/// This daemon's name in logs and errors.
+const DAEMON: &str = "rustbalance-publisher";
+/// Calls that wait for the main loop; the callers' connections are bounded anyway.
+const WAITING_CALLS: usize = 8;
+/// Messages of the tors that wait for the main loop; when it is full, the connections' own queues begin to fill.
+const WAITING_MESSAGES: usize = 64;
+
+/// Collects introduction points, signs and posts the merged descriptor.
+#[derive(Debug, Parser)]
+#[command(name = DAEMON, version)]
+struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    config: PathBuf,
+    /// Only checks the configuration.
+    #[arg(long)]
+    check_config: bool,
+}
+
+/// Why the publisher does not run. Nothing was posted.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Harden(#[from] process::HardenError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    UnknownUser(#[from] UnknownUser),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error("tor's password: {0}")]
+    Password(#[from] SecretFileError),
+    #[error(transparent)]
+    Logging(#[from] logging::LoggingError),
+    #[error(transparent)]
+    Capabilities(#[from] capabilities::CapabilityError),
+    #[error("the operating system refused: {0}")]
+    Os(#[from] std::io::Error),
+}
+
+impl StartError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_)
+            | Self::UnknownUser(_)
+            | Self::Logging(_)
+            | Self::Identity(_)
+            | Self::Password(_) => Exit::Config,
+            Self::Capabilities(_) => Exit::Permission,
+            Self::Harden(_) | Self::Listen(_) | Self::Os(_) => Exit::Os,
+        }
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(answer) => {
+            let _ = answer.print();
+            return if answer.use_stderr() { Exit::Usage } else { Exit::Success }.into();
+        }
+    };
+    match start(&arguments) {
+        Ok(()) => Exit::Success.into(),
+        Err(error) => refuse(DAEMON, error.exit(), &error),
+    }
+}
+
+fn start(arguments: &Arguments) -> Result<(), StartError> {
+    process::harden()?;
+    let mut inherited = InheritedSockets::take(&[CONTROL])?;
+    let config = Config::load(&arguments.config)?;
+    let (node, service) = (config.node(DAEMON)?, config.service(DAEMON)?);
+    let tors = config.tor(DAEMON)?;
+    let allowed = config.ipc.allowed_uids()?;
+    if arguments.check_config {
+        return Ok(());
+    }
+    logging::init(DAEMON, &config.log.level, config.log.journal)?;
+    let control = inherited.control_or_open(&config.ipc.publisher_socket())?;
+    let identity = Arc::new(Identity::load(service)?);
+    let links = [TorName::A, TorName::B].into_iter().filter_map(|name| {
+        let role = if name == tors.serving { TorRole::Serving } else { TorRole::Standby };
+        Some(reconnector(tors.instance(name)?).map(|tor| (role, tor)))
+    });
+    let links = links.collect::<Result<Vec<_>, _>>()?;
+    // Everything that needs a privilege is open now.
+    capabilities::trim(&[])?;
+    let pace =
+        Pace { refresh: config.publisher.refresh_interval_secs, poll: config.publisher.poll_interval_secs };
+    let publication = Publication::new(node.id.clone(), pace);
+    tracing::info!(service = %identity.hs_id(), node = %node.id, "starting");
+
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
+        let stop = Stop::new()?;
+        let control = tokio::net::UnixListener::from_std(control)?;
+        let (calls, inbox) = mpsc::channel(WAITING_CALLS);
+        tokio::spawn(server::serve(control, allowed, calls, Limits::default()));
+        let (to, messages) = mpsc::channel(WAITING_MESSAGES);
+        for (role, tor) in links {
+            tokio::spawn(link::keep(role, identity.hs_id(), tor, to.clone()));
+        }
+        drop(to);
+        Publisher::new(publication, Workshop::new(identity), messages, inbox).run(stop).await;
+        Ok(())
+    })
+}
+
+fn reconnector(instance: &Instance) -> Result<Reconnector, SecretFileError> {
+    let address = match &instance.control {
+        Endpoint::Tcp(address) => ControlAddress::Tcp(*address),
+        Endpoint::Unix(path) => ControlAddress::Unix(path.clone()),
+    };
+    let password = instance.password_file.as_ref().map(SecretFile::read_text).transpose()?;
+    let auth = password.map_or(ControlAuth::Auto, ControlAuth::Password);
+    Ok(Reconnector::new(address, auth, ControlLimits::default(), BackoffPlan::default()))
+}

@@ -1,0 +1,198 @@
+//! Doing what the core asks for: each action is a task that ends with an event.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tracing::{debug, error, warn};
+
+use crate::proto::onion::hsdir::HsDir;
+use crate::proto::publish::collect::Reading;
+use crate::proto::publish::exchange::{Launch, Post};
+use crate::proto::publish::plan::Plan;
+use crate::proto::publish::publication::{Action, Event};
+use crate::proto::publish::uplink::TorRole;
+use crate::publisher::identity::Identity;
+use crate::sys::clock::unix_secs;
+use crate::tor::command::Signal;
+use crate::tor::controller::Controller;
+use crate::tor::directory;
+use crate::tor::error::ControlError;
+
+/// tor's status for a descriptor or service that it does not have.
+const STATUS_NOT_THERE: u16 = 551;
+/// tor's status for a relay that is not in its consensus.
+const STATUS_UNKNOWN_SERVER: u16 = 552;
+/// A relay's RSA identity in hexadecimal digits.
+const FINGERPRINT_DIGITS: usize = 40;
+
+/// The hands of the publisher.
+#[derive(Debug)]
+pub struct Workshop {
+    identity: Arc<Identity>,
+    serving: Option<Controller>,
+    standby: Option<Controller>,
+    /// Work under way. The core bounds it: one read of each kind, one post for each HSDir.
+    tasks: JoinSet<Option<Event>>,
+}
+
+impl Workshop {
+    /// Hands without tools: no tor is known yet.
+    pub fn new(identity: Arc<Identity>) -> Self {
+        Self { identity, serving: None, standby: None, tasks: JoinSet::new() }
+    }
+
+    /// From now on this connection is the one to that tor.
+    pub fn equip(&mut self, role: TorRole, controller: Controller) {
+        *self.tool(role) = Some(controller);
+    }
+
+    /// Begins to do something. Without a connection nothing happens: the core knows that it is gone, or will.
+    pub fn perform(&mut self, action: Action) {
+        let role = match &action {
+            Action::ReadOwn(_) => TorRole::Serving,
+            Action::ReadNetwork(role, _) | Action::Post(role, _) | Action::Look(role, _) => *role,
+        };
+        let Some(tor) = self.tool(role).clone() else { return };
+        let identity = Arc::clone(&self.identity);
+        match action {
+            Action::ReadOwn(ticket) => {
+                self.tasks.spawn(async move { Some(Event::OwnRead(ticket, read_own(&tor, &identity).await)) })
+            }
+            Action::ReadNetwork(role, ticket) => self
+                .tasks
+                .spawn(async move { Some(Event::Network(role, ticket, read_network(&tor, identity).await)) }),
+            Action::Post(role, post) => self.tasks.spawn(async move {
+                let id = post.id();
+                Some(Event::PostLaunched(role, id, launch(&tor, identity, post).await))
+            }),
+            Action::Look(_, hsdirs) => self.tasks.spawn(async move {
+                look(&tor, &identity, &hsdirs).await;
+                None
+            }),
+        };
+    }
+
+    /// The next event that work has led to; never, while there is no work. Safe to drop in a `select!`.
+    pub async fn next(&mut self) -> Event {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok(Some(event))) => return event,
+                Some(Ok(None)) => {}
+                Some(Err(error)) => error!(%error, "a task panicked; this is a mistake in rustbalance"),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn tool(&mut self, role: TorRole) -> &mut Option<Controller> {
+        match role {
+            TorRole::Serving => &mut self.serving,
+            TorRole::Standby => &mut self.standby,
+        }
+    }
+}
+
+async fn read_own(tor: &Controller, identity: &Identity) -> Reading {
+    let key = format!("hs/service/desc/id/{}", identity.hs_id().service_id());
+    let text = match tor.getinfo(&key).await {
+        Ok(text) => text,
+        Err(ControlError::Refused { status: STATUS_NOT_THERE, .. }) => return Reading::Absent,
+        Err(error) => {
+            debug!(%error, "the own descriptor could not be read");
+            return Reading::Failed;
+        }
+    };
+    identity.open_own(&text, unix_secs()).unwrap_or_else(|error| {
+        warn!(error = %chain(&error), "the own descriptor could not be opened");
+        Reading::Failed
+    })
+}
+
+async fn read_network(tor: &Controller, identity: Arc<Identity>) -> Option<Plan> {
+    // A tor without a service of its own goes dormant after a day without use, and then learns nothing.
+    if let Err(error) = tor.signal(Signal::Active).await {
+        debug!(%error, "tor was not kept awake");
+    }
+    let view = match directory::fetch(tor).await {
+        Ok(view) => view,
+        Err(error) => {
+            debug!(error = %chain(&error), "no view of the network");
+            return None;
+        }
+    };
+    let planned = tokio::task::spawn_blocking(move || identity.plan(&view)).await.ok()?;
+    planned.inspect_err(|error| error!(%error, "the identity key cannot be blinded")).ok()
+}
+
+async fn launch(tor: &Controller, identity: Arc<Identity>, post: Post) -> Launch {
+    let hsdirs: Vec<_> = post.hsdirs.iter().map(|hsdir| hsdir.rsa_id).collect();
+    let (service, period, counter) = (identity.hs_id(), post.period.num, post.counter.0);
+    debug!(period, counter, points = post.points.len(), hsdirs = hsdirs.len(), "posting");
+    // Signing twenty points takes some milliseconds; events must not wait for it.
+    let built = tokio::task::spawn_blocking(move || identity.build(&post, unix_secs())).await;
+    let descriptor = match built {
+        Ok(Ok(descriptor)) => descriptor,
+        Ok(Err(error)) => {
+            error!(error = %chain(&error), period, "the descriptor could not be built");
+            return Launch::Refused;
+        }
+        Err(_) => return Launch::NotSent,
+    };
+    match tor.hspost(&hsdirs, &service, &descriptor).await {
+        Ok(()) => Launch::Launched,
+        Err(ControlError::Refused { status: STATUS_UNKNOWN_SERVER, text, .. }) => {
+            warn!(text, "tor does not know an HSDir of the consensus it gave us");
+            fingerprint_in(&text).map_or(Launch::NotSent, Launch::UnknownHsDir)
+        }
+        Err(error @ (ControlError::Refused { .. } | ControlError::Argument { .. })) => {
+            error!(%error, period, "tor refused the descriptor");
+            Launch::Refused
+        }
+        Err(error) => {
+            debug!(%error, period, "the descriptor was not posted");
+            Launch::NotSent
+        }
+    }
+}
+
+async fn look(tor: &Controller, identity: &Identity, hsdirs: &[HsDir]) {
+    let hsdirs: Vec<_> = hsdirs.iter().map(|hsdir| hsdir.rsa_id).collect();
+    if let Err(error) = tor.hsfetch(&identity.hs_id(), &hsdirs).await {
+        // No answers will come, which the core takes as it takes any silence.
+        warn!(%error, "the descriptor could not be read back");
+    }
+}
+
+/// The fingerprint in tor's words (`Server "$A0279B…" not found`).
+fn fingerprint_in(text: &str) -> Option<[u8; 20]> {
+    let word = text.split(|c: char| !c.is_ascii_hexdigit()).find(|word| word.len() == FINGERPRINT_DIGITS)?;
+    data_encoding::HEXUPPER_PERMISSIVE.decode(word.as_bytes()).ok()?.try_into().ok()
+}
+
+/// An error with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unknown_hsdir_is_found_in_tors_words() {
+        let words = r#"Server \"$A0279BD64C35DBBC0EBB9F9F6CDAF327AEA18A96\" not found"#;
+        assert_eq!(fingerprint_in(words).unwrap()[..3], [0xa0, 0x27, 0x9b]);
+        assert_eq!(
+            fingerprint_in("Server A0279BD64C35DBBC0EBB9F9F6CDAF327AEA18A96 not found").unwrap()[19],
+            0x96
+        );
+        assert_eq!(fingerprint_in("No such server"), None);
+    }
+}
