@@ -6,7 +6,8 @@
 //! ```
 //!
 //! `reply`, `quoting`, `event`, `command`, `authentication` and `consensus` are pure; `connection` is the task
-//! that owns a socket, `controller` what the shells hold, `reconnect` brings it back after tor has gone.
+//! that owns a socket, `controller` what the shells hold, `reconnect` brings it back after tor has gone, and
+//! `directory` fetches the view of the network through it.
 
 pub mod address;
 pub mod authentication;

@@ -28,7 +28,9 @@ rustbalance_fuzz::target!(|data: &[u8]| {
     let ended = decode(data, data.len().max(1), |reply| {
         count += 1;
         assert!((1..=MAX_REPLY_LINES).contains(&reply.lines.len()));
-        assert!(reply.lines.iter().all(|line| !line.text.contains('\n') && line.text.len() <= 3 * MAX_LINE_BYTES));
+        assert!(
+            reply.lines.iter().all(|line| !line.text.contains('\n') && line.text.len() <= 3 * MAX_LINE_BYTES)
+        );
         if reply.is_event() {
             let _ = event::parse(reply);
         } else {
