@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -47,25 +49,36 @@ impl Dialer {
     }
 
     /// Tries one tor after the other until one gives an answer that is about the target.
+    ///
+    /// A tor that has lost its way into the network, or is still finding it after a restart, does not say so: it
+    /// keeps the request waiting. So when a third of the time is gone the next tor is asked as well, and the first
+    /// connection wins.
     async fn through_tor(&self, host: &str, port: u16) -> Result<Stream, FailureReason> {
         // One circuit per client connection: the target cannot link connections, and a slow circuit hurts one client.
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
         let isolation = format!("rustbalance-{:016x}-{number}", self.process);
-        let mut last = FailureReason::NoTor;
-        for tor in &self.tors {
-            match through_one(tor, host, port, &isolation).await {
-                Err(
-                    reason @ (FailureReason::NoTor | FailureReason::TorFailed | FailureReason::SocksBroken),
-                ) => {
-                    // The most telling reason wins: a tor that answers badly says more than one that is away.
-                    if last == FailureReason::NoTor {
-                        last = reason;
-                    }
+        let mut waiting = self.tors.iter().map(|tor| through_one(tor, host, port, &isolation));
+        let mut asked = FuturesUnordered::new();
+        let mut outcome = FailureReason::NoTor;
+        loop {
+            if asked.is_empty() {
+                match waiting.next() {
+                    Some(tor) => asked.push(tor),
+                    None => return Err(outcome),
                 }
-                answer => return answer,
+            }
+            tokio::select! {
+                Some(answer) = asked.next() => match answer {
+                    Ok(stream) => return Ok(stream),
+                    // It is about this tor: whatever another one says, or said, tells more.
+                    Err(FailureReason::NoTor) => {}
+                    Err(reason @ (FailureReason::TorFailed | FailureReason::SocksBroken)) => outcome = reason,
+                    Err(reason) if asked.is_empty() => return Err(reason),
+                    Err(reason) => outcome = reason,
+                },
+                () = sleep(self.timeout / 3), if waiting.len() > 0 => asked.extend(waiting.next()),
             }
         }
-        Err(last)
     }
 }
 
