@@ -2,15 +2,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use data_encoding::{BASE64, HEXLOWER};
+use rand::{SeedableRng, rngs::StdRng};
 use rustbalance::proto::onion::blinding::{HsBlindId, Subcredential};
 use rustbalance::proto::onion::certificate::{CertError, CertKind, Certificate};
 use rustbalance::proto::onion::counter::RevisionCounter;
+use rustbalance::proto::onion::descriptor::build::DescriptorBuilder;
 use rustbalance::proto::onion::descriptor::document::GrammarError;
 use rustbalance::proto::onion::descriptor::encryption::{self, Layer, LayerSecrets};
 use rustbalance::proto::onion::descriptor::inner::{Inner, InnerError, PointError};
 use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
 use rustbalance::proto::onion::descriptor::middle::Middle;
 use rustbalance::proto::onion::descriptor::outer::{Outer, OuterError, VerifiedOuter};
+use rustbalance::proto::onion::identity::HsIdKeypair;
+use rustbalance::proto::onion::period::TimePeriod;
 use sha2::{Digest, Sha256};
 
 const HSDESC1: &str = include_str!("data/hsdesc1.txt");
@@ -112,6 +116,69 @@ fn writes_the_layers_as_tor_did() {
     let inner = encryption::open(Layer::Inner, secrets, &middle.encrypted).unwrap();
     let salt = *middle.encrypted.first_chunk().unwrap();
     assert_eq!(encryption::seal(Layer::Inner, secrets, &salt, &inner), middle.encrypted);
+}
+
+/// All three layers as text.
+fn layers(text: &str, outer: &VerifiedOuter, subcredential: &Subcredential) -> [String; 3] {
+    let secrets =
+        LayerSecrets { blind_id: &outer.blind_id, subcredential, counter: outer.counter, cookie: None };
+    let middle = encryption::open(Layer::Middle, secrets, &outer.superencrypted).unwrap();
+    let encrypted = Middle::parse(&middle).unwrap().encrypted;
+    let inner = encryption::open(Layer::Inner, secrets, &encrypted).unwrap();
+    [text.to_owned(), middle, inner]
+}
+
+/// The lines of a document with everything that differs from service to service replaced: long base64 by its length,
+/// certificates by the part of them that names no key and no signature.
+fn shape(text: &str) -> Vec<String> {
+    let word = |word: &str| match (word.len() >= 11, word.starts_with('-') || word.contains('-')) {
+        (true, false) => format!("[{}]", word.len()),
+        _ => word.to_owned(),
+    };
+    let mut shape: Vec<String> =
+        text.lines().map(|line| line.split(' ').map(word).collect::<Vec<_>>().join(" ")).collect();
+    for part in text.split("-----BEGIN ED25519 CERT-----\n").skip(1) {
+        let body = part.split("-----END").next().unwrap().replace('\n', "");
+        let bytes = BASE64.decode(body.as_bytes()).unwrap();
+        // Version, type and key type; number, length, type and flags of extensions; nothing but the signature after.
+        assert_eq!(bytes.len(), 140);
+        shape.push(HEXLOWER.encode(&[&bytes[..2], &bytes[6..7], &bytes[39..44]].concat()));
+    }
+    shape
+}
+
+// A descriptor that we build with tor's introduction points differs from tor's in keys, signatures and times only.
+#[test]
+fn builds_what_tor_would_build() {
+    let theirs = hsdesc1();
+    let opened = theirs.open_with(&subcredential(), None).unwrap();
+    let keys = HsIdKeypair::from_seed([7; 32]).unwrap();
+    let blind = keys.blind(TimePeriod { num: 19_380, length_minutes: 1440 }).unwrap();
+    let our_subcredential = keys.hs_id().subcredential(&blind.id());
+    let text = DescriptorBuilder {
+        blind: &blind,
+        subcredential: our_subcredential,
+        counter: theirs.counter,
+        points: &opened.points,
+        clients: &[],
+        capabilities: opened.capabilities,
+        now_unix_secs: HSDESC1_TIME,
+    }
+    .build(&mut StdRng::seed_from_u64(1))
+    .unwrap();
+    assert_eq!(text.len(), HSDESC1.len());
+    let ours = Outer::parse(&text).unwrap().verify(HSDESC1_TIME).unwrap();
+    let ours = layers(&text, &ours, &our_subcredential);
+    let theirs = layers(HSDESC1, &theirs, &subcredential());
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours.len(), theirs.len());
+        assert_eq!(shape(ours), shape(theirs));
+    }
+    // Inside, link specifiers and keys of the points are tor's own; only the certificates are made anew.
+    let lines = |inner: &str| -> Vec<String> {
+        inner.lines().filter(|line| line.contains(' ')).map(str::to_owned).collect()
+    };
+    assert_eq!(lines(&ours[2]), lines(&theirs[2]));
 }
 
 #[test]
