@@ -17,15 +17,16 @@ use tor_hscrypto::pk::{HsBlindId, HsIdKeypair as ArtiIdKeypair};
 use tor_hscrypto::time::TimePeriod as ArtiPeriod;
 use tor_linkspec::HasRelayIds;
 use tor_llcrypto::pk::ed25519;
+use tor_netdir::NetDir;
 use tor_netdir::testnet::construct_custom_netdir_with_params;
-use tor_netdir::{NetDir, SharedRandVal};
-use tor_netdoc::doc::netstatus::{Lifetime, RelayFlag};
+use tor_netdoc::doc::netstatus::{Lifetime, SharedRandVal};
+use tor_netdoc::types::relay_flags::RelayFlag;
 
 /// The same random identity, ours and theirs.
 fn identity(rng: &mut StdRng) -> (HsIdKeypair, ArtiIdKeypair) {
-    let keypair = ed25519::ExpandedKeypair::from(&ed25519::Keypair::from_bytes(&bytes(rng)));
-    let ours = HsIdKeypair::from_expanded(keypair.to_secret_key_bytes()).unwrap();
-    (ours, keypair.into())
+    let seed = bytes(rng);
+    let theirs = ed25519::ExpandedKeypair::from(&ed25519::Keypair::from_bytes(&seed));
+    (HsIdKeypair::from_seed(seed).unwrap(), theirs.into())
 }
 
 fn period(rng: &mut StdRng) -> (TimePeriod, ArtiPeriod) {
