@@ -2,7 +2,7 @@
 //!
 //! One file serves all daemons of a node; each asks for the sections it needs ([`file::Config::proxy`] and so on),
 //! so a missing section is named together with the daemon that misses it. Parsing goes straight into types that
-//! cannot hold a bad value; what is left to check across keys is checked in [`file`] with the same kind of error:
+//! cannot hold a bad value; what is left to check across keys is checked in [`mod@file`] with the same kind of error:
 //! file, line, key, reason. Secrets never stand in the file, only paths to them ([`secret_file::SecretFile`]).
 
 pub mod cluster;

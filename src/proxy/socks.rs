@@ -1,7 +1,7 @@
 //! SOCKS5 through tor, with the reasons tor gives.
 //!
 //! The library maps every reply code it does not know to one error, and so loses tor's extended onion errors
-//! (`SocksPort … ExtendedErrors`, proposal 304). [`Tap`] keeps the first bytes of tor's side, where the code is.
+//! (`SocksPort … ExtendedErrors`, proposal 304). `Tap` keeps the first bytes of tor's side, where the code is.
 
 use std::io;
 use std::pin::Pin;
