@@ -101,6 +101,18 @@ fn a_dead_holder_is_replaced_in_time() {
     }
 }
 
+/// The long form (20 seeds of ten minutes, 3, 10 and 20 nodes) is quoted in `proto::cluster::membership`.
+#[test]
+fn the_living_are_not_taken_for_dead() {
+    for seed in 0..4 {
+        let network = Network { loss_per_mille: 20, jitter: Duration::from_millis(100), ..Network::good() };
+        let mut world = World::new(seed, 8, network, Timing::default());
+        (0..8).for_each(|node| world.start(node));
+        world.run_until(Duration::from_mins(2));
+        assert_eq!(world.verdicts, 0, "{}", world.story("somebody was taken for dead"));
+    }
+}
+
 #[test]
 fn with_the_seeds_timings_its_times_are_beaten() {
     let timing = Timing::new(secs(10.0), secs(30.0), secs(90.0)).unwrap();

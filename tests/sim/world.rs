@@ -73,6 +73,8 @@ pub struct World {
     pub network: Network,
     pub rng: StdRng,
     pub timing: Timing,
+    /// How often anybody declared anybody dead.
+    pub verdicts: u64,
     /// Of a thousand datagrams, so many arrive with a byte changed: more than sealing lets through.
     pub tamper_per_mille: u32,
     start: Instant,
@@ -114,6 +116,7 @@ impl World {
             network,
             rng,
             timing,
+            verdicts: 0,
             tamper_per_mille: 0,
             start: Instant::now(),
             queue: BTreeMap::new(),
@@ -265,6 +268,10 @@ impl World {
                 if self.tamper_per_mille == 0 =>
             {
                 panic!("{}", self.story(&format!("node {node}: {change}")));
+            }
+            Action::StateChanged(change @ StateChange::NodeDown(_)) => {
+                self.verdicts += 1;
+                self.note(&format!("{node}: {change}"));
             }
             Action::StateChanged(change) => self.note(&format!("{node}: {change}")),
         }

@@ -78,6 +78,10 @@ pub struct Cluster {
     pub(super) down_since: BTreeMap<NodeId, Instant>,
     pub(super) publisher: PublisherWatch,
     pub(super) traffic: Traffic,
+    /// Whether our record has changed since it was last given a version.
+    pub(super) own_changed: bool,
+    /// Whether anything has changed on which the election or the order depends; most datagrams change nothing.
+    pub(super) unsettled: bool,
     call_at: Option<Instant>,
     last_called: Option<NodeId>,
     pulse: Pulse,
@@ -117,6 +121,8 @@ impl Cluster {
             down_since: BTreeMap::new(),
             publisher: PublisherWatch::default(),
             traffic: Traffic::default(),
+            own_changed: false,
+            unsettled: true,
             call_at: None,
             last_called: None,
             pulse: Pulse::new(now, unix_ms, None),
@@ -133,13 +139,12 @@ impl Cluster {
         if asleep >= self.timing.frozen_after() && self.phase != Phase::Idle {
             self.wake(now, asleep, &mut actions);
         }
-        let before = self.known.own.clone();
         match event {
             Event::Start => self.discover(now, &mut actions),
             Event::Datagram { from, bytes } => self.datagram(now, from, bytes, &mut actions),
             Event::Timer => self.run_timers(now, &mut actions),
             Event::OwnPoints(points) => self.own_points(points),
-            Event::OwnCounters(counters) => self.known.own.counters = latest(counters),
+            Event::OwnCounters(counters) => self.alter_own(|own| own.counters = latest(counters)),
             Event::PublisherFound => {
                 self.publisher.found(now);
                 // It may have restarted and forgotten.
@@ -148,16 +153,22 @@ impl Cluster {
             Event::PublisherLost => self.publisher.lost(now),
             Event::PeerConfigured(peer) => self.peer_configured(now, peer, &mut actions),
             Event::PeerLost(node) => self.forget(&node, &mut actions),
-            Event::Drain(draining) => self.known.own.draining = draining,
+            Event::Drain(draining) => self.alter_own(|own| own.draining = draining),
             Event::Shutdown => self.shut_down(now, &mut actions),
         }
         if self.phase != Phase::Left {
-            self.elect(now, &mut actions);
-            self.publish_own(now, &before, &mut actions);
-            self.order(&mut actions);
+            self.settle(now, &mut actions);
         }
         self.pulse = Pulse::new(now, unix_ms, self.next_timeout());
         actions
+    }
+
+    /// Changes our own record.
+    pub(super) fn alter_own(&mut self, alteration: impl FnOnce(&mut NodeRecord)) {
+        let before = self.known.own.clone();
+        alteration(&mut self.known.own);
+        self.own_changed |= self.known.own != before;
+        self.unsettled |= self.own_changed;
     }
 
     /// When [`Event::Timer`] is due.
@@ -178,6 +189,7 @@ impl Cluster {
     /// Looks for the others: whoever we know is called until it answers.
     fn discover(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.phase = Phase::Discovering { until: now + self.timing.discovery() };
+        self.unsettled = true;
         self.call_the_absent(now, usize::MAX, actions);
     }
 
@@ -202,7 +214,7 @@ impl Cluster {
             self.call_the_absent(now, CALLS_AT_ONCE, actions);
         }
         if self.publisher.is_overdue(now) && !self.known.own.points.is_empty() {
-            self.known.own.points.clear();
+            self.alter_own(|own| own.points.clear());
             actions.push(Action::StateChanged(StateChange::PointsWithdrawn));
         }
         let sends = self.gossip.tick(now, &self.known);
@@ -237,7 +249,9 @@ impl Cluster {
                 self.send(heard.sends, actions);
                 if let Some(known) = heard.outgrow {
                     let output = self.known.membership.outgrow(now, known);
-                    self.known.own.version = Version { incarnation: known.saturating_add(1), change: 0 };
+                    self.alter_own(|own| {
+                        own.version = Version { incarnation: known.saturating_add(1), change: 0 }
+                    });
                     self.follow(now, output, actions);
                     actions.push(Action::StateChanged(StateChange::Renewed));
                 }
@@ -265,6 +279,7 @@ impl Cluster {
         let node = record.node.clone();
         self.top_epoch = self.top_epoch.max(record.lease.map_or(0, |lease| lease.epoch));
         if self.known.records.apply(record) == Applied::Newer {
+            self.unsettled = true;
             let sends = self.gossip.tell(&self.known, from, &node);
             self.send(sends, actions);
         }
@@ -278,6 +293,7 @@ impl Cluster {
         let swim = |(to, payload): (NodeId, Vec<u8>)| Some((to, Message::Swim(&payload).encode().ok()?));
         let sends = output.sends.into_iter().filter_map(swim).collect();
         self.send(sends, actions);
+        self.unsettled |= !output.changes.is_empty();
         for change in output.changes {
             match change {
                 Change::Up(node) => {
@@ -319,7 +335,7 @@ impl Cluster {
 
     fn own_points(&mut self, mut points: Vec<IntroPoint>) {
         points.truncate(MAX_POINTS);
-        self.known.own.points = points;
+        self.alter_own(|own| own.points = points);
         self.publisher.reported();
     }
 
@@ -336,6 +352,7 @@ impl Cluster {
     }
 
     fn forget(&mut self, node: &NodeId, actions: &mut Vec<Action>) {
+        self.unsettled = true;
         self.gossip.reconsider();
         self.known.records.forget(node);
         self.heard.remove(node);

@@ -5,6 +5,14 @@
 //! so their number is bounded by that of the members), randomness (a seed), and the return of the dead: foca
 //! takes a node that is down back only under a new identity, so an identity is a name and a generation, and
 //! a node that learns of its own death takes the next one.
+//!
+//! foca was chosen over full-mesh heartbeats on a trial's figures, which left one doubt: in 2 of 50 runs nobody
+//! reported a crash. Our simulation found the cause: after a change of identity foca probes nobody until it next
+//! hears from somebody, so a node cut off at that moment never noticed. [`Membership`] makes it look (`settle`).
+//! Since then, with the default timing: no crash missed in 3 000 random lives of 2 to 6 nodes; at 2 % loss and up to
+//! 100 ms delay no living node declared dead in 200 minutes each of 3, 10 and 20 nodes; at 2 % loss the death of a
+//! lease holder is known, and its lease taken, after 2.0 s in the median (3 nodes; worst of 40: 2.6 s; 10 nodes: 2.4 s,
+//! worst 3.5 s).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU8, NonZeroUsize};

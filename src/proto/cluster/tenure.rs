@@ -14,8 +14,21 @@ use crate::proto::node::NodeId;
 const RECORD_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Cluster {
+    /// Draws the conclusions from what has changed: election, a new version of our record, an order.
+    pub(super) fn settle(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let due = self.election_at.is_some_and(|at| now >= at);
+        let discovering = matches!(self.phase, Phase::Discovering { .. });
+        if !(self.unsettled || due || discovering) {
+            return;
+        }
+        self.unsettled = false;
+        self.elect(now, actions);
+        self.publish_own(now, actions);
+        self.order(actions);
+    }
+
     /// Takes or releases the lease if that is due, and follows who holds it.
-    pub(super) fn elect(&mut self, now: Instant, actions: &mut Vec<Action>) {
+    fn elect(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.election_at = None;
         if self.may_judge(now) {
             let dead_holders = self.down_since.iter().filter(|(node, _)| self.lease_of(node).is_some());
@@ -32,11 +45,11 @@ impl Cluster {
                 Verdict::Take => {
                     self.top_epoch = self.top_epoch.saturating_add(1);
                     let epoch = self.top_epoch;
-                    self.known.own.lease = Some(Lease { epoch });
+                    self.alter_own(|own| own.lease = Some(Lease { epoch }));
                     actions.push(Action::StateChanged(StateChange::LeaseTaken { epoch }));
                 }
                 Verdict::Release => {
-                    self.known.own.lease = None;
+                    self.alter_own(|own| own.lease = None);
                     let to = best(self.holders());
                     actions.push(Action::StateChanged(StateChange::LeaseReleased { to }));
                 }
@@ -81,8 +94,8 @@ impl Cluster {
     }
 
     /// Gives our record a new version and everyone the record, if something in it has changed.
-    pub(super) fn publish_own(&mut self, now: Instant, before: &NodeRecord, actions: &mut Vec<Action>) {
-        if self.known.own != *before {
+    fn publish_own(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if std::mem::take(&mut self.own_changed) {
             self.known.own.version.change += 1;
             let sends = self.gossip.push(now, &self.known);
             self.send(sends, actions);
