@@ -81,7 +81,7 @@ impl Publisher {
             tokio::select! {
                 Some(message) = self.messages.recv() => self.hear(message),
                 Some(call) = self.calls.recv() => self.answer(call),
-                event = self.workshop.next() => self.handle(event),
+                events = self.workshop.next() => events.into_iter().for_each(|event| self.handle(event)),
                 () = until(timeout) => self.handle(Event::Timeout),
                 () = self.report.closed(), if self.watched => {
                     self.watched = false;
@@ -123,9 +123,8 @@ impl Publisher {
 
     fn handle(&mut self, event: Event) {
         tracing::trace!(?event, "event");
-        for action in self.publication.handle(Instant::now(), unix_secs(), event) {
-            self.workshop.perform(action);
-        }
+        let actions = self.publication.handle(Instant::now(), unix_secs(), event);
+        self.workshop.perform(actions);
     }
 
     /// Tells those who watch, the log and the service manager what changed.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
+use crate::proto::onion::address::HsId;
 use crate::proto::onion::hsdir::HsDir;
 use crate::proto::publish::collect::Reading;
-use crate::proto::publish::exchange::{Launch, Post};
+use crate::proto::publish::exchange::{Launch, Post, PostId};
 use crate::proto::publish::plan::Plan;
 use crate::proto::publish::publication::{Action, Event};
 use crate::proto::publish::uplink::TorRole;
@@ -32,7 +33,7 @@ pub struct Workshop {
     serving: Option<Controller>,
     standby: Option<Controller>,
     /// Work under way. The core bounds it: one read of each kind, one post for each HSDir.
-    tasks: JoinSet<Option<Event>>,
+    tasks: JoinSet<Vec<Event>>,
 }
 
 impl Workshop {
@@ -46,41 +47,50 @@ impl Workshop {
         *self.tool(role) = Some(controller);
     }
 
-    /// Begins to do something. Without a connection nothing happens: the core knows that it is gone, or will.
-    pub fn perform(&mut self, action: Action) {
-        let role = match &action {
-            Action::ReadOwn(_) => TorRole::Serving,
-            Action::ReadNetwork(role, _) | Action::Post(role, _) | Action::Look(role, _) => *role,
-        };
-        let Some(tor) = self.tool(role).clone() else { return };
-        let identity = Arc::clone(&self.identity);
-        match action {
-            Action::ReadOwn(ticket) => {
-                self.tasks.spawn(async move { Some(Event::OwnRead(ticket, read_own(&tor, &identity).await)) })
+    /// Begins to do all of this. Without a connection nothing happens: the core knows that it is gone, or will.
+    pub fn perform(&mut self, actions: Vec<Action>) {
+        let mut posts = Vec::new();
+        for action in actions {
+            let identity = Arc::clone(&self.identity);
+            match action {
+                Action::ReadOwn(ticket) => self.spawn(TorRole::Serving, async move |tor| {
+                    vec![Event::OwnRead(ticket, read_own(&tor, &identity).await)]
+                }),
+                Action::ReadNetwork(role, ticket) => self.spawn(role, async move |tor| {
+                    vec![Event::Network(role, ticket, read_network(&tor, identity).await)]
+                }),
+                Action::Look(role, hsdirs) => self.spawn(role, async move |tor| {
+                    look(&tor, &identity, &hsdirs).await;
+                    Vec::new()
+                }),
+                Action::Post(role, post) => posts.push((role, post)),
             }
-            Action::ReadNetwork(role, ticket) => self
-                .tasks
-                .spawn(async move { Some(Event::Network(role, ticket, read_network(&tor, identity).await)) }),
-            Action::Post(role, post) => self.tasks.spawn(async move {
-                let id = post.id();
-                Some(Event::PostLaunched(role, id, launch(&tor, identity, post).await))
-            }),
-            Action::Look(_, hsdirs) => self.tasks.spawn(async move {
-                look(&tor, &identity, &hsdirs).await;
-                None
-            }),
-        };
+        }
+        if let Some(role) = posts.first().map(|(role, _)| *role) {
+            let identity = Arc::clone(&self.identity);
+            let posts = posts.into_iter().map(|(_, post)| post).collect();
+            self.spawn(role, async move |tor| post_in_order(role, &tor, &identity, posts).await);
+        }
     }
 
-    /// The next event that work has led to; never, while there is no work. Safe to drop in a `select!`.
-    pub async fn next(&mut self) -> Event {
-        loop {
-            match self.tasks.join_next().await {
-                Some(Ok(Some(event))) => return event,
-                Some(Ok(None)) => {}
-                Some(Err(error)) => error!(%error, "a task panicked; this is a mistake in rustbalance"),
-                None => std::future::pending().await,
+    /// The next events that work has led to; never any, while there is no work. Safe to drop in a `select!`.
+    pub async fn next(&mut self) -> Vec<Event> {
+        match self.tasks.join_next().await {
+            Some(Ok(events)) => events,
+            Some(Err(error)) => {
+                error!(%error, "a task panicked; this is a mistake in rustbalance");
+                Vec::new()
             }
+            None => std::future::pending().await,
+        }
+    }
+
+    fn spawn<F>(&mut self, role: TorRole, work: impl FnOnce(Controller) -> F)
+    where
+        F: Future<Output = Vec<Event>> + Send + 'static,
+    {
+        if let Some(tor) = self.tool(role).clone() {
+            self.tasks.spawn(work(tor));
         }
     }
 
@@ -124,21 +134,45 @@ async fn read_network(tor: &Controller, identity: Arc<Identity>) -> Option<Plan>
     planned.inspect_err(|error| error!(%error, "the identity key cannot be blinded")).ok()
 }
 
-async fn launch(tor: &Controller, identity: Arc<Identity>, post: Post) -> Launch {
-    let hsdirs: Vec<_> = post.hsdirs.iter().map(|hsdir| hsdir.rsa_id).collect();
-    let (service, period, counter) = (identity.hs_id(), post.period.num, post.counter.0);
-    debug!(period, counter, points = post.points.len(), hsdirs = hsdirs.len(), "posting");
+/// Builds all descriptors at once, and posts them in the order given: the one that clients fetch comes first.
+async fn post_in_order(
+    role: TorRole,
+    tor: &Controller,
+    identity: &Arc<Identity>,
+    posts: Vec<Post>,
+) -> Vec<Event> {
     // Signing twenty points takes some milliseconds; events must not wait for it.
-    let built = tokio::task::spawn_blocking(move || identity.build(&post, unix_secs())).await;
-    let descriptor = match built {
-        Ok(Ok(descriptor)) => descriptor,
-        Ok(Err(error)) => {
-            error!(error = %chain(&error), period, "the descriptor could not be built");
-            return Launch::Refused;
-        }
-        Err(_) => return Launch::NotSent,
+    let begin = |post: Post| {
+        let (identity, id) = (Arc::clone(identity), post.id());
+        let hsdirs: Vec<_> = post.hsdirs.iter().map(|hsdir| hsdir.rsa_id).collect();
+        (id, hsdirs, tokio::task::spawn_blocking(move || identity.build(&post, unix_secs())))
     };
-    match tor.hspost(&hsdirs, &service, &descriptor).await {
+    let begun: Vec<_> = posts.into_iter().map(begin).collect();
+    let mut events = Vec::new();
+    for (id, hsdirs, building) in begun {
+        let launch = match building.await {
+            Ok(Ok(descriptor)) => launch(tor, &identity.hs_id(), id, &hsdirs, &descriptor).await,
+            Ok(Err(error)) => {
+                error!(error = %chain(&error), period = id.period, "the descriptor could not be built");
+                Launch::Refused
+            }
+            Err(_) => Launch::NotSent,
+        };
+        events.push(Event::PostLaunched(role, id, launch));
+    }
+    events
+}
+
+async fn launch(
+    tor: &Controller,
+    service: &HsId,
+    id: PostId,
+    hsdirs: &[[u8; 20]],
+    descriptor: &str,
+) -> Launch {
+    let PostId { period, counter } = id;
+    debug!(period, counter = counter.0, bytes = descriptor.len(), hsdirs = hsdirs.len(), "posting");
+    match tor.hspost(hsdirs, service, descriptor).await {
         Ok(()) => Launch::Launched,
         Err(ControlError::Refused { status: STATUS_UNKNOWN_SERVER, text, .. }) => {
             warn!(text, "tor does not know an HSDir of the consensus it gave us");

@@ -67,6 +67,8 @@ pub(super) struct Place {
     repeat_at: Option<Instant>,
     /// Read back at this time.
     look_at: Option<Instant>,
+    /// The next post depends on what will be read back.
+    urgent: bool,
     look_failures: u32,
 }
 
@@ -88,6 +90,11 @@ impl Place {
     /// When to read it back.
     pub(super) fn look_at(&self) -> Option<Instant> {
         self.look_at
+    }
+
+    /// Whether the next post depends on reading it back.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.urgent
     }
 
     /// A post goes out; the answer is waited for until the time returned.
@@ -112,6 +119,7 @@ impl Place {
         self.answers.accepted = self.answers.accepted.saturating_add(1);
         if readable {
             self.look_at = Some(now + LOOK_AFTER_POST);
+            self.urgent = false;
         } else {
             self.failures = 0;
         }
@@ -128,6 +136,7 @@ impl Place {
         self.pause(now);
         if readable {
             self.look_at = Some(now);
+            self.urgent = true;
         }
     }
 
@@ -153,6 +162,7 @@ impl Place {
     /// Reading back begins; the answer's own events plan the next one, or [`Place::look_failed`] does.
     pub(super) fn looking(&mut self) {
         self.look_at = None;
+        self.urgent = false;
     }
 
     /// A descriptor with this counter was read back.

@@ -120,8 +120,9 @@ impl Schedule {
             slot.renew(&mut self.generations, now, unix_secs);
         }
         if self.uploader {
+            self.look(true, now, &mut actions);
             self.post(now, unix_secs, &mut actions);
-            self.look(now, &mut actions);
+            self.look(false, now, &mut actions);
         }
         self.take_stock(now);
         actions
@@ -318,7 +319,7 @@ impl Schedule {
 
     fn post(&mut self, now: Instant, unix_secs: u64, actions: &mut Vec<ScheduleAction>) {
         for slot in &mut self.slots {
-            let hsdirs = slot.due(now, |id| self.waiting.posting(id).is_some());
+            let hsdirs = slot.due(now, |id| self.waiting.is_taken(id));
             let Some(current) = slot.current.as_ref().filter(|_| !hsdirs.is_empty()) else { continue };
             let period = slot.plan.slot.period;
             let Some(counter) = self.ledger.next(period.num, slot.tors_counter(unix_secs)) else {
@@ -342,16 +343,17 @@ impl Schedule {
         }
     }
 
-    fn look(&mut self, now: Instant, actions: &mut Vec<ScheduleAction>) {
+    /// Reads back where that is due; urgent looks go before posts, which depend on them, the others after.
+    fn look(&mut self, urgent: bool, now: Instant, actions: &mut Vec<ScheduleAction>) {
         for slot in &mut self.slots {
             let busy = |id: &RsaId| self.waiting.posting(id).is_some() || self.waiting.is_looking(id);
-            let hsdirs = slot.to_look_at(now, busy);
+            let hsdirs = slot.to_look_at(urgent, now, busy);
             if hsdirs.is_empty() {
                 continue;
             }
             for hsdir in &hsdirs {
                 slot.places.entry(hsdir.rsa_id).and_modify(|(_, place)| place.looking());
-                self.waiting.look(hsdir.rsa_id, slot.period(), now);
+                self.waiting.look(hsdir.rsa_id, slot.period(), urgent, now);
             }
             actions.push(ScheduleAction::Look(hsdirs));
         }
@@ -373,7 +375,7 @@ impl Schedule {
         alarms.extend(flags.iter().filter(|(raised, _)| *raised).map(|&(_, alarm)| (now, alarm)));
         self.alarms = alarms.iter().filter(|(at, _)| *at <= now).map(|&(_, alarm)| alarm).collect();
 
-        let posting = |id: &RsaId| !self.uploader || self.waiting.posting(id).is_some();
+        let posting = |id: &RsaId| !self.uploader || self.waiting.is_taken(id);
         let looking = |id: &RsaId| self.waiting.is_looking(id);
         let slots = self.slots.iter().filter_map(|slot| slot.next_timeout(now, posting, looking));
         let alarming = alarms.iter().map(|&(at, _)| at).filter(|at| *at > now);

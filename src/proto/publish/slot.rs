@@ -157,13 +157,21 @@ impl SlotState {
             .collect()
     }
 
-    /// HSDirs that should be read back now, those that `busy` names left out.
-    pub(super) fn to_look_at(&self, now: Instant, busy: impl Fn(&[u8; 20]) -> bool) -> Vec<HsDir> {
+    /// HSDirs that should be read back now (`urgent`: because the next post depends on it), those that `busy` names left out.
+    pub(super) fn to_look_at(
+        &self,
+        urgent: bool,
+        now: Instant,
+        busy: impl Fn(&[u8; 20]) -> bool,
+    ) -> Vec<HsDir> {
         if !self.readable() || self.current.is_none() {
             return Vec::new();
         }
         let due = |id: &[u8; 20], place: &Place| {
-            !place.unknown && !busy(id) && place.look_at().is_some_and(|at| at <= now)
+            !place.unknown
+                && !busy(id)
+                && place.is_urgent() == urgent
+                && place.look_at().is_some_and(|at| at <= now)
         };
         self.places.iter().filter(|(id, (_, place))| due(id, place)).map(|(_, (hsdir, _))| *hsdir).collect()
     }

@@ -7,6 +7,8 @@ use crate::proto::publish::place::Edition;
 
 /// How long a look at an HSDir may take: a circuit and a request on the real network.
 const LOOK_LIMIT: Duration = Duration::from_secs(15);
+/// How long a look may hold up the next post: as long as the first answer to a post is waited for.
+const URGENT_LOOK_LIMIT: Duration = Duration::from_secs(5);
 /// How long after its time an answer may still come: a hung HSDir was seen to be given up by tor after 150 s.
 const LATE_ANSWERS: Duration = Duration::from_secs(150);
 
@@ -38,8 +40,19 @@ pub(super) struct Waiting {
     posting: BTreeMap<RsaId, InFlight>,
     /// Posts whose answer may still come, after its time; `deadline` says until when.
     late: BTreeMap<RsaId, InFlight>,
-    /// Looks under way: the period looked for, and until when.
-    looking: BTreeMap<RsaId, (u64, Instant)>,
+    /// Looks under way.
+    looking: BTreeMap<RsaId, Look>,
+}
+
+/// A look at an HSDir that has not been answered yet.
+#[derive(Debug, Clone, Copy)]
+struct Look {
+    /// The time period's number.
+    period: u64,
+    /// Until when the answer is waited for.
+    deadline: Instant,
+    /// The next post depends on it.
+    urgent: bool,
 }
 
 /// Questions that will not be answered any more: posts, and looks with the period looked for.
@@ -52,9 +65,15 @@ impl Waiting {
         self.looking.remove(&hsdir);
     }
 
-    /// A look is under way.
-    pub(super) fn look(&mut self, hsdir: RsaId, period: u64, now: Instant) {
-        self.looking.insert(hsdir, (period, now + LOOK_LIMIT));
+    /// A look is under way. If it is urgent, nothing is posted to this HSDir until it is over.
+    pub(super) fn look(&mut self, hsdir: RsaId, period: u64, urgent: bool, now: Instant) {
+        let deadline = now + if urgent { URGENT_LOOK_LIMIT } else { LOOK_LIMIT };
+        self.looking.insert(hsdir, Look { period, deadline, urgent });
+    }
+
+    /// Whether nothing may be posted to this HSDir now.
+    pub(super) fn is_taken(&self, hsdir: &RsaId) -> bool {
+        self.posting.contains_key(hsdir) || self.looking.get(hsdir).is_some_and(|look| look.urgent)
     }
 
     /// The post under way to this HSDir.
@@ -85,7 +104,7 @@ impl Waiting {
 
     /// The answer to a look has come; gives the period looked for.
     pub(super) fn take_look(&mut self, hsdir: &RsaId) -> Option<u64> {
-        self.looking.remove(hsdir).map(|(period, _)| period)
+        self.looking.remove(hsdir).map(|look| look.period)
     }
 
     /// Everything whose time is over. Late answers to the posts are still understood for a while.
@@ -95,8 +114,8 @@ impl Waiting {
         for (hsdir, post) in &silent {
             self.late.insert(*hsdir, InFlight { deadline: now + LATE_ANSWERS, ..*post });
         }
-        let looks = self.looking.extract_if(.., |_, (_, until)| *until <= now);
-        (silent, looks.map(|(hsdir, (period, _))| (hsdir, period)).collect())
+        let looks = self.looking.extract_if(.., |_, look| look.deadline <= now);
+        (silent, looks.map(|(hsdir, look)| (hsdir, look.period)).collect())
     }
 
     /// Everything: the tor that was asked is gone, and its answers with it.
@@ -104,12 +123,12 @@ impl Waiting {
         self.late.clear();
         let looks = std::mem::take(&mut self.looking).into_iter();
         let posts = std::mem::take(&mut self.posting).into_iter().collect();
-        (posts, looks.map(|(hsdir, (period, _))| (hsdir, period)).collect())
+        (posts, looks.map(|(hsdir, look)| (hsdir, look.period)).collect())
     }
 
     /// When [`Waiting::expire`] has something to say.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let posting = self.posting.values().map(|post| post.deadline);
-        posting.chain(self.looking.values().map(|&(_, until)| until)).min()
+        posting.chain(self.looking.values().map(|look| look.deadline)).min()
     }
 }

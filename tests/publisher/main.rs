@@ -1,0 +1,264 @@
+//! The publisher's binary between two scripted tors, for faults that a real tor cannot be made to have.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod fake_tor;
+mod network;
+mod node;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rustbalance::proto::onion::counter::RevisionCounter;
+use rustbalance::proto::publish::report::{Alarm, Duty, HsDirState, TorState};
+use rustbalance::sys::clock::unix_secs;
+
+use network::{CAPABILITIES, point, relay};
+use node::{Node, Setup, command, write_files};
+
+/// Less than any timer of the publisher that could cover up a missed event, and enough for a debug build on a busy
+/// machine.
+const PROMPT: Duration = Duration::from_secs(10);
+const BOTH: Setup = Setup { standby: true };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_puts_the_merged_descriptor_on_all_hsdirs_of_both_periods() {
+    let mut node = Node::start(BOTH).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(node.posts().len(), 0, "posted without an order");
+    assert_eq!(node.status().await.duty, Duty::Idle);
+
+    node.order(&[point(3, 3), point(1, 4)]).await;
+    // Relay 1 is taken by both nodes; one of the two points there gives way.
+    let (report, _) = node
+        .until("it is verified", |report| {
+            let clients = report.slots.iter().find(|slot| slot.client_fetches).unwrap();
+            clients.hsdirs.iter().all(|hsdir| hsdir.state == HsDirState::Verified)
+        })
+        .await;
+    let posts = node.posts();
+    let plan = node.network.plan();
+    assert_eq!(posts[0].period, plan.clients_slot().slot.period.num, "the clients' descriptor goes first");
+    for post in &posts {
+        assert_eq!(post.tor, "b");
+        let relays: BTreeSet<_> = post.opened.points.iter().map(|p| p.relay_id().unwrap()).collect();
+        assert_eq!(relays, BTreeSet::from([relay(1), relay(2), relay(3)]));
+        assert_eq!(post.opened.capabilities, CAPABILITIES);
+        let slot = plan.slots.iter().find(|slot| slot.slot.period.num == post.period).unwrap();
+        let tors = RevisionCounter::at(&slot.keys, slot.slot.counter_epoch, unix_secs());
+        assert!(post.counter <= tors.0, "tor's own publishing would be rejected after ours");
+    }
+    let reached: BTreeSet<_> = posts.iter().flat_map(|p| p.hsdirs.iter().map(|id| (p.period, *id))).collect();
+    let wanted =
+        node.network.responsible().into_iter().flat_map(|(p, ids)| ids.into_iter().map(move |id| (p, id)));
+    assert_eq!(reached, wanted.collect());
+    assert_eq!((report.duty, report.alarms), (Duty::Publishing { epoch: 7 }, vec![]));
+    assert_eq!(report.capabilities, Some(CAPABILITIES));
+    assert!(report.counters.iter().all(|(period, counter)| {
+        posts.iter().filter(|post| post.period == *period).map(|post| post.counter).max() == Some(*counter)
+    }));
+
+    // And when the lease goes elsewhere, no more.
+    node.publish(None).await;
+    let before = node.posts().len();
+    node.a.knows().own = Some(node.network.own_descriptor(&[point(9, 9)]));
+    node.a.tell("HS_DESC CREATED @ UNKNOWN UNKNOWN");
+    node.until("the points are seen", |report| report.points.len() == 1).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(node.posts().len(), before);
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_of_the_serving_tor_is_published_at_once() {
+    let mut node = Node::start(BOTH).await;
+    node.order(&[point(3, 3)]).await;
+    node.until_published(&[1, 2, 3]).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    node.a.knows().own = Some(node.network.own_descriptor(&[point(4, 5), point(5, 6)]));
+    node.a.tell("HS_DESC CREATED @ UNKNOWN UNKNOWN");
+    let (_, took) = node.until_published(&[3, 5, 6]).await;
+    eprintln!("rotation published after {took:?}");
+    assert!(took < PROMPT, "{took:?}");
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_serving_tor_that_dies_leaves_the_descriptor_at_once_and_returns() {
+    let mut node = Node::start(BOTH).await;
+    let mut watch = node.watch().await;
+    node.order(&[point(3, 3)]).await;
+    node.until_published(&[1, 2, 3]).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let killed = std::time::Instant::now();
+    node.a.kill();
+    // The coordinator learns it as quickly, to tell the other nodes.
+    while !watch.next().await.unwrap().points.is_empty() {}
+    eprintln!("a dead tor was reported after {:?}", killed.elapsed());
+    let (report, took) = node.until_published(&[3]).await;
+    eprintln!("and its points were out of the descriptor after {took:?}");
+    assert!(took < PROMPT, "{took:?}");
+    assert_eq!((report.serving_tor, report.standby_tor), (TorState::Away, TorState::Ready));
+
+    node.a.knows().own = Some(node.network.own_descriptor(&[point(6, 7)]));
+    node.a.start();
+    let (_, took) = node.until_published(&[3, 7]).await;
+    eprintln!("a tor that came back was published after {took:?}");
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_descriptor_stays_when_a_lone_nodes_tor_dies() {
+    let mut node = Node::start(BOTH).await;
+    node.order(&[]).await;
+    node.until_published(&[1, 2]).await;
+    node.a.kill();
+    let (report, _) = node.until("it is an alarm", |report| !report.alarms.is_empty()).await;
+    assert_eq!((report.points, report.alarms), (vec![], vec![Alarm::AllPointsGone]));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(node.posts().iter().all(|post| post.keys() == BTreeSet::from([1, 2])));
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_hsdir_is_tried_again_with_a_higher_counter() {
+    let mut node = Node::start(BOTH).await;
+    let clients = node.network.plan().clients_slot().clone();
+    let hung = clients.hsdirs.first().unwrap().rsa_id;
+    node.hsdirs().silent.insert(hung);
+    node.order(&[]).await;
+    let is_hung = |report: &rustbalance::proto::publish::report::PublisherReport| {
+        let slot = report.slots.iter().find(|slot| slot.client_fetches).unwrap();
+        let (behind, done): (Vec<_>, Vec<_>) =
+            slot.hsdirs.iter().partition(|hsdir| hsdir.fingerprint == network::fingerprint(hung));
+        behind[0].answers.silent >= 1 && done.iter().all(|hsdir| hsdir.state == HsDirState::Verified)
+    };
+    node.until("the others are done and one is silent", is_hung).await;
+    node.hsdirs().silent.clear();
+    let (report, _) = node.until_published(&[1, 2]).await;
+    let to_it: Vec<_> = node.posts().into_iter().filter(|p| p.hsdirs.contains(&hung)).collect();
+    assert!(
+        to_it.windows(2).all(|pair| pair[0].period != pair[1].period || pair[0].counter < pair[1].counter)
+    );
+    let first_gap = to_it[1].at - to_it[0].at;
+    // Five seconds between the decisions; signing takes a part of a second in a debug build.
+    assert!(first_gap >= Duration::from_secs(4), "{first_gap:?}");
+    assert_eq!(report.alarms, []);
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejection_is_answered_by_looking_and_going_higher() {
+    let mut node = Node::start(BOTH).await;
+    let clients = node.network.plan().clients_slot().clone();
+    let (hsdir, blinded) = (clients.hsdirs.first().unwrap().rsa_id, clients.keys.id());
+    node.order(&[point(3, 3)]).await;
+    node.until_published(&[1, 2, 3]).await;
+    // Another publisher, hours ahead of us by its clock, has posted there.
+    let ahead = rustbalance::proto::onion::descriptor::build::DescriptorBuilder {
+        blind: &clients.keys,
+        subcredential: network::service().subcredential(&blinded),
+        counter: RevisionCounter(7_000_000_000),
+        points: &[point(8, 8)],
+        clients: &[],
+        capabilities: CAPABILITIES,
+        now_unix_secs: unix_secs(),
+    };
+    let text = ahead.build(&mut rand::rng()).unwrap();
+    node.hsdirs().stored.insert((hsdir, blinded), (7_000_000_000, text));
+    node.order(&[]).await;
+    let period = clients.slot.period.num;
+    let above = |report: &rustbalance::proto::publish::report::PublisherReport| {
+        report.counters.iter().any(|&(p, counter)| p == period && counter == 7_000_000_001)
+    };
+    let (_, took) = node.until("we are above it", above).await;
+    node.until_published(&[1, 2]).await;
+    assert!(took < PROMPT, "{took:?}");
+    let stored = node.hsdirs().stored.get(&(hsdir, blinded)).unwrap().0;
+    assert_eq!(stored, 7_000_000_001);
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hsdir_that_tor_does_not_know_does_not_spoil_the_post_to_the_others() {
+    let mut node = Node::start(BOTH).await;
+    let clients = node.network.plan().clients_slot().clone();
+    let unknown = clients.hsdirs.first().unwrap().rsa_id;
+    node.b.knows().unknown.insert(unknown);
+    node.order(&[]).await;
+    let (report, took) = node
+        .until("the others are done", |report| {
+            let slot = report.slots.iter().find(|slot| slot.client_fetches).unwrap();
+            slot.hsdirs.iter().all(|hsdir| match hsdir.state {
+                HsDirState::Unknown => hsdir.fingerprint == network::fingerprint(unknown),
+                state => state == HsDirState::Verified,
+            })
+        })
+        .await;
+    assert!(took < PROMPT, "{took:?}");
+    assert_eq!(report.alarms, []);
+    // A new consensus, and tor knows it.
+    node.b.knows().unknown.clear();
+    node.b.tell("NEWCONSENSUS");
+    node.until_published(&[1, 2]).await;
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_other_tor_takes_over_when_the_uploading_one_dies_mid_post() {
+    let mut node = Node::start(BOTH).await;
+    node.b.knows().dies_after_posts = Some(1);
+    node.order(&[point(3, 3)]).await;
+    let (report, took) = node.until_published(&[1, 2, 3]).await;
+    eprintln!("the other tor had published after {took:?}");
+    assert!(took < PROMPT, "{took:?}");
+    let posts = node.posts();
+    assert_eq!(posts.iter().filter(|post| post.tor == "b").count(), 1);
+    assert!(posts.iter().any(|post| post.tor == "a"));
+    assert_eq!(report.standby_tor, TorState::Away);
+
+    // It comes back, and carries the next posts again.
+    node.b.kill();
+    node.b.knows().dies_after_posts = None;
+    node.b.start();
+    node.until("it is back", |report| report.standby_tor == TorState::Ready).await;
+    let before = node.posts().len();
+    node.order(&[]).await;
+    node.until_published(&[1, 2]).await;
+    assert!(node.posts()[before..].iter().all(|post| post.tor == "b"));
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_tor_is_enough() {
+    let mut node = Node::start(Setup { standby: false }).await;
+    node.order(&[]).await;
+    let (report, _) = node.until_published(&[1, 2]).await;
+    assert!(node.posts().iter().all(|post| post.tor == "a"));
+    assert_eq!(report.alarms, []);
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_own_descriptor_that_cannot_be_opened_is_an_alarm_and_costs_no_points() {
+    let mut node = Node::start(BOTH).await;
+    node.order(&[]).await;
+    node.until_published(&[1, 2]).await;
+    node.a.knows().own = Some("hs-descriptor 3\n".to_owned());
+    node.a.tell("HS_DESC CREATED @ UNKNOWN UNKNOWN");
+    let (report, _) = node.until("it is an alarm", |report| !report.alarms.is_empty()).await;
+    assert_eq!((report.points.len(), report.alarms), (2, vec![Alarm::OwnDescriptorUnreadable]));
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_with_a_sentence_and_code_78() {
+    let directory = tempfile::tempdir().unwrap();
+    let cases: [(&[u8], &str); 2] =
+        [(&[1; 32], "service.address is "), (b"not a key", "no onion service key of a known form")];
+    for (key, sentence) in cases {
+        let output = command(&write_files(&directory, key)).output().await.unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        assert!(text.contains(sentence), "{text}");
+    }
+}
