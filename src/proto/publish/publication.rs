@@ -244,6 +244,8 @@ impl Publication {
                     self.order = None;
                     self.yielded = true;
                     self.supply(turn);
+                    // What follows would overwrite the other's descriptor.
+                    return;
                 }
                 (_, _) => {}
             }

@@ -1,0 +1,297 @@
+//! The publisher's mind as a whole: own points, order, tors and coordinator together.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustbalance::proto::onion::counter::RevisionCounter;
+use rustbalance::proto::onion::descriptor::capabilities::{Capabilities, FlowControl};
+use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
+use rustbalance::proto::onion::hsdir::HsDir;
+use rustbalance::proto::onion::identity::HsIdKeypair;
+use rustbalance::proto::onion::network::{Slot, SlotKind};
+use rustbalance::proto::onion::period::TimePeriod;
+use rustbalance::proto::onion::shared_random::SharedRandom;
+use rustbalance::proto::publish::collect::Reading;
+use rustbalance::proto::publish::exchange::{HsDirAnswer, Post};
+use rustbalance::proto::publish::order::{Candidate, Order};
+use rustbalance::proto::publish::plan::{Plan, SlotPlan};
+use rustbalance::proto::publish::publication::{Action, Event, Pace, Publication};
+use rustbalance::proto::publish::report::{Alarm, Duty, TorState};
+use rustbalance::proto::publish::uplink::TorRole::{self, Serving, Standby};
+
+const START: u64 = 1_800_000_000;
+const CAPABILITIES: Capabilities =
+    Capabilities { flow_control: Some(FlowControl { versions: 0b110, sendme_inc: 31 }), single_onion: false };
+
+fn points(keys: &[u8]) -> Vec<IntroPoint> {
+    let mut enc_key = [0; 32];
+    enc_key[0] = 9;
+    let point = |&key: &u8| IntroPoint {
+        link_specifiers: [&[1, 2, 20][..], &[key; 20]].concat(),
+        onion_key: [key; 32],
+        auth_key: [key; 32],
+        enc_key,
+    };
+    keys.iter().map(point).collect()
+}
+
+fn order(candidates: &[(&str, &[u8])]) -> Event {
+    let candidates = candidates
+        .iter()
+        .map(|(node, keys)| Candidate { node: node.parse().unwrap(), points: points(keys) })
+        .collect();
+    Event::Order(Some(Order { epoch: 3, candidates, last_counters: Vec::new() }))
+}
+
+/// Clients fetch period 11, which HSDirs 3 and 4 store; period 10 is at 1 and 2.
+fn plan() -> Plan {
+    let identity = HsIdKeypair::from_seed([1; 32]).unwrap();
+    let slot = |which, num, client_fetches, hsdirs: [u8; 2]| {
+        let period = TimePeriod { num, length_minutes: 1440 };
+        let srv = SharedRandom([0; 32]);
+        let slot = Slot { which, period, srv, counter_epoch: START - 100, client_fetches };
+        let hsdirs = hsdirs.map(|id| HsDir { rsa_id: [id; 20], ed_id: [id; 32] }).into();
+        SlotPlan { slot, keys: Arc::new(identity.blind(period).unwrap()), hsdirs }
+    };
+    Plan {
+        slots: [slot(SlotKind::First, 10, false, [1, 2]), slot(SlotKind::Second, 11, true, [3, 4])],
+        relays: (0..=255).map(|id| [id; 20]).collect(),
+    }
+}
+
+struct Desk {
+    publication: Publication,
+    start: Instant,
+    now: Instant,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let pace = Pace { refresh: Duration::from_mins(10), poll: Duration::from_secs(30) };
+        let now = Instant::now();
+        Self { publication: Publication::new("me".parse().unwrap(), pace), start: now, now }
+    }
+
+    /// Both tors are ready, and this node has introduction points 1 and 2.
+    fn ready() -> Self {
+        let mut desk = Self::new();
+        desk.up(Standby);
+        let actions = desk.handle(Event::TorUp(Serving));
+        let [Action::ReadOwn(own), Action::ReadNetwork(Serving, network)] = actions[..] else {
+            panic!("{actions:?}")
+        };
+        assert!(desk.handle(Event::Network(Serving, network, Some(plan()))).is_empty());
+        assert!(desk.own(own, &[1, 2]).is_empty());
+        desk
+    }
+
+    fn handle(&mut self, event: Event) -> Vec<Action> {
+        let unix_secs = START + (self.now - self.start).as_secs();
+        let actions = self.publication.handle(self.now, unix_secs, event);
+        let next = self.publication.next_timeout();
+        assert!(next.is_none_or(|at| at > self.now), "the shell would spin");
+        actions
+    }
+
+    fn posts(&mut self, event: Event) -> Vec<(TorRole, Post)> {
+        let post = |action| if let Action::Post(role, post) = action { Some((role, post)) } else { None };
+        self.handle(event).into_iter().filter_map(post).collect()
+    }
+
+    fn up(&mut self, role: TorRole) {
+        let actions = self.handle(Event::TorUp(role));
+        let Some(Action::ReadNetwork(_, ticket)) = actions.last() else { panic!("{actions:?}") };
+        self.handle(Event::Network(role, *ticket, Some(plan())));
+    }
+
+    fn own(&mut self, ticket: u64, keys: &[u8]) -> Vec<(TorRole, Post)> {
+        self.posts(Event::OwnRead(ticket, Reading::Points(points(keys), CAPABILITIES)))
+    }
+
+    /// The uploading tor says that all HSDirs accepted everything, over and over.
+    fn accept_everything(&mut self, role: TorRole) {
+        for _ in 0..3 {
+            for id in 1..5 {
+                self.handle(Event::Answer(role, [id; 20], None, HsDirAnswer::Uploaded));
+            }
+        }
+    }
+
+    /// Lets time pass; gives the looks.
+    fn run(&mut self, time: Duration) -> Vec<Action> {
+        let end = self.now + time;
+        let mut done = Vec::new();
+        while let Some(at) = self.publication.next_timeout().filter(|&at| at <= end) {
+            self.now = at;
+            done.extend(self.handle(Event::Timeout));
+        }
+        self.now = end;
+        done
+    }
+}
+
+fn keys(post: &Post) -> BTreeSet<u8> {
+    post.points.iter().map(|point| point.auth_key[0]).collect()
+}
+
+#[test]
+fn the_own_points_are_always_the_freshest() {
+    let mut desk = Desk::ready();
+    // The coordinator is behind by a rotation.
+    let posts = desk.posts(order(&[("me", &[91, 92]), ("other", &[5])]));
+    assert_eq!(posts.len(), 2);
+    assert!(posts.iter().all(|(role, post)| *role == Standby && keys(post) == BTreeSet::from([1, 2, 5])));
+    assert!(posts.iter().all(|(_, post)| post.capabilities == CAPABILITIES));
+    desk.accept_everything(Standby);
+
+    desk.run(Duration::from_secs(1));
+    let actions = desk.handle(Event::Created);
+    let [Action::ReadOwn(ticket)] = actions[..] else { panic!("{actions:?}") };
+    let posts = desk.own(ticket, &[3, 4]);
+    assert!(posts.iter().all(|(_, post)| keys(post) == BTreeSet::from([3, 4, 5])), "{posts:?}");
+    assert_eq!(posts.len(), 2);
+    let report = desk.publication.report();
+    assert_eq!((report.points, report.duty), (points(&[3, 4]), Duty::Publishing { epoch: 3 }));
+}
+
+#[test]
+fn a_draining_node_leaves_its_own_points_out() {
+    let mut desk = Desk::ready();
+    let posts = desk.posts(order(&[("other", &[5])]));
+    assert!(posts.iter().all(|(_, post)| keys(post) == BTreeSet::from([5])), "{posts:?}");
+    assert_eq!(desk.publication.report().points, points(&[1, 2]), "they are still reported");
+}
+
+#[test]
+fn a_dead_serving_tor_is_out_of_the_descriptor_in_the_same_instant() {
+    let mut desk = Desk::ready();
+    desk.posts(order(&[("me", &[]), ("other", &[5])]));
+    desk.accept_everything(Standby);
+    desk.run(Duration::from_secs(1));
+    let posts = desk.posts(Event::TorDown(Serving));
+    assert!(posts.len() == 2 && posts.iter().all(|(_, post)| keys(post) == BTreeSet::from([5])), "{posts:?}");
+    assert_eq!(desk.publication.report().serving_tor, TorState::Away);
+}
+
+#[test]
+fn the_serving_tor_uploads_only_while_the_other_cannot() {
+    let mut desk = Desk::ready();
+    let posts = desk.posts(order(&[("me", &[])]));
+    assert_eq!(posts.iter().map(|(role, _)| *role).collect::<Vec<_>>(), [Standby, Standby]);
+    let again = desk.posts(Event::TorDown(Standby));
+    assert_eq!(again.iter().map(|(role, _)| *role).collect::<Vec<_>>(), [Serving, Serving]);
+    assert!(again.iter().zip(&posts).all(|(new, old)| new.1.counter > old.1.counter));
+    // What the dead tor's successor says about the old posts means nothing.
+    desk.handle(Event::Answer(Standby, [3; 20], None, HsDirAnswer::Uploaded));
+    desk.accept_everything(Serving);
+    desk.up(Standby);
+    desk.run(Duration::from_secs(1));
+    let posts = desk.posts(order(&[("me", &[]), ("other", &[6])]));
+    assert_eq!(posts.iter().map(|(role, _)| *role).collect::<Vec<_>>(), [Standby, Standby]);
+
+    assert_eq!(desk.posts(Event::TorDown(Standby)).len(), 2);
+    desk.handle(Event::TorDown(Serving));
+    assert!(desk.publication.report().alarms.contains(&Alarm::NoNetwork));
+}
+
+#[test]
+fn a_tor_that_gets_nothing_through_is_relieved_by_the_other() {
+    let mut desk = Desk::ready();
+    assert_eq!(desk.posts(order(&[("me", &[])])).len(), 2);
+    // Nobody answers; after as many silences as there are HSDirs the other tor tries.
+    let actions = desk.run(Duration::from_secs(6));
+    let roles: Vec<_> = actions
+        .iter()
+        .filter_map(|action| if let Action::Post(role, _) = action { Some(*role) } else { None })
+        .collect();
+    assert!(roles.ends_with(&[Serving, Serving]), "{roles:?}");
+    desk.accept_everything(Serving);
+    // It keeps the task until the next consensus: the other one may still be cut off.
+    desk.run(Duration::from_secs(1));
+    assert_eq!(desk.posts(order(&[("me", &[]), ("other", &[6])]))[0].0, Serving);
+    desk.handle(Event::NewConsensus(Standby));
+    desk.accept_everything(Standby);
+    desk.run(Duration::from_secs(1));
+    assert_eq!(desk.posts(order(&[("me", &[])]))[0].0, Standby);
+}
+
+#[test]
+fn the_order_outlives_the_coordinator_until_another_publisher_is_met() {
+    let mut desk = Desk::ready();
+    desk.handle(Event::CoordinatorBack);
+    desk.posts(order(&[("me", &[]), ("other", &[5])]));
+    desk.accept_everything(Standby);
+    desk.handle(Event::CoordinatorAway);
+    // Changes of the own points are published.
+    desk.run(Duration::from_millis(900));
+    let actions = desk.handle(Event::Created);
+    let Action::ReadOwn(ticket) = actions[0] else { panic!("{actions:?}") };
+    let posts = desk.own(ticket, &[7]);
+    assert_eq!(keys(&posts[0].1), BTreeSet::from([5, 7]));
+    desk.accept_everything(Standby);
+    // Another node has been elected, and its descriptor is newer.
+    let blinded = plan().clients_slot().keys.id();
+    let looks = desk.run(Duration::from_secs(2));
+    assert!(looks.iter().any(|action| matches!(action, Action::Look(Standby, _))), "{looks:?}");
+    let newer = RevisionCounter(posts[0].1.counter.0 + 1_000_000);
+    assert!(desk.posts(Event::ReadBack(Standby, [3; 20], blinded, newer)).is_empty());
+    assert_eq!(desk.publication.report().duty, Duty::Yielded);
+    assert!(desk.run(Duration::from_mins(30)).iter().all(|action| !matches!(action, Action::Post(..))));
+
+    // The coordinator returns and orders again: now above the other's counter.
+    desk.handle(Event::CoordinatorBack);
+    let posts = desk.posts(order(&[("me", &[])]));
+    assert!(posts[0].1.counter > newer);
+    desk.accept_everything(Standby);
+    // With the coordinator there, a newer descriptor is a leftover of the last holder, and is overwritten.
+    desk.run(Duration::from_secs(2));
+    let newer = RevisionCounter(posts[0].1.counter.0 + 1_000_000);
+    let posts = desk.posts(Event::ReadBack(Standby, [3; 20], blinded, newer));
+    assert_eq!(posts.iter().map(|(_, post)| post.counter).collect::<Vec<_>>(), [newer.successor()]);
+    assert_eq!(desk.publication.report().duty, Duty::Publishing { epoch: 3 });
+}
+
+#[test]
+fn the_view_is_read_until_it_is_there_and_again_after_each_consensus() {
+    let mut desk = Desk::new();
+    let actions = desk.handle(Event::TorUp(Standby));
+    let [Action::ReadNetwork(Standby, mut ticket)] = actions[..] else { panic!("{actions:?}") };
+    for _ in 0..20 {
+        assert!(desk.handle(Event::Network(Standby, ticket, None)).is_empty());
+        assert_eq!(desk.publication.report().standby_tor, TorState::Connected);
+        let before = desk.now;
+        desk.now = desk.publication.next_timeout().unwrap();
+        assert!(desk.now - before <= Duration::from_secs(5));
+        let actions = desk.handle(Event::Timeout);
+        let [Action::ReadNetwork(Standby, next)] = actions[..] else { panic!("{actions:?}") };
+        ticket = next;
+    }
+    desk.handle(Event::Network(Standby, ticket, Some(plan())));
+    assert_eq!(desk.publication.report().standby_tor, TorState::Ready);
+    assert_eq!(desk.publication.report().alarms, []);
+
+    let reads = |actions: &[Action]| {
+        actions.iter().filter(|action| matches!(action, Action::ReadNetwork(Standby, _))).count()
+    };
+    let actions = desk.handle(Event::NewConsensus(Standby));
+    let [Action::ReadNetwork(Standby, ticket)] = actions[..] else { panic!("{actions:?}") };
+    // While a read is under way no other begins, and an answer to an older question is nothing.
+    assert_eq!(reads(&desk.run(Duration::from_mins(10))), 0);
+    desk.handle(Event::Network(Standby, ticket - 1, None));
+    assert_eq!(desk.publication.next_timeout(), None);
+    desk.handle(Event::TorDown(Standby));
+    assert_eq!(desk.publication.report().alarms, [Alarm::NoNetwork]);
+}
+
+#[test]
+fn lost_events_lead_to_reading_everything_anew() {
+    let mut desk = Desk::ready();
+    let actions = desk.handle(Event::EventsMissed(Serving));
+    assert!(matches!(actions[..], [Action::ReadOwn(_)]), "{actions:?}");
+    let actions = desk.run(Duration::from_secs(4));
+    assert!(actions.iter().any(|action| matches!(action, Action::ReadNetwork(Serving, _))), "{actions:?}");
+    let actions = desk.handle(Event::EventsMissed(Standby));
+    assert!(matches!(actions[..], [Action::ReadNetwork(Standby, _)]), "{actions:?}");
+}
