@@ -20,12 +20,13 @@ use crate::config::mesh::{Backend, Mesh};
 use crate::ipc::server::{self, Limits};
 use crate::mesh::error::InterfaceError;
 use crate::mesh::interface::{BackendChoice, Interface, InterfaceSettings};
+use crate::mesh::interface_name::InterfaceNameError;
 use crate::mesh::open::{Opener, TokenCountError};
 use crate::mesh::seal::{Sealer, SessionSalt};
 use crate::mesh::socket::{MeshSocket, MeshSocketError};
-use crate::mesh::token::{ClusterToken, TokenError};
+use crate::mesh::token::ClusterToken;
 use crate::mesh::tunnel::{TunnelAddress, TunnelAddressError, TunnelPrefix};
-use crate::mesh::wireguard_key::{WireGuardKey, WireGuardKeyError, WireGuardPublicKey};
+use crate::mesh::wireguard_key::{WireGuardKey, WireGuardPublicKey};
 use crate::proto::cluster::core::{Cluster, ClusterConfig};
 use crate::proto::cluster::roster::Peer;
 use crate::sys::clock::unix_ms;
@@ -63,18 +64,8 @@ enum StartError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     SecretFile(#[from] crate::config::secret_file::SecretFileError),
-    #[error("[cluster] {0}")]
-    Timing(#[from] crate::proto::cluster::timing::TimingError),
-    #[error("[cluster] token_file: {0}")]
-    Token(#[from] TokenError),
     #[error(transparent)]
     TokenCount(#[from] TokenCountError),
-    #[error("[mesh] private_key_file: {0}")]
-    Key(#[from] WireGuardKeyError),
-    #[error("[mesh] {0}")]
-    Address(#[from] TunnelAddressError),
-    #[error("[mesh] interface: {0}")]
-    InterfaceName(#[from] crate::mesh::interface_name::InterfaceNameError),
     #[error(transparent)]
     UnknownUser(#[from] crate::config::ipc::UnknownUser),
     #[error(transparent)]
@@ -92,16 +83,8 @@ enum StartError {
 impl StartError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_)
-            | Self::SecretFile(_)
-            | Self::Timing(_)
-            | Self::Token(_)
-            | Self::TokenCount(_)
-            | Self::Key(_)
-            | Self::Address(_)
-            | Self::InterfaceName(_)
-            | Self::UnknownUser(_)
-            | Self::Logging(_) => Exit::Config,
+            Self::Config(_) | Self::SecretFile(_) | Self::UnknownUser(_) | Self::Logging(_) => Exit::Config,
+            Self::TokenCount(_) => Exit::Software,
             Self::Capabilities(_) | Self::Interface(InterfaceError::NotPermitted { .. }) => Exit::Permission,
             Self::Interface(_) | Self::Socket(_) => Exit::Unavailable,
             Self::Harden(_) | Self::Listen(_) | Self::Os(_) => Exit::Os,
@@ -183,33 +166,28 @@ struct Plan {
 impl Plan {
     fn make(config: &Config) -> Result<Self, StartError> {
         let (node, mesh, cluster) = (config.node(DAEMON)?, config.mesh(DAEMON)?, config.cluster(DAEMON)?);
-        let token = ClusterToken::from_file_bytes(cluster.read_token()?.expose_secret().as_bytes())?;
-        let key = WireGuardKey::from_file_bytes(mesh.read_private_key()?.expose_secret())?;
-        let addresses = Addresses::of(mesh, &token)?;
-        let address = addresses.tunnel_address(mesh.tunnel_address, key.public())?;
+        let token = ClusterToken::from_file_bytes(cluster.read_token()?.expose_secret().as_bytes())
+            .map_err(|error| config.refuse(&["cluster", "token_file"], error.to_string()))?;
+        let key = WireGuardKey::from_file_bytes(mesh.read_private_key()?.expose_secret())
+            .map_err(|error| config.refuse(&["mesh", "private_key_file"], error.to_string()))?;
+        let timing = cluster.timing().map_err(|error| config.refuse(&["cluster"], error.to_string()))?;
+        let prefix = prefix(config, mesh, &token)?;
+        let address = tunnel_address(prefix, mesh.tunnel_address, key.public())
+            .map_err(|error| config.refuse(&["mesh", "tunnel_address"], error.to_string()))?;
+        let name = mesh
+            .interface
+            .parse()
+            .map_err(|error: InterfaceNameError| config.refuse(&["mesh", "interface"], error.to_string()))?;
         let own = Peer {
             node: node.id.clone(),
             wireguard_key: key.public().0,
             endpoint: mesh.endpoint,
             tunnel_address: address.ip(),
         };
-        let peers = mesh
-            .peers
-            .iter()
-            .map(|peer| {
-                let address =
-                    addresses.tunnel_address(peer.tunnel_address, WireGuardPublicKey(peer.public_key))?;
-                Ok(Peer {
-                    node: peer.id.clone(),
-                    wireguard_key: peer.public_key,
-                    endpoint: peer.endpoint,
-                    tunnel_address: address.ip(),
-                })
-            })
-            .collect::<Result<_, TunnelAddressError>>()?;
         Ok(Self {
+            peers: peers(config, mesh, prefix, &key.public(), address)?,
             settings: InterfaceSettings {
-                name: mesh.interface.parse()?,
+                name,
                 listen_port: mesh.listen_port,
                 address,
                 backend: backend(mesh.backend),
@@ -218,31 +196,66 @@ impl Plan {
             port: mesh.datagram_port,
             sealer: Sealer::new(&token, node.id.clone(), SessionSalt::generate(&mut rand::rng())),
             opener: Opener::new(node.id.clone(), vec![token])?,
-            cluster: ClusterConfig { own, priority: node.priority, timing: cluster.timing()? },
-            peers,
+            cluster: ClusterConfig { own, priority: node.priority, timing },
         })
     }
 }
 
-/// How tunnel addresses come about where none are given.
-struct Addresses(TunnelPrefix);
-
-impl Addresses {
-    fn of(mesh: &Mesh, token: &ClusterToken) -> Result<Self, TunnelAddressError> {
-        let configured = mesh.prefix.map(|prefix| prefix.to_string().parse()).transpose()?;
-        Ok(Self(configured.unwrap_or_else(|| TunnelPrefix::from_token(token))))
-    }
-
-    fn tunnel_address(
-        &self,
-        given: Option<IpAddr>,
-        key: WireGuardPublicKey,
-    ) -> Result<TunnelAddress, TunnelAddressError> {
-        match given {
-            Some(address) => address.to_string().parse(),
-            None => Ok(self.0.address_of(&key)),
+/// The network in which tunnel addresses lie where none are given.
+fn prefix(config: &Config, mesh: &Mesh, token: &ClusterToken) -> Result<TunnelPrefix, ConfigError> {
+    match mesh.prefix {
+        None => Ok(TunnelPrefix::from_token(token)),
+        Some(prefix) => {
+            let refuse = |error: TunnelAddressError| config.refuse(&["mesh", "prefix"], error.to_string());
+            prefix.to_string().parse().map_err(refuse)
         }
     }
+}
+
+fn tunnel_address(
+    prefix: TunnelPrefix,
+    given: Option<IpAddr>,
+    key: WireGuardPublicKey,
+) -> Result<TunnelAddress, TunnelAddressError> {
+    match given {
+        Some(address) => address.to_string().parse(),
+        None => Ok(prefix.address_of(&key)),
+    }
+}
+
+/// The configured peers, each with its tunnel address. What only our own key and address can tell is checked here.
+fn peers(
+    config: &Config,
+    mesh: &Mesh,
+    prefix: TunnelPrefix,
+    own_key: &WireGuardPublicKey,
+    own_address: TunnelAddress,
+) -> Result<Vec<Peer>, ConfigError> {
+    let mut peers = Vec::with_capacity(mesh.peers.len());
+    for (index, peer) in mesh.peers.iter().enumerate() {
+        let index = index.to_string();
+        let refuse = |key: &str, reason: String| config.refuse(&["mesh", "peers", &index, key], reason);
+        let key = WireGuardPublicKey(peer.public_key);
+        if key == *own_key {
+            return Err(refuse(
+                "public_key",
+                "is this node's own; every node needs a key of its own".to_owned(),
+            ));
+        }
+        let address = tunnel_address(prefix, peer.tunnel_address, key)
+            .map_err(|error| refuse("tunnel_address", error.to_string()))?;
+        if !own_address.network_contains(address.ip()) || own_address.ip() == address.ip() {
+            let reason = format!("comes to {}, which must be another address of {own_address}", address.ip());
+            return Err(refuse("tunnel_address", reason));
+        }
+        peers.push(Peer {
+            node: peer.id.clone(),
+            wireguard_key: peer.public_key,
+            endpoint: peer.endpoint,
+            tunnel_address: address.ip(),
+        });
+    }
+    Ok(peers)
 }
 
 fn backend(configured: Backend) -> BackendChoice {

@@ -130,3 +130,35 @@ fn a_publisher_may_come_and_go() {
         .await;
     });
 }
+
+#[test]
+fn a_configuration_that_cannot_work_is_refused_with_its_line() {
+    with_namespaces("a_configuration_that_cannot_work_is_refused_with_its_line", || {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut places, _) = Place::joined(1);
+        let node = Node::new(1, 2, places.pop().unwrap(), directory.path());
+        let text = node.configuration();
+        let check = |from: &str, to: &str| {
+            assert!(text.contains(from), "{from}");
+            node.check(&text.replacen(from, to, 1))
+        };
+        assert_eq!(check("priority", "priority"), (Some(0), String::new()));
+        for (from, to, expected) in [
+            (node::public_key(2), node::public_key(1), "mesh.peers.0.public_key: is this node's own"),
+            (
+                "[mesh]".into(),
+                "[mesh]\ntunnel_address = \"10.9.9.1\"".into(),
+                "mesh.peers.0.tunnel_address: comes to fd",
+            ),
+            (
+                "[mesh]".into(),
+                "[mesh]\ntunnel_address = \"127.0.0.1\"".into(),
+                "mesh.tunnel_address: 127.0.0.1 cannot",
+            ),
+        ] {
+            let (code, said) = check(&from, &to);
+            assert_eq!(code, Some(78), "{said}");
+            assert!(said.contains(expected) && said.contains("config.toml:"), "{said}");
+        }
+    });
+}

@@ -30,6 +30,11 @@ fn key(number: u8) -> WireGuardKey {
     WireGuardKey::generate(&mut StdRng::seed_from_u64(u64::from(number)))
 }
 
+/// The public half, as configurations write it.
+pub fn public_key(number: u8) -> String {
+    key(number).public().to_string()
+}
+
 /// The node of this number's introduction points.
 pub fn points(number: u8) -> Vec<IntroPoint> {
     let mut link_specifiers = vec![1, 2, 20];
@@ -96,6 +101,23 @@ impl Node {
             .spawn()
             .unwrap();
         self.process = Some(child);
+    }
+
+    /// The text of the configuration.
+    pub fn configuration(&self) -> String {
+        std::fs::read_to_string(self.directory.join("config.toml")).unwrap()
+    }
+
+    /// Has the coordinator check another configuration; its exit code and what it says.
+    pub fn check(&self, text: &str) -> (Option<i32>, String) {
+        std::fs::write(self.directory.join("config.toml"), text).unwrap();
+        let mut command = self.place.command(env!("CARGO_BIN_EXE_rustbalance-coordinator"));
+        let config = self.directory.join("config.toml");
+        let output = command
+            .args(["--check-config".as_ref(), "--config".as_ref(), config.as_os_str()])
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
     }
 
     /// What the coordinator has logged.
