@@ -27,11 +27,12 @@
 //! socket in `/var/run/wireguard`, which must be writable to it (`RuntimeDirectory=wireguard`). That socket
 //! serves our own uid and root, so `wg show wg-rb` works for the operator.
 //!
-//! # Not tested
+//! # How it was tested
 //!
-//! The kernel's WireGuard: the machines this was built on have no `wireguard` module. That path is compiled,
-//! and its refusals are tested (`EOPNOTSUPP`, `EPERM`); creating, adopting and removing a kernel interface
-//! awaits the virtual machine test.
+//! `tests/mesh` runs two nodes in network namespaces with real tunnels. On a kernel without WireGuard that is the
+//! userspace tunnel only; `tests/mesh/vm` runs the same tests, and those of the kernel's tunnel, on Debian's kernel
+//! in a virtual machine. Not tested: `systemd-networkd` beside us (it must leave `wg-rb` alone, `Unmanaged=yes`),
+//! NAT between nodes, and a host without IPv6, where only explicit IPv4 addresses can work.
 
 mod control;
 pub mod error;

@@ -100,7 +100,7 @@ impl Sealer {
             return Err(SealError::TooLong(payload.len()));
         }
         let counter = self.counter.ok_or(SealError::Exhausted)?;
-        let mut datagram = self.header(counter, now_ms);
+        let mut datagram = self.header(counter, now_ms, payload.len() + TAG_LEN);
         let sealed = self
             .cipher
             .encrypt(&nonce(counter), Payload { msg: payload, aad: &datagram })
@@ -110,9 +110,10 @@ impl Sealer {
         Ok(datagram)
     }
 
-    fn header(&self, counter: u64, now_ms: u64) -> Vec<u8> {
+    /// The header, with room for `more` bytes behind it.
+    fn header(&self, counter: u64, now_ms: u64, more: usize) -> Vec<u8> {
         let sender = self.sender.as_str().as_bytes();
-        let mut header = Vec::with_capacity(MAX_DATAGRAM);
+        let mut header = Vec::with_capacity(HEADER_FIXED_LEN + sender.len() + more);
         header.push(VERSION);
         header.extend_from_slice(&self.key_id);
         header.extend_from_slice(&self.salt.0);
