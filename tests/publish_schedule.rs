@@ -363,17 +363,61 @@ fn an_hsdir_that_accepts_and_forgets_is_tried_ever_more_slowly() {
 
 #[test]
 fn a_lost_answer_is_found_out_by_looking() {
-    let (mut desk, posts) = Desk::publishing();
-    desk.answer(3, HsDirAnswer::Uploaded);
-    desk.answer(3, HsDirAnswer::Uploaded);
-    desk.accept(&posts[1]);
-    // HSDir 4 stores what it got, but its answer is lost; a rejection of the retry leads to a look.
-    let log = desk.run(Duration::from_millis(5600));
-    let retry = &log.posts.iter().find(|(_, post)| ids(post) == [4]).unwrap().1;
-    desk.answer(4, HsDirAnswer::Rejected);
-    assert_eq!(desk.found(4, 11, retry.counter.0).len(), 0);
-    assert_eq!(desk.held(11, 4), retry.counter.0);
-    assert_eq!(desk.run(Duration::from_mins(1)).posts.len(), 0);
+    let mut desk = Desk::settled();
+    // Shortly before everything is read back anyway, HSDir 4 stores what it gets, but its answer is lost.
+    desk.run(Duration::from_millis(295_200));
+    let posts = desk.order(&[21], &[]);
+    for id in [1, 2, 3, 3] {
+        desk.answer(id, HsDirAnswer::Uploaded);
+    }
+    let log = desk.run(Duration::from_millis(5400));
+    assert!(log.looks.iter().any(|(at, ids)| *at >= Duration::from_secs(5) && ids.contains(&4)));
+    assert_eq!(desk.found(4, 11, posts[0].counter.0).len(), 0);
+    assert_eq!(desk.held(11, 4), posts[0].counter.0);
+    assert!(!desk.run(Duration::from_mins(1)).posts.iter().any(|(_, post)| ids(post).contains(&4)));
+}
+
+#[test]
+fn a_rejected_counter_found_at_the_hsdir_is_another_publishers() {
+    let mut desk = Desk::settled();
+    // Both sides of a partition publish in the same second, and tor's counter is the same for both.
+    let posts = desk.order(&[21], &[]);
+    let counter = posts[0].counter.0;
+    let actions = desk.answer(4, HsDirAnswer::Rejected);
+    assert!(matches!(&actions[..], [ScheduleAction::Look(dirs)] if dirs[0].rsa_id == [4; 20]));
+    let actions = desk.found(4, 11, counter);
+    let [ScheduleAction::Post(post)] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!((post.period.num, ids(post), keys(&post.points)), (11, vec![4], BTreeSet::from([21])));
+    assert!(post.counter.0 > counter);
+}
+
+#[test]
+fn an_hsdir_that_rejects_everything_is_tried_ever_more_slowly() {
+    let mut desk = Desk::settled();
+    let held = desk.held(11, 4);
+    let mut actions = desk.handle(ScheduleEvent::Material(Some(material(&[21], &[])), Vec::new()));
+    let mut rejections = 0;
+    for _ in 0..300 {
+        while let Some(action) = actions.pop() {
+            match action {
+                ScheduleAction::Post(post) => {
+                    for id in ids(&post) {
+                        rejections += u32::from(id == 4);
+                        let answer = if id == 4 { HsDirAnswer::Rejected } else { HsDirAnswer::Uploaded };
+                        actions.extend(desk.answer(id, answer));
+                    }
+                }
+                // It gives what it accepted long ago.
+                ScheduleAction::Look(_) => actions.extend(desk.found(4, 11, held)),
+                ScheduleAction::MetAnotherPublisher => panic!("nobody else publishes"),
+            }
+            assert!(rejections < 50, "posted without a pause");
+        }
+        let log = desk.run(Duration::from_secs(1));
+        actions.extend(log.posts.into_iter().map(|(_, post)| ScheduleAction::Post(post)));
+        actions.extend(log.looks.into_iter().map(|_| ScheduleAction::Look(Vec::new())));
+    }
+    assert!((5..20).contains(&rejections), "{rejections} posts in five minutes");
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub(super) struct Place {
     pub(super) unknown: bool,
     /// What was sent last.
     sent: Option<Edition>,
+    /// What was sent last was rejected: whatever has its counter is another publisher's.
+    rejected: bool,
     /// No post before this time.
     not_before: Option<Instant>,
     /// Post again at this time even if the content is still the same: an answer was ambiguous.
@@ -100,6 +102,7 @@ impl Place {
     /// A post goes out; the answer is waited for until the time returned.
     pub(super) fn sending(&mut self, edition: Edition, now: Instant) -> Instant {
         self.sent = Some(edition);
+        self.rejected = false;
         self.repeat_at = None;
         now + doubled(ANSWER_FIRST, self.failures, ANSWER_MAX)
     }
@@ -133,6 +136,7 @@ impl Place {
     /// It rejected a post. `readable`: look now what it has.
     pub(super) fn rejected(&mut self, readable: bool, now: Instant) {
         self.answers.rejected = self.answers.rejected.saturating_add(1);
+        self.rejected = true;
         self.pause(now);
         if readable {
             self.look_at = Some(now);
@@ -169,7 +173,10 @@ impl Place {
     pub(super) fn found(&mut self, counter: u64, now: Instant, unix_secs: u64) -> Finding {
         self.look_failures = 0;
         self.look_at = Some(now + LOOK_INTERVAL);
-        let known = [self.held, self.sent].into_iter().flatten().find(|edition| edition.counter == counter);
+        // Two publishers that post in the same second use the same counter, and the HSDir takes the first: what was
+        // rejected is not what is there.
+        let sent = self.sent.filter(|_| !self.rejected);
+        let known = [self.held, sent].into_iter().flatten().find(|edition| edition.counter == counter);
         if let Some(edition) = known {
             if self.held != known {
                 // An acceptance whose answer was lost.
@@ -177,8 +184,12 @@ impl Place {
                 self.accepted_at = Some(unix_secs);
             }
             self.read_back_at = Some(unix_secs);
-            self.failures = 0;
-            self.not_before = None;
+            // To still have what it accepted before is no success of a post that failed since: without its pause, an
+            // HSDir that rejects everything would be posted to as fast as it answers.
+            if self.sent.is_none_or(|sent| sent.counter == counter) {
+                self.failures = 0;
+                self.not_before = None;
+            }
             return Finding::Ours;
         }
         let newest = [self.held, self.sent].into_iter().flatten().map(|edition| edition.counter).max();

@@ -276,7 +276,7 @@ impl Schedule {
         self.failures_in_a_row = if rejected { 0 } else { self.failures_in_a_row.saturating_add(1) };
         // What the HSDir has can be read, so the first rejection needs no jump into the dark.
         if rejected && (failures > 0 || !readable) {
-            let by = LIFT.0.checked_shl(failures).unwrap_or(LIFT.1).min(LIFT.1);
+            let by = LIFT.0.saturating_mul(2u64.saturating_pow(failures)).min(LIFT.1);
             self.ledger.lift(post.period, by);
         }
     }
