@@ -157,6 +157,21 @@ fn the_own_points_are_always_the_freshest() {
 }
 
 #[test]
+fn until_the_own_points_are_read_those_of_the_order_count() {
+    // The publisher has restarted, and the uploading tor answers before the serving one.
+    let mut desk = Desk::new();
+    desk.up(Standby);
+    let posts = desk.posts(order(&[("me", &[1, 2]), ("other", &[5])]));
+    assert!(posts.iter().all(|(_, post)| keys(post) == BTreeSet::from([1, 2, 5])), "{posts:?}");
+    desk.accept_everything(Standby);
+    desk.run(Duration::from_secs(1));
+    let actions = desk.handle(Event::TorUp(Serving));
+    let Action::ReadOwn(ticket) = actions[0] else { panic!("{actions:?}") };
+    let posts = desk.own(ticket, &[]);
+    assert!(posts.len() == 2 && posts.iter().all(|(_, post)| keys(post) == BTreeSet::from([5])), "{posts:?}");
+}
+
+#[test]
 fn a_draining_node_leaves_its_own_points_out() {
     let mut desk = Desk::ready();
     let posts = desk.posts(order(&[("other", &[5])]));
@@ -194,6 +209,19 @@ fn the_serving_tor_uploads_only_while_the_other_cannot() {
     assert_eq!(desk.posts(Event::TorDown(Standby)).len(), 2);
     desk.handle(Event::TorDown(Serving));
     assert!(desk.publication.report().alarms.contains(&Alarm::NoNetwork));
+}
+
+#[test]
+fn nothing_is_asked_of_a_tor_in_the_turn_in_which_another_takes_over() {
+    let mut desk = Desk::ready();
+    desk.posts(order(&[("me", &[]), ("other", &[5])]));
+    // The serving tor has relieved the other one, and now dies: its points leave the descriptor.
+    desk.run(Duration::from_secs(6));
+    desk.accept_everything(Serving);
+    desk.run(Duration::from_secs(1));
+    let posts = desk.posts(Event::TorDown(Serving));
+    assert_eq!(posts.iter().map(|(role, _)| *role).collect::<Vec<_>>(), [Standby, Standby]);
+    assert!(posts.iter().all(|(_, post)| keys(post) == BTreeSet::from([5])), "{posts:?}");
 }
 
 #[test]

@@ -252,12 +252,19 @@ impl Publication {
         }
     }
 
-    /// Gives the schedule what to publish: the order, with this node's own points as they are now.
+    /// Gives the schedule what to publish: the order, with this node's own points as they are now. Until they have been
+    /// read once, those of the order count: after a restart the coordinator still knows them, and withdraws them if
+    /// they are not confirmed soon.
     fn supply(&mut self, turn: &mut Turn) {
+        let read = self.collect.capabilities().is_some();
         let own = |candidate: &Candidate| Candidate {
             node: candidate.node.clone(),
-            points: if candidate.node == self.node { self.collect.points() } else { &candidate.points }
-                .to_vec(),
+            points: if read && candidate.node == self.node {
+                self.collect.points()
+            } else {
+                &candidate.points
+            }
+            .to_vec(),
         };
         let material = self.order.as_ref().map(|order| Material {
             candidates: order.candidates.iter().map(own).collect(),
@@ -275,6 +282,8 @@ impl Publication {
         }
         if self.uploader.is_some() {
             self.schedule(turn, ScheduleEvent::UploaderLost);
+            // What this very turn was to ask of the old one is given up with the rest, and asked of the new one.
+            turn.actions.retain(|action| !matches!(action, Action::Post(..) | Action::Look(..)));
         }
         self.uploader = role;
         self.pass_plan_on(turn);
