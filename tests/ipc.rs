@@ -112,8 +112,12 @@ async fn calls_and_refusals_on_one_connection() {
     let mut client = daemon.client().await;
     assert_eq!(client.status().await.unwrap().duty, Duty::Idle);
     let node = "alpha".parse().unwrap();
-    let order =
-        Order { epoch: 7, candidates: vec![Candidate { node, points: vec![] }], last_counters: vec![(1, 2)] };
+    let order = Order {
+        epoch: 7,
+        candidates: vec![Candidate { node, points: vec![] }],
+        capabilities: None,
+        last_counters: vec![(1, 2)],
+    };
     client.publish(Some(order)).await.unwrap();
     assert_eq!(client.status().await.unwrap().duty, Duty::Publishing { epoch: 7 });
     let ClientError::Refused { error, parameters } = client.publish(None).await.unwrap_err() else {

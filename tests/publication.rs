@@ -42,7 +42,7 @@ fn order(candidates: &[(&str, &[u8])]) -> Event {
         .iter()
         .map(|(node, keys)| Candidate { node: node.parse().unwrap(), points: points(keys) })
         .collect();
-    Event::Order(Some(Order { epoch: 3, candidates, last_counters: Vec::new() }))
+    Event::Order(Some(Order { epoch: 3, candidates, capabilities: None, last_counters: Vec::new() }))
 }
 
 /// Clients fetch period 11, which HSDirs 3 and 4 store; period 10 is at 1 and 2.
@@ -169,6 +169,24 @@ fn until_the_own_points_are_read_those_of_the_order_count() {
     let Action::ReadOwn(ticket) = actions[0] else { panic!("{actions:?}") };
     let posts = desk.own(ticket, &[]);
     assert!(posts.len() == 2 && posts.iter().all(|(_, post)| keys(post) == BTreeSet::from([5])), "{posts:?}");
+}
+
+#[test]
+fn only_what_every_node_can_do_is_offered() {
+    let mut desk = Desk::ready();
+    let Event::Order(Some(known)) = order(&[("me", &[]), ("other", &[5])]) else { unreachable!() };
+    let others =
+        Capabilities { flow_control: Some(FlowControl { versions: 0b10, sendme_inc: 31 }), ..CAPABILITIES };
+    for (theirs, offered) in [
+        (None, CAPABILITIES),
+        (Some(others), others),
+        (Some(Capabilities::default()), Capabilities::default()),
+    ] {
+        let posts = desk.posts(Event::Order(Some(Order { capabilities: theirs, ..known.clone() })));
+        assert!(posts.len() == 2 && posts.iter().all(|(_, post)| post.capabilities == offered), "{posts:?}");
+        desk.accept_everything(Standby);
+        desk.run(Duration::from_secs(1));
+    }
 }
 
 #[test]

@@ -222,7 +222,8 @@ impl Coordinator {
                 let PublisherReport { points, capabilities, counters, .. } = *report;
                 self.happen(Event::OwnCounters(counters));
                 // Without capabilities it has not read its own descriptor yet, and no points means nothing.
-                if capabilities.is_some() {
+                if let Some(capabilities) = capabilities {
+                    self.happen(Event::OwnCapabilities(capabilities));
                     self.happen(Event::OwnPoints(points));
                 }
             }
@@ -272,5 +273,6 @@ async fn wait_for(due: Option<Instant>) {
 
 fn to_publisher(order: PublishOrder) -> Order {
     let candidates = order.candidates.into_iter().map(|(node, points)| Candidate { node, points }).collect();
-    Order { epoch: order.epoch, candidates, last_counters: order.last_counters }
+    let PublishOrder { epoch, capabilities, last_counters, .. } = order;
+    Order { epoch, candidates, capabilities, last_counters }
 }

@@ -95,7 +95,8 @@ impl Node {
         };
         // The coordinator is behind: it knows nothing of this node's points yet.
         let candidates = vec![candidate("one", &[]), candidate("two", others)];
-        self.publish(Some(Order { epoch: 7, candidates, last_counters: Vec::new() })).await;
+        self.publish(Some(Order { epoch: 7, candidates, capabilities: None, last_counters: Vec::new() }))
+            .await;
     }
 
     pub(crate) async fn publish(&mut self, order: Option<Order>) {

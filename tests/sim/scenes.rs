@@ -7,6 +7,7 @@ use rustbalance::proto::cluster::events::Event;
 use rustbalance::proto::cluster::status::Lifecycle;
 use rustbalance::proto::cluster::timing::Timing;
 use rustbalance::proto::node::Priority;
+use rustbalance::proto::onion::descriptor::capabilities::{Capabilities, FlowControl};
 
 use crate::laws::{BOUND, Laws};
 use crate::network::Network;
@@ -279,6 +280,23 @@ fn a_node_whose_clock_was_set_back_is_taken_in_again() {
     let end = world.now + secs(15.0);
     watch(&mut world, &mut laws, end);
     assert_eq!(ordered(&world, 0), [0, 1, 2]);
+}
+
+#[test]
+fn an_order_says_what_all_its_nodes_can_do() {
+    let mut world = settled(16, 3, Network::good());
+    let offered = |world: &World| world.nodes[0].order.as_ref().and_then(|order| order.capabilities);
+    assert_eq!(offered(&world), None);
+    let can = |versions| Capabilities {
+        flow_control: Some(FlowControl { versions, sendme_inc: 31 }),
+        single_onion: false,
+    };
+    for (node, versions) in [(0, 0b110), (1, 0b110), (2, 0b10)] {
+        world.happen(node, Event::OwnCapabilities(can(versions)));
+    }
+    until(&mut world, BOUND, "it is what the least of them can", |world| offered(world) == Some(can(0b10)));
+    world.drain(2, true);
+    until(&mut world, BOUND, "one that leaves does not count", |world| offered(world) == Some(can(0b110)));
 }
 
 #[test]

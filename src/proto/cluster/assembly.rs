@@ -105,6 +105,7 @@ mod tests {
     use super::super::record::tests::record;
     use super::super::record::{MAX_POINTS, Version};
     use super::*;
+    use crate::proto::onion::descriptor::capabilities::{Capabilities, FlowControl};
     use crate::proto::onion::descriptor::intro_point::MAX_LINK_SPECIFIERS_LEN;
 
     fn start() -> (Instant, NodeId) {
@@ -128,6 +129,8 @@ mod tests {
             point.link_specifiers = block;
             point.check().unwrap();
         }
+        let flow_control = Some(FlowControl { versions: u64::MAX, sendme_inc: u8::MAX });
+        large.capabilities = Some(Capabilities { flow_control, single_onion: true });
         large.counters = vec![(u64::MAX, u64::MAX); 4];
         large.endpoint = Some("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse().unwrap());
         let datagrams = split(&large);

@@ -101,6 +101,7 @@ impl Cluster {
             endpoint: peer.endpoint,
             tunnel_address: peer.tunnel_address,
             points: Vec::new(),
+            capabilities: None,
             counters: Vec::new(),
             lease: None,
             draining: false,
@@ -144,6 +145,9 @@ impl Cluster {
             Event::Datagram { from, bytes } => self.datagram(now, from, bytes, &mut actions),
             Event::Timer => self.run_timers(now, &mut actions),
             Event::OwnPoints(points) => self.own_points(points),
+            Event::OwnCapabilities(capabilities) => {
+                self.alter_own(|own| own.capabilities = Some(capabilities));
+            }
             Event::OwnCounters(counters) => self.alter_own(|own| own.counters = latest(counters)),
             Event::PublisherFound => {
                 self.publisher.found(now);

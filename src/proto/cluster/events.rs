@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::roster::{Peer, RosterError};
 use crate::proto::node::NodeId;
+use crate::proto::onion::descriptor::capabilities::Capabilities;
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
 
 /// Something has happened.
@@ -24,6 +25,8 @@ pub enum Event<'a> {
     Timer,
     /// The publisher said at which introduction points this node serves.
     OwnPoints(Vec<IntroPoint>),
+    /// The publisher said what this node's own descriptor says besides points.
+    OwnCapabilities(Capabilities),
     /// The publisher said which revision counters it saw accepted, per time period number.
     OwnCounters(Vec<(u64, u64)>),
     /// The publisher can be reached and will report.
@@ -68,6 +71,8 @@ pub struct PublishOrder {
     /// The nodes to merge, by name, with their introduction points: all that are alive, serve and do not leave. Our
     /// own node is among them even without points, because the publisher knows its own better.
     pub candidates: Vec<(NodeId, Vec<IntroPoint>)>,
+    /// What all of them can do; `None` while no publisher of theirs has read its descriptor.
+    pub capabilities: Option<Capabilities>,
     /// The highest revision counter any node saw accepted, per time period number.
     pub last_counters: Vec<(u64, u64)>,
 }

@@ -8,6 +8,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::proto::node::{NodeId, Priority};
+use crate::proto::onion::descriptor::capabilities::Capabilities;
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
 
 /// Most introduction points one node may bring: no descriptor holds more than 20 (`rend-spec-v3` 2.5.2.2).
@@ -53,6 +54,8 @@ pub struct NodeRecord {
     /// Its introduction points, at most [`MAX_POINTS`].
     #[serde(deserialize_with = "bounded::<_, _, MAX_POINTS>")]
     pub points: Vec<IntroPoint>,
+    /// What its tor's own descriptor says besides points; `None` until its publisher has read it.
+    pub capabilities: Option<Capabilities>,
     /// The last revision counter it saw accepted, per time period number, at most [`MAX_COUNTERS`].
     #[serde(deserialize_with = "bounded::<_, _, MAX_COUNTERS>")]
     pub counters: Vec<(u64, u64)>,
@@ -183,6 +186,7 @@ pub(crate) mod tests {
             endpoint: None,
             tunnel_address: IpAddr::from([0xfd, 0, 0, 0, 0, 0, 0, u16::from(node.as_bytes()[0])]),
             points: (0..points).map(|n| point(node, u8::try_from(n).unwrap())).collect(),
+            capabilities: None,
             counters: vec![(20_000, 7)],
             lease: None,
             draining: false,

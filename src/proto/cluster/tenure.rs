@@ -8,6 +8,7 @@ use super::election::{Electorate, Verdict, best};
 use super::events::{Action, PublishOrder, StateChange};
 use super::record::{Lease, NodeRecord, latest};
 use crate::proto::node::NodeId;
+use crate::proto::onion::descriptor::capabilities::Capabilities;
 
 /// How long a node that may take the lease waits for the records of nodes that are there. They come within two
 /// round trips; a node that never sends its own must not keep everybody from publishing.
@@ -105,7 +106,7 @@ impl Cluster {
     /// Tells the publisher, if what it should do has changed.
     pub(super) fn order(&mut self, actions: &mut Vec<Action>) {
         let order = self.known.own.lease.map(|lease| self.order_under(lease));
-        let essence = |order: &PublishOrder| (order.epoch, order.candidates.clone());
+        let essence = |order: &PublishOrder| (order.epoch, order.candidates.clone(), order.capabilities);
         if order.as_ref().map(essence) != self.order.as_ref().map(essence) {
             self.order.clone_from(&order);
             actions.push(Action::Order(order));
@@ -115,16 +116,15 @@ impl Cluster {
     fn order_under(&self, lease: Lease) -> PublishOrder {
         let own = Some(&self.known.own).filter(|own| !own.draining);
         let others = self.known.living().filter(|record| record.serves());
-        let candidates: BTreeMap<_, _> = own
-            .into_iter()
-            .chain(others)
-            .map(|record| (record.node.clone(), record.points.clone()))
-            .collect();
+        let records: BTreeMap<_, _> =
+            own.into_iter().chain(others).map(|record| (record.node.clone(), record)).collect();
+        let capabilities: Vec<_> = records.values().filter_map(|record| record.capabilities).collect();
         let counters =
             self.known.records.iter().chain([&self.known.own]).flat_map(|record| record.counters.clone());
         PublishOrder {
             epoch: lease.epoch,
-            candidates: candidates.into_iter().collect(),
+            candidates: records.into_iter().map(|(node, record)| (node, record.points.clone())).collect(),
+            capabilities: (!capabilities.is_empty()).then(|| Capabilities::common(&capabilities)),
             last_counters: latest(counters),
         }
     }

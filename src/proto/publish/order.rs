@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::proto::node::NodeId;
+use crate::proto::onion::descriptor::capabilities::Capabilities;
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
 
 /// One node that may appear in the merged descriptor: it is alive and not draining.
@@ -23,6 +24,8 @@ pub struct Order {
     pub epoch: u64,
     /// The nodes to merge. A node that is missing here is left out, the publisher's own node too.
     pub candidates: Vec<Candidate>,
+    /// What the tors of all candidates can do, as far as is known: a client would use it with any of them.
+    pub capabilities: Option<Capabilities>,
     /// The highest revision counters any node has used, as (number of the time period, counter).
     pub last_counters: Vec<(u64, u64)>,
 }

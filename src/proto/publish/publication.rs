@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use crate::proto::node::NodeId;
 use crate::proto::onion::blinding::HsBlindId;
 use crate::proto::onion::counter::RevisionCounter;
+use crate::proto::onion::descriptor::capabilities::Capabilities;
 use crate::proto::onion::hsdir::HsDir;
 use crate::proto::publish::collect::{Collect, CollectAction, CollectEvent, Reading};
 use crate::proto::publish::exchange::{
@@ -268,7 +269,7 @@ impl Publication {
         };
         let material = self.order.as_ref().map(|order| Material {
             candidates: order.candidates.iter().map(own).collect(),
-            capabilities: self.collect.capabilities().unwrap_or_default(),
+            capabilities: Capabilities::common(order.capabilities.iter().chain(&self.collect.capabilities())),
         });
         let counters = self.order.as_ref().map_or_else(Vec::new, |order| order.last_counters.clone());
         self.schedule(turn, ScheduleEvent::Material(material, counters));

@@ -22,8 +22,9 @@ pub struct Capabilities {
 
 /// A `flow-control` line: the versions of `FlowCtrl` spoken, and the SENDME increment (proposal 324).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Wire")]
 pub struct FlowControl {
-    /// Bit *n* stands for version *n* (0 to 63).
+    /// Bit *n* stands for version *n* (0 to 63); never 0.
     pub versions: u64,
     /// Cells acknowledged by one SENDME, from the consensus; never 0.
     pub sendme_inc: u8,
@@ -33,6 +34,24 @@ pub struct FlowControl {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("flow-control needs a list of protocol versions (0 to 63) and an increment (1 to 255)")]
 pub struct FlowControlError;
+
+/// The same as it arrives from a peer: a line made of zeros would spoil the whole descriptor.
+#[derive(Deserialize)]
+struct Wire {
+    versions: u64,
+    sendme_inc: u8,
+}
+
+impl TryFrom<Wire> for FlowControl {
+    type Error = FlowControlError;
+
+    fn try_from(Wire { versions, sendme_inc }: Wire) -> Result<Self, FlowControlError> {
+        if versions == 0 || sendme_inc == 0 {
+            return Err(FlowControlError);
+        }
+        Ok(Self { versions, sendme_inc })
+    }
+}
 
 impl Capabilities {
     /// What a descriptor with introduction points of all these nodes may say: congestion control only as far as
@@ -122,6 +141,16 @@ mod tests {
         for text in ["", "1-2", "2-1 31", "64 31", "1-2 0", "1-2 256", "a 31", "1- 31", "1,, 31", "-1 31"] {
             assert_eq!(text.parse::<FlowControl>(), Err(FlowControlError), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_written_does_not_arrive() {
+        let arrives = |versions, sendme_inc| {
+            let sent = postcard::to_stdvec(&FlowControl { versions, sendme_inc }).unwrap();
+            postcard::from_bytes::<FlowControl>(&sent).is_ok()
+        };
+        assert!(arrives(0b110, 31) && arrives(1, 1));
+        assert!(!arrives(0, 31) && !arrives(0b110, 0));
     }
 
     #[test]
