@@ -138,7 +138,8 @@ fn with_the_seeds_timings_its_times_are_beaten() {
 
 #[test]
 fn a_better_node_takes_the_lease_back_without_a_gap() {
-    let mut world = settled(5, 3, Network::good());
+    // So slow that a gap of one round trip is seen.
+    let mut world = settled(5, 3, Network { delay: Duration::from_millis(60), ..Network::good() });
     world.crash(0);
     until(&mut world, BOUND, "1 took over", |world| holders(world) == [1]);
     world.start(0);
@@ -156,6 +157,21 @@ fn a_returning_node_is_soon_in_the_descriptor() {
     world.start(2);
     let took = until(&mut world, BOUND, "its points are in", |world| ordered(world, 0) == [0, 1, 2]);
     assert!(took <= secs(1.0), "{took:?}");
+}
+
+#[test]
+fn the_points_of_an_earlier_life_do_not_come_back() {
+    let mut world = settled(20, 3, Network { delay: Duration::from_millis(60), ..Network::good() });
+    world.crash(2);
+    until(&mut world, BOUND, "its points are out", |world| ordered(world, 0) == [0, 1]);
+    let old = world.nodes[2].points.clone();
+    world.change_points(2, false);
+    world.start(2);
+    throughout(&mut world, secs(5.0), "the old points stay out", |world| {
+        let order = world.nodes[0].order.as_ref().expect("it holds the lease");
+        order.candidates.iter().all(|(_, points)| *points != old)
+    });
+    assert_eq!(ordered(&world, 0), [0, 1, 2]);
 }
 
 #[test]

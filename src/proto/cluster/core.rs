@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::absence::Absences;
 use super::election::Election;
 use super::events::{Action, Event, PublishOrder, StateChange};
 use super::gossip::{Gossip, Knowledge, Sends};
@@ -75,7 +76,7 @@ pub struct Cluster {
     pub(super) holder: Option<NodeId>,
     pub(super) order: Option<PublishOrder>,
     pub(super) heard: BTreeMap<NodeId, Instant>,
-    pub(super) down_since: BTreeMap<NodeId, Instant>,
+    pub(super) absent: Absences,
     pub(super) publisher: PublisherWatch,
     pub(super) traffic: Traffic,
     /// Whether our record has changed since it was last given a version.
@@ -119,7 +120,7 @@ impl Cluster {
             holder: None,
             order: None,
             heard: BTreeMap::new(),
-            down_since: BTreeMap::new(),
+            absent: Absences::default(),
             publisher: PublisherWatch::default(),
             traffic: Traffic::default(),
             own_changed: false,
@@ -204,7 +205,7 @@ impl Cluster {
         self.known.own.version.change += 1;
         self.known.records = Records::default();
         self.known.membership.restart();
-        self.down_since.clear();
+        self.absent.clear();
         self.election = Election::default();
         self.records_missing_since = None;
         self.order(actions);
@@ -223,13 +224,10 @@ impl Cluster {
         }
         let sends = self.gossip.tick(now, &self.known);
         self.send(sends, actions);
-        let forgotten: Vec<NodeId> = self
-            .down_since
-            .iter()
-            .filter(|(node, since)| now >= **since + FORGET_AFTER && !self.roster.is_configured(node))
-            .map(|(node, _)| node.clone())
-            .collect();
-        for node in forgotten {
+        let long_gone = self.absent.longer_than(now, FORGET_AFTER);
+        let strangers: Vec<NodeId> =
+            long_gone.filter(|node| !self.roster.is_configured(node)).cloned().collect();
+        for node in strangers {
             self.forget(&node, actions);
         }
     }
@@ -301,13 +299,14 @@ impl Cluster {
         for change in output.changes {
             match change {
                 Change::Up(node) => {
-                    self.down_since.remove(&node);
+                    self.returned(&node);
                     self.send(Gossip::greet(&self.known, &node), actions);
                     actions.push(Action::StateChanged(StateChange::NodeUp(node)));
                 }
                 Change::Down(node) => {
                     if self.roster.contains(&node) {
-                        self.down_since.insert(node.clone(), now);
+                        let version = self.known.records.version(&node);
+                        self.absent.begin(now, node.clone(), version);
                     }
                     self.call_at.get_or_insert(now + self.timing.announce_interval());
                     actions.push(Action::StateChanged(StateChange::NodeDown(node)));
@@ -318,6 +317,14 @@ impl Cluster {
                     actions.push(Action::StateChanged(StateChange::Renewed));
                 }
             }
+        }
+    }
+
+    /// A node is there again. What it said before it went is not true of a later life: neither its points nor its
+    /// lease may count until it has said what is.
+    fn returned(&mut self, node: &NodeId) {
+        if self.absent.end(node) == Some(self.known.records.version(node)) {
+            self.known.records.forget(node);
         }
     }
 
@@ -360,7 +367,7 @@ impl Cluster {
         self.gossip.reconsider();
         self.known.records.forget(node);
         self.heard.remove(node);
-        self.down_since.remove(node);
+        self.absent.end(node);
         if let Some(peer) = self.roster.forget(node) {
             actions.push(Action::RemovePeer(peer));
         }

@@ -7,6 +7,7 @@
 //!   membership   who is there: foca (SWIM) as a pure state machine
 //!   roster       how each node is reached: WireGuard keys and addresses
 //!   publisher    whether this node's publisher is there             pulse: whether we ran at all
+//!   absence      who is gone, since when
 //!   record       what a node says about itself, newest wins         message: the datagrams, bounded
 //!   timing       every period and patience, and why
 //! ```
@@ -14,6 +15,7 @@
 //! Two lease holders at once are harmless: merging is a function of the records, revision counters are ordered
 //! by time, and the newer descriptor wins. That is why no quorum is needed and two nodes work.
 
+pub mod absence;
 pub mod assembly;
 pub mod core;
 pub mod describe;

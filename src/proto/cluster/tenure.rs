@@ -32,8 +32,8 @@ impl Cluster {
     fn elect(&mut self, now: Instant, actions: &mut Vec<Action>) {
         self.election_at = None;
         if self.may_judge(now) {
-            let dead_holders = self.down_since.iter().filter(|(node, _)| self.lease_of(node).is_some());
-            let reserved_until = dead_holders.map(|(_, since)| *since + self.timing.takeover_grace()).max();
+            let dead_holders = self.absent.iter().filter(|(node, _)| self.lease_of(node).is_some());
+            let reserved_until = dead_holders.map(|(_, since)| since + self.timing.takeover_grace()).max();
             let electorate = Electorate {
                 me: &self.known.own,
                 others: self.known.living().collect(),
