@@ -216,6 +216,10 @@ impl Membership {
             due.into_iter().map(|(slot, _)| slot.clone()).collect()
         };
         for slot in due {
+            // One of the others may have armed it anew: that one has its time still before it.
+            if self.timers.get(&slot).is_some_and(|(at, _)| *at > now) {
+                continue;
+            }
             if let Some((_, timer)) = self.timers.remove(&slot) {
                 // An error here says that a round was cut short; foca has already begun the next one.
                 let _ = self.foca.handle_timer(timer, &mut wishes);
@@ -333,5 +337,60 @@ fn config(timing: &Timing, nodes: usize) -> Config {
             frequency: timing.gossip_interval(),
             num_members: helpers,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hands `from`'s payloads to `to`; what `to` sends about it.
+    fn deliver(now: Instant, from: &Membership, output: Output, to: &mut Membership) -> Output {
+        let sender = from.foca.identity().node.clone();
+        let mut answer = Output::default();
+        for (_, payload) in output.sends {
+            answer.sends.extend(to.receive(now, &sender, &payload).unwrap().sends);
+        }
+        answer
+    }
+
+    /// Does on time what is due until then; nothing of it arrives anywhere.
+    fn in_vain(member: &mut Membership, until: Instant) {
+        while let Some(at) = member.next_timeout().filter(|at| *at <= until) {
+            member.run_timers(at);
+        }
+    }
+
+    #[test]
+    fn a_suspect_has_its_time_also_where_the_loop_is_late() {
+        let start = Instant::now();
+        let (a_name, b_name): (NodeId, NodeId) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let millis = Duration::from_millis;
+        let timing = Timing::new(millis(500), millis(5_000), millis(500)).unwrap();
+        let mut a = Membership::new(a_name, 1, &timing, 1);
+        let mut b = Membership::new(b_name.clone(), 1, &timing, 2);
+        let call = a.announce(start, &b_name);
+        let answer = deliver(start, &a, call, &mut b);
+        deliver(start, &b, answer, &mut a);
+
+        let (mut suspected, mut news) = (start, Output::default());
+        while a.known(&b_name).unwrap().0 != Liveness::Suspect {
+            suspected = a.next_timeout().unwrap();
+            news = a.run_timers(suspected);
+        }
+        // Two more rounds pass until b hears of it and objects; then it misses another one.
+        in_vain(&mut a, suspected + millis(1_200));
+        deliver(suspected + millis(1_300), &a, news, &mut b);
+        let objection = b.run_timers(suspected + millis(1_300));
+        deliver(suspected + millis(1_300), &b, objection, &mut a);
+        assert_eq!(a.known(&b_name).unwrap().0, Liveness::Alive);
+        in_vain(&mut a, suspected + millis(1_600));
+
+        // The loop stands. Overdue are the end of the round, which suspects b anew, and the end of the first suspicion.
+        let late = a.run_timers(suspected + timing.suspicion(2) + millis(100));
+        assert_eq!(late.changes, []);
+        assert_eq!(a.known(&b_name).unwrap().0, Liveness::Suspect);
+        in_vain(&mut a, suspected + timing.suspicion(2) * 3);
+        assert_eq!(a.known(&b_name).unwrap().0, Liveness::Down);
     }
 }
