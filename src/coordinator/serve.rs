@@ -3,7 +3,6 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -158,7 +157,7 @@ impl Coordinator {
             Action::Send { to, bytes } => {
                 let Some(address) = self.book.find(&to) else { return self.unsent += 1 };
                 // A full send buffer is a datagram lost, which the core expects, rather than a loop that stands.
-                match self.lines.socket.send(address, &bytes, unix_ms()).now_or_never() {
+                match self.lines.socket.try_send(address, &bytes, unix_ms()) {
                     Some(Ok(())) => {}
                     Some(Err(error)) => {
                         self.unsent += 1;
@@ -176,6 +175,7 @@ impl Coordinator {
                 self.wish(Wish::Remove(peer));
             }
             Action::Order(order) => _ = self.lines.orders.send_replace(order.map(to_publisher)),
+            Action::StateChanged(change) if change.is_alarming() => tracing::warn!("{change}"),
             Action::StateChanged(change) => tracing::info!("{change}"),
         }
     }
@@ -208,7 +208,7 @@ impl Coordinator {
     /// A timer is due: first what has arrived, then the timer.
     async fn timer(&mut self) {
         for _ in 0..DATAGRAMS_FIRST {
-            let Some(received) = self.lines.socket.recv(unix_ms).now_or_never() else { break };
+            let Some(received) = self.lines.socket.try_recv(unix_ms) else { break };
             self.received(received).await;
         }
         self.happen(Event::Timer);

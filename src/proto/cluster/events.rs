@@ -114,6 +114,22 @@ pub enum StateChange {
     PointsWithdrawn,
 }
 
+impl StateChange {
+    /// Whether something is wrong that an operator may have to mend.
+    pub fn is_alarming(&self) -> bool {
+        match self {
+            Self::NodeDown(_) | Self::Woke { .. } | Self::RecordRefused { .. } | Self::PointsWithdrawn => {
+                true
+            }
+            Self::NodeUp(_)
+            | Self::LeaseTaken { .. }
+            | Self::LeaseReleased { .. }
+            | Self::HolderChanged(_)
+            | Self::Renewed => false,
+        }
+    }
+}
+
 impl fmt::Display for StateChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
