@@ -34,17 +34,17 @@ pub enum News {
 /// Follows the publisher's reports. Ends when nobody listens.
 pub async fn follow(path: PathBuf, news: mpsc::Sender<News>) {
     let mut wait = RETRY_FIRST;
+    let mut complaints = Complaints::default();
     loop {
-        let error = match watch_once(&path, &news).await {
+        match watch_once(&path, &news).await {
             Ok(None) => return,
             Ok(Some(error)) => {
                 wait = RETRY_FIRST;
+                complaints = Complaints::default();
                 tracing::warn!(%error, "the publisher is gone; waiting for it");
-                error
             }
-            Err(error) => error,
-        };
-        tracing::debug!(%error, "the publisher cannot be reached");
+            Err(error) => complaints.about("the publisher does not report", &error),
+        }
         tokio::select! {
             () = sleep(wait) => wait = (wait * 2).min(RETRY_MOST),
             () = news.closed() => return,
@@ -77,10 +77,11 @@ async fn watch_once(path: &Path, news: &mpsc::Sender<News>) -> Result<Option<Cli
 pub async fn deliver(path: PathBuf, mut orders: watch::Receiver<Option<Order>>) {
     while orders.changed().await.is_ok() {
         let mut wait = RETRY_FIRST;
+        let mut complaints = Complaints::default();
         loop {
             let order = orders.borrow_and_update().clone();
             let Err(error) = publish(&path, order).await else { break };
-            tracing::debug!(%error, "the publisher did not take an order");
+            complaints.about("the publisher does not take an order", &error);
             tokio::select! {
                 () = sleep(wait) => wait = (wait * 2).min(RETRY_MOST),
                 changed = orders.changed() => match changed {
@@ -94,4 +95,45 @@ pub async fn deliver(path: PathBuf, mut orders: watch::Receiver<Option<Order>>) 
 
 async fn publish(path: &Path, order: Option<Order>) -> Result<(), ClientError> {
     PublisherClient::connect(path).await?.publish(order).await.map(|_| ())
+}
+
+/// Says what is wrong once, not at every try.
+#[derive(Debug, Default)]
+struct Complaints {
+    last: String,
+}
+
+impl Complaints {
+    fn about(&mut self, what: &str, error: &ClientError) {
+        let text = error.to_string();
+        if self.is_news(error, &text) {
+            tracing::warn!(%error, "{what}; trying again");
+        } else {
+            tracing::debug!(%error, "{what}");
+        }
+        self.last = text;
+    }
+
+    /// That nobody listens yet is no news: the publisher may start later. A refusal does not pass by itself.
+    fn is_news(&self, error: &ClientError, text: &str) -> bool {
+        let absent = matches!(error, ClientError::Connect { .. } | ClientError::Broken(_));
+        !absent && self.last != text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_news_once_and_an_absence_is_none() {
+        let mut complaints = Complaints::default();
+        let refusal = || ClientError::Misunderstood("x".to_owned());
+        let absence = ClientError::Broken("the daemon closed it".to_owned());
+        assert!(!complaints.is_news(&absence, &absence.to_string()));
+        assert!(complaints.is_news(&refusal(), &refusal().to_string()));
+        complaints.about("x", &refusal());
+        assert!(!complaints.is_news(&refusal(), &refusal().to_string()));
+        assert!(complaints.is_news(&ClientError::TimedOut, &ClientError::TimedOut.to_string()));
+    }
 }
