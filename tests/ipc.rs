@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustbalance::ipc::client::ClientError;
+use rustbalance::ipc::frame::MAX_FRAME_BYTES;
 use rustbalance::ipc::publisher::{PublisherCall, PublisherClient, Taken};
 use rustbalance::ipc::server::{self, Limits};
 use rustbalance::proto::publish::order::{Candidate, Order};
@@ -187,7 +188,7 @@ async fn what_is_no_call_at_all_is_answered_before_hanging_up() {
     }
     raw(&daemon.path, |mut stream| {
         // The daemon may hang up before it has taken everything.
-        let _ = stream.write_all(&vec![b' '; 3 * 1024 * 1024]);
+        let _ = stream.write_all(&vec![b' '; 3 * MAX_FRAME_BYTES]);
         let answer = reply(&mut stream);
         assert!(answer.is_none_or(|answer| answer["error"] == "io.rustbalance.Malformed"));
     })

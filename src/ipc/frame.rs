@@ -6,9 +6,9 @@ use tokio::net::UnixStream;
 use tokio_util::bytes::{Bytes, BytesMut};
 use tokio_util::codec::{AnyDelimiterCodec, AnyDelimiterCodecError, Decoder, Encoder, Framed};
 
-/// Longest frame, in bytes. The largest real one is an order with the introduction points of all nodes, about 600
-/// bytes each: this is room for 1 700 of them, while 20 are what a descriptor holds.
-pub const MAX_FRAME_BYTES: usize = 1024 * 1024;
+/// Longest frame, in bytes. The largest legal one is an order with the introduction points of the largest cluster,
+/// some 2 MiB.
+pub const MAX_FRAME_BYTES: usize = 4 * 1024 * 1024;
 
 /// A request, as it travels.
 #[derive(Debug, Serialize, Deserialize)]

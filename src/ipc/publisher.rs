@@ -86,3 +86,26 @@ impl PublisherClient {
         self.0.watch("io.rustbalance.Publisher.Watch", &()).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::frame::MAX_FRAME_BYTES;
+    use crate::proto::cluster::record::{MAX_NODES, MAX_POINTS};
+    use crate::proto::onion::descriptor::intro_point::{IntroPoint, MAX_LINK_SPECIFIERS_LEN};
+    use crate::proto::publish::order::Candidate;
+
+    #[test]
+    fn the_order_of_the_largest_cluster_fits_into_a_frame() {
+        let keys = [255; 32];
+        let link_specifiers = vec![255; MAX_LINK_SPECIFIERS_LEN];
+        let point = IntroPoint { link_specifiers, onion_key: keys, auth_key: keys, enc_key: keys };
+        let node = "n".repeat(32).parse().unwrap();
+        let candidate = Candidate { node, points: vec![point; MAX_POINTS] };
+        let candidates = vec![candidate; MAX_NODES + 1];
+        let order = Order { epoch: u64::MAX, candidates, last_counters: vec![(u64::MAX, u64::MAX); 4] };
+        let call = serde_json::to_string(&Publish { order: Some(order) }).unwrap();
+        assert!(call.len() + 100 < MAX_FRAME_BYTES, "{}", call.len());
+        assert!(call.len() > MAX_FRAME_BYTES / 3, "{}", call.len());
+    }
+}
