@@ -2,9 +2,14 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::filter::Targets;
+use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// This crate warns of every attribute that a newer kernel has added to what it knows, a dozen lines at each look at a
+/// link. Nothing is wrong then: what it does know is read all the same.
+const TALKATIVE: &str = "netlink_packet_route";
 
 /// Logging could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -25,12 +30,22 @@ pub fn parse_level(level: &str) -> Result<Targets, LoggingError> {
     level.parse().map_err(|_| LoggingError::BadLevel(level.to_owned()))
 }
 
+/// What is logged at a level: [`TALKATIVE`] warns only where the configuration names it.
+fn filter(level: &str) -> Result<Targets, LoggingError> {
+    let filter = parse_level(level)?;
+    let named = filter.iter().any(|(target, _)| target.starts_with(TALKATIVE));
+    if named || !filter.would_enable(TALKATIVE, &Level::WARN) {
+        return Ok(filter);
+    }
+    Ok(filter.with_target(TALKATIVE, LevelFilter::ERROR))
+}
+
 /// Sends this process's logs to journald or standard error, filtered by `level`, marked with the daemon's name.
 ///
 /// `journal` forces one or the other; `None` means journald exactly when standard error is connected to it, since a
 /// daemon whose error output was redirected elsewhere must not log past that.
 pub fn init(daemon: &str, level: &str, journal: Option<bool>) -> Result<(), LoggingError> {
-    let filter = parse_level(level)?;
+    let filter = filter(level)?;
     let journal = match journal {
         Some(true) => Some(tracing_journald::layer().map_err(LoggingError::NoJournal)?),
         None if stderr_is_the_journal() => tracing_journald::layer().ok(),
@@ -76,6 +91,17 @@ mod tests {
             assert!(parse_level(good).is_ok(), "{good}");
         }
         assert!(parse_level("rustbalance=loud").is_err());
+    }
+
+    #[test]
+    fn a_newer_kernel_is_no_reason_to_warn() {
+        let enabled = |level: &str, of: Level| {
+            filter(level).unwrap().would_enable("netlink_packet_route::link::buffer_tool", &of)
+        };
+        assert!(!enabled("info", Level::WARN) && !enabled("debug", Level::WARN));
+        assert!(enabled("info", Level::ERROR) && !enabled("off", Level::ERROR));
+        assert!(enabled("info,netlink_packet_route=debug", Level::WARN));
+        assert!(filter("info").unwrap().would_enable("rustbalance::mesh", &Level::WARN));
     }
 
     #[test]
