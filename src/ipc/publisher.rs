@@ -92,6 +92,7 @@ mod tests {
     use super::*;
     use crate::ipc::frame::MAX_FRAME_BYTES;
     use crate::proto::cluster::record::{MAX_NODES, MAX_POINTS};
+    use crate::proto::onion::descriptor::capabilities::Capabilities;
     use crate::proto::onion::descriptor::intro_point::{IntroPoint, MAX_LINK_SPECIFIERS_LEN};
     use crate::proto::publish::order::Candidate;
 
@@ -103,7 +104,12 @@ mod tests {
         let node = "n".repeat(32).parse().unwrap();
         let candidate = Candidate { node, points: vec![point; MAX_POINTS] };
         let candidates = vec![candidate; MAX_NODES + 1];
-        let order = Order { epoch: u64::MAX, candidates, last_counters: vec![(u64::MAX, u64::MAX); 4] };
+        let order = Order {
+            epoch: u64::MAX,
+            candidates,
+            last_counters: vec![(u64::MAX, u64::MAX); 4],
+            capabilities: Some(Capabilities::default()),
+        };
         let call = serde_json::to_string(&Publish { order: Some(order) }).unwrap();
         assert!(call.len() + 100 < MAX_FRAME_BYTES, "{}", call.len());
         assert!(call.len() > MAX_FRAME_BYTES / 3, "{}", call.len());
