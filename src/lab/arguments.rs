@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 
+use super::scene_name::SceneName;
+
 /// Fewest nodes that can lose one and go on.
 const MIN_NODES: u8 = 2;
 /// Most nodes: each is two tors and three daemons, and a descriptor has room for twenty introduction points.
@@ -20,10 +22,25 @@ pub struct Arguments {
     /// How many nodes serve the address.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(i64::from(MIN_NODES)..=i64::from(MAX_NODES)))]
     pub nodes: u8,
+    /// Play this scene only; may be given more than once. Without it all are played.
+    #[arg(long = "scene", value_name = "NAME", value_enum)]
+    pub scenes: Vec<SceneName>,
+    /// Leave the lab running afterwards, until Ctrl-C, and say how to reach it. Without --scene none is played.
+    #[arg(long)]
+    pub keep: bool,
     /// Write the results to this file too, as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Keep every process's log in this directory.
     #[arg(long, value_name = "DIRECTORY")]
     pub log_dir: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// The scenes to be played, in the order of the list.
+    pub(super) fn chosen(&self) -> Vec<SceneName> {
+        let wanted =
+            |name: &&SceneName| if self.scenes.is_empty() { !self.keep } else { self.scenes.contains(name) };
+        SceneName::all().iter().filter(wanted).copied().collect()
+    }
 }

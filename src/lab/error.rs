@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::ipc::client::ClientError;
+use crate::tor::error::ControlError;
+
 /// The lab cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,6 +56,18 @@ pub(super) enum LabError {
         /// What was looked for.
         what: &'static str,
     },
+    /// A tor of the lab's own does not do as it is told.
+    #[error("a tor of the lab: {0}")]
+    Control(#[from] ControlError),
+    /// A daemon does not answer.
+    #[error("a daemon of the lab: {0}")]
+    Daemon(#[from] ClientError),
+    /// A node that serves has no introduction points.
+    #[error("a node's tor has no introduction points, although all was well just before")]
+    NoPoints,
+    /// Random bytes did not give a usable key; it does not happen.
+    #[error("an onion key that was made is not usable")]
+    Address,
 }
 
 /// For `map_err`: says what was being done.

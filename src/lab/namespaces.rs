@@ -25,6 +25,8 @@ use crate::sys::exit::Exit;
 pub(super) const STATE: &str = "/run/lab";
 /// Where the user's `--log-dir` appears in there, or a directory on the tmpfs.
 pub(super) const LOGS: &str = "/run/lab/logs";
+/// Tells the lab inside how somebody outside gets into its network.
+pub(super) const WAY_IN: &str = "RUSTBALANCE_LAB_WAY_IN";
 /// The user namespace is there, its identities are not mapped yet.
 const UNSHARED: u8 = b'u';
 /// No user namespace was possible, but root needs none.
@@ -136,7 +138,9 @@ pub(super) fn enter(arguments: &[OsString]) -> Result<u8, NamespaceError> {
     channel.read_exact(&mut answer).map_err(|_| NamespaceError::Orphaned)?;
     mount_state(logs)?;
     let mut init = Role::Init.command();
-    init.arg(plan);
+    // This process is in the namespaces too, and its number is one that the outside knows.
+    let user = if done == UNSHARED { " -U --preserve-credentials" } else { "" };
+    init.arg(plan).env(WAY_IN, format!("nsenter -t {}{user} -n", std::process::id()));
     let signals = babysit::hold_signals().map_err(forbidden("sigprocmask"))?;
     let status = init.spawn().and_then(|init| babysit::wait(init, &signals));
     status.map(babysit::code).map_err(forbidden("running process 1"))

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 /// The oldest tor whose control port and introduction points behave as rustbalance was measured with.
 const OLDEST_TOR: (u16, u16, u16) = (0, 4, 9);
 
-/// The programs of others that the lab starts.
+/// Our own daemons, which stand beside this program.
+const DAEMONS: [&str; 3] = ["proxy", "coordinator", "publisher"];
+
+/// The programs that the lab starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Tools {
     /// C tor.
@@ -17,6 +20,8 @@ pub(super) struct Tools {
     pub(super) tor_gencert: PathBuf,
     /// iproute2.
     pub(super) ip: PathBuf,
+    /// The directory of our own daemons.
+    pub(super) daemons: PathBuf,
 }
 
 /// Something is missing. Nothing was started.
@@ -52,6 +57,14 @@ pub(super) enum RequirementError {
         /// Its version.
         found: String,
     },
+    /// Our own daemons were not built.
+    #[error("{name} is not in {}, where rustbalance-lab is; build all of it: cargo build --release", directory.display())]
+    NotBuilt {
+        /// The daemon.
+        name: String,
+        /// Where it should be.
+        directory: PathBuf,
+    },
     /// No tun device.
     #[error(
         "/dev/net/tun cannot be opened ({source}); WireGuard in a process needs it \
@@ -72,11 +85,32 @@ impl Tools {
             tor,
             tor_gencert: program("tor-gencert", "tor", "tor")?,
             ip: program("ip", "iproute2", "iproute2")?,
+            daemons: daemons()?,
         };
-        let tun = std::fs::File::options().read(true).write(true).open("/dev/net/tun");
-        tun.map_err(|source| RequirementError::NoTun { source })?;
+        check_wireguard()?;
         Ok(tools)
     }
+}
+
+/// Where this program is, if the daemons are there too.
+fn daemons() -> Result<PathBuf, RequirementError> {
+    let own = std::env::current_exe().unwrap_or_default();
+    let directory = own.parent().map(Path::to_owned).unwrap_or_default();
+    for name in DAEMONS.map(|name| format!("rustbalance-{name}")) {
+        if !directory.join(&name).is_file() {
+            return Err(RequirementError::NotBuilt { name, directory });
+        }
+    }
+    Ok(directory)
+}
+
+/// WireGuard runs in the kernel, or in a process that has a tun device.
+fn check_wireguard() -> Result<(), RequirementError> {
+    if Path::new("/sys/module/wireguard").exists() {
+        return Ok(());
+    }
+    let tun = std::fs::File::options().read(true).write(true).open("/dev/net/tun");
+    tun.map(drop).map_err(|source| RequirementError::NoTun { source })
 }
 
 /// Looks for a program in `PATH`. The answer has no symbolic link in it, since `/run`, where NixOS has some,

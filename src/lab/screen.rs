@@ -9,7 +9,7 @@ const TICK: Duration = Duration::from_millis(120);
 
 /// A line that changes while something is going on, and lines that stay. Where there is no terminal, only the
 /// latter.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Screen {
     bar: ProgressBar,
     began: Instant,
@@ -45,6 +45,12 @@ impl Screen {
         } else {
             self.bar.println(line);
         }
+    }
+
+    /// The result, on standard output.
+    #[allow(clippy::print_stdout)] // a terminal is this program's purpose
+    pub(super) fn print(&self, text: &str) {
+        self.bar.suspend(|| println!("{text}"));
     }
 
     /// Takes the changing line away.

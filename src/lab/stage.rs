@@ -1,9 +1,6 @@
 //! The lab inside its namespaces, from nothing to the table.
 
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
-use std::sync::Arc;
+use std::io::Write;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -11,17 +8,25 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use super::babysit;
-use super::client;
+use super::build;
+use super::client::fetch;
 use super::error::{LabError, io as doing};
-use super::namespaces::{STATE, stdin_channel};
-use super::place::Place;
+use super::measure::{Bound, Measure, Outcome};
+use super::namespaces::{WAY_IN, stdin_channel};
 use super::plan::Plan;
+use super::pool::FETCH_LIMIT;
+use super::report::Report;
+use super::scenes;
 use super::screen::Screen;
-use super::target;
-use super::tor_network::{TorNetwork, make_private, tor_directory};
-use super::torrc::Service;
-use super::wires::Wires;
+use super::world::World;
 use crate::sys::exit::Exit;
+
+/// A scene missed its figure.
+const MISSED: u8 = 1;
+/// What a shell reports after Ctrl-C.
+const STOPPED: u8 = 130;
+/// Between two attempts at the first page.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(300);
 
 /// [`super::role::Role::Inside`]: runs everything; the exit code.
 #[allow(clippy::print_stderr)] // a terminal is this program's purpose
@@ -60,9 +65,6 @@ pub(super) fn run(plan: &Plan) -> u8 {
     code
 }
 
-/// What a shell reports after Ctrl-C.
-const STOPPED: u8 = 130;
-
 /// Waits for a signal to end, or for the outer process to be gone.
 async fn told_to_stop() {
     let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
@@ -88,42 +90,69 @@ async fn told_to_stop() {
     }
 }
 
+/// Builds the lab, plays, reports.
 async fn perform(plan: &Plan, screen: &Screen) -> Result<u8, LabError> {
-    let place = Arc::new(Place::lab());
-    screen.doing("laying wires and making keys");
-    let _wires = Wires::lay(&plan.tools.ip).await?;
-    let network = TorNetwork::start(&plan.tools, &place).await?;
-    screen.done("authorities and relays started");
-    screen.doing("waiting for the first consensus");
-    network.consensus().await?;
-    screen.done("first consensus");
+    let arguments = &plan.arguments;
+    let mut world = build::build(plan, screen.clone()).await?;
+    let mut outcomes = vec![first_page(&world).await?];
+    screen.done(outcomes[0].to_string());
+    for name in arguments.chosen() {
+        let outcome = scenes::play(name, &mut world).await;
+        screen.done(outcome.to_string());
+        outcomes.push(outcome);
+    }
+    let report = Report::new(arguments.nodes, &outcomes);
+    deliver(&report).map_err(doing("handing over the report"))?;
+    screen.print(&report.table());
+    if arguments.keep {
+        screen.print(&how_to_reach(&world));
+        screen.doing("running until Ctrl-C");
+        std::future::pending::<()>().await;
+    }
+    Ok(if report.ok() { Exit::Success.code() } else { MISSED })
+}
 
-    let web = Path::new(STATE).join("target.sock");
-    target::serve(&web)?;
-    let directory = tor_directory("target");
-    make_private(&directory.join("service"))?;
-    let service = Service { directory: directory.join("service"), port: web, published_elsewhere: false };
-    let torrc = network.torrc("target", &directory).service(&service);
-    let target = network.run("target", &place, &directory, &torrc)?;
-    let socks = SocketAddr::from((Ipv4Addr::LOCALHOST, 9050));
-    let directory = tor_directory("client");
-    let torrc = network.torrc("client", &directory).socks(socks);
-    network.run("client", &place, &directory, &torrc)?;
-    let hostname = target.directory.join("service/hostname");
-    while !hostname.exists() {
-        sleep(Duration::from_millis(50)).await;
-    }
-    let address = fs::read_to_string(hostname).map_err(doing("reading the target's address"))?;
-    for attempt in 0.. {
-        let fetch = client::fetch(socks, address.trim(), &attempt.to_string(), Duration::from_secs(10)).await;
-        match fetch.failure {
-            None => {
-                screen.done(format!("page after {:?}", fetch.took));
-                break;
+/// How long the first page may take.
+const FIRST_PAGE: f64 = 60.0;
+/// After this it is not waited for any longer.
+const FIRST_PAGE_LIMIT: Duration = Duration::from_mins(3);
+
+/// From nothing to the first page of the address that all nodes serve.
+async fn first_page(world: &World) -> Result<Outcome, LabError> {
+    world.screen.doing("waiting for the first page");
+    let mut first = None;
+    for client in &world.clients {
+        for attempt in 0.. {
+            let circuit = format!("first-{attempt}");
+            let fetch = fetch(client.socks, &world.address(), &circuit, FETCH_LIMIT).await;
+            let Some(failure) = fetch.failure else { break };
+            if world.screen.elapsed() > FIRST_PAGE_LIMIT {
+                let what = format!("the first page (at last: {failure})");
+                return Err(LabError::TimedOut { what, limit: FIRST_PAGE_LIMIT });
             }
-            Some(error) => screen.done(format!("{error}")),
+            sleep(BETWEEN_ATTEMPTS).await;
         }
-        sleep(Duration::from_millis(500)).await;
+        first.get_or_insert_with(|| world.screen.elapsed());
     }
-    Ok(0)
+    Ok(Outcome {
+        scene: "start".to_owned(),
+        measures: vec![Measure::time("from nothing to the first page", Bound::AtMost(FIRST_PAGE), first)],
+        error: None,
+        notes: Vec::new(),
+    })
+}
+
+/// Hands the results to the outer process, which writes the file the user named.
+fn deliver(report: &Report<'_>) -> std::io::Result<()> {
+    let mut channel = stdin_channel()?;
+    // The other user of this channel only reads, and never finds it ready.
+    channel.set_nonblocking(false)?;
+    channel.write_all(report.to_json().as_bytes())
+}
+
+fn how_to_reach(world: &World) -> String {
+    let way_in = std::env::var(WAY_IN).unwrap_or_default();
+    let socks = world.clients.first().map(|client| client.socks.to_string()).unwrap_or_default();
+    let address = world.address();
+    format!("The lab goes on. A page:\n\n  {way_in} curl --socks5-hostname {socks} http://{address}/\n")
 }

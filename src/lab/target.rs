@@ -1,6 +1,6 @@
 //! The target: a web server that counts its requests, behind an onion service on a tor of its own.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ const MAX_REQUEST: usize = 8192;
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 
 /// Serves pages until the lab ends.
-pub(super) fn serve(path: &PathBuf) -> Result<Arc<AtomicU64>, LabError> {
+pub(super) fn serve(path: &Path) -> Result<Arc<AtomicU64>, LabError> {
     let listener = UnixListener::bind(path).map_err(doing("binding the target's socket"))?;
     let requests = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&requests);

@@ -90,14 +90,14 @@ impl Torrc {
     }
 
     /// A relay. `number` counts all relays, the authorities first.
-    pub(super) fn relay(mut self, number: u16) -> Self {
-        self.line("SocksPort", 0);
-        self.line("Address", TOR_NETWORK);
-        self.line("ORPort", format_args!("{TOR_NETWORK}:{}", FIRST_OR_PORT + number));
-        self.line("ExitRelay", 0);
-        self.line("AssumeReachable", 1);
-        self.line("ContactInfo", "lab@example.invalid");
-        self
+    pub(super) fn relay(self, number: u16) -> Self {
+        let mut torrc = self.no_socks();
+        torrc.line("Address", TOR_NETWORK);
+        torrc.line("ORPort", format_args!("{TOR_NETWORK}:{}", FIRST_OR_PORT + number));
+        torrc.line("ExitRelay", 0);
+        torrc.line("AssumeReachable", 1);
+        torrc.line("ContactInfo", "lab@example.invalid");
+        torrc
     }
 
     /// A relay that is a directory authority too.
@@ -134,9 +134,14 @@ impl Torrc {
         self
     }
 
-    /// Serves an onion service and nothing else.
-    pub(super) fn service(mut self, service: &Service) -> Self {
+    /// No SOCKS port.
+    pub(super) fn no_socks(mut self) -> Self {
         self.line("SocksPort", 0);
+        self
+    }
+
+    /// Serves an onion service too.
+    pub(super) fn service(mut self, service: &Service) -> Self {
         if service.published_elsewhere {
             self.line("PublishHidServDescriptors", 0);
         }

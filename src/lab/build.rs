@@ -1,0 +1,102 @@
+//! Builds the lab: the Tor network first, everything else as soon as there is a consensus.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{try_join_all, try_join3};
+use rand::Rng;
+
+use super::cluster::ClusterPlan;
+use super::error::{LabError, io as doing};
+use super::namespaces::STATE;
+use super::node::Node;
+use super::observer::Observer;
+use super::place::Place;
+use super::plan::Plan;
+use super::pool::{ClientTor, Memory};
+use super::screen::Screen;
+use super::target;
+use super::tor_network::{TorNetwork, make_private, tor_directory};
+use super::torrc::Service;
+use super::wires::Wires;
+use super::world::World;
+use crate::proto::onion::identity::HsIdKeypair;
+
+/// How long a tor may take from its start to a usable view of the network. It takes two to twelve seconds.
+const TOR_LIMIT: Duration = Duration::from_mins(1);
+/// SOCKS port of the first client.
+const FIRST_SOCKS_PORT: u16 = 9050;
+
+/// Builds everything; what is left is to wait for the first page.
+pub(super) async fn build(plan: &Plan, screen: Screen) -> Result<World, LabError> {
+    let place = Arc::new(Place::lab());
+    let tools = &plan.tools;
+    screen.doing("laying wires and making keys");
+    let wires = Wires::lay(&tools.ip).await?;
+    let network = TorNetwork::start(tools, &place).await?;
+    screen.done("authorities and relays started");
+    screen.doing("waiting for the first consensus");
+    network.consensus().await?;
+    screen.done("consensus with every relay");
+
+    screen.doing("starting target, nodes and clients");
+    let mut rng = rand::rng();
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    let target = HsIdKeypair::from_seed(seed).map_err(|_| LabError::Address)?;
+    let cluster =
+        ClusterPlan::new(plan.arguments.nodes, target.hs_id(), &mut rng).map_err(|_| LabError::Address)?;
+    let web = Path::new(STATE).join("target.sock");
+    let served = target::serve(&web)?;
+    start_target(&network, &place, &target, &web)?;
+    let nodes =
+        cluster.members.iter().map(|member| Node::start(&network, &wires, &cluster, member, &tools.daemons));
+    let memories = [Memory::Cached, Memory::Fresh];
+    let clients =
+        (FIRST_SOCKS_PORT..).zip(memories).map(|(port, memory)| start_client(&network, &place, port, memory));
+    let observer = async {
+        let directory = tor_directory("observer");
+        network.run("observer", &place, &directory, &network.torrc("observer", &directory).no_socks())?;
+        Observer::connect(&directory, cluster.address, TOR_LIMIT).await
+    };
+    let (nodes, clients, observer) = try_join3(try_join_all(nodes), try_join_all(clients), observer).await?;
+    screen.done("target, nodes and clients started");
+    Ok(World { screen, network, wires, plan: cluster, nodes, clients, observer, served })
+}
+
+fn start_target(
+    network: &TorNetwork,
+    place: &Arc<Place>,
+    key: &HsIdKeypair,
+    web: &Path,
+) -> Result<(), LabError> {
+    let directory = tor_directory("target");
+    let service =
+        Service { directory: directory.join("service"), port: web.to_owned(), published_elsewhere: false };
+    make_private(&service.directory)?;
+    fs::write(service.directory.join("hs_ed25519_secret_key"), *key.to_tor_secret_key_file())
+        .map_err(doing("writing the target's key"))?;
+    let torrc = network.torrc("target", &directory).no_socks().service(&service);
+    network.run("target", place, &directory, &torrc).map(drop)
+}
+
+async fn start_client(
+    network: &TorNetwork,
+    place: &Arc<Place>,
+    port: u16,
+    memory: Memory,
+) -> Result<ClientTor, LabError> {
+    let name = match memory {
+        Memory::Cached => "client-cached",
+        Memory::Fresh => "client-fresh",
+    };
+    let socks = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let directory = tor_directory(name);
+    // A nickname has no hyphen.
+    let torrc = network.torrc("client", &directory).socks(socks);
+    network.run(name, place, &directory, &torrc)?;
+    ClientTor::connect(directory, socks, memory, TOR_LIMIT).await
+}

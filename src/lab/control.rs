@@ -1,0 +1,65 @@
+//! The control ports of the lab's tors, and descriptors as they hold them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::error::LabError;
+use crate::proto::onion::address::HsId;
+use crate::proto::onion::descriptor::outer::{Outer, VerifiedOuter};
+use crate::sys::clock::unix_secs;
+use crate::tor::address::{ControlAddress, ControlAuth};
+use crate::tor::controller::Controller;
+use crate::tor::event::TorEvent;
+
+/// Between two attempts at something that is about to be ready.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Auth keys of introduction points: they tell one from another (`tor-facts`, section 1).
+pub(super) type AuthKeys = BTreeSet<[u8; 32]>;
+
+/// What a descriptor says that the lab looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Orders the descriptors of a period.
+    pub(super) counter: u64,
+    /// Its introduction points.
+    pub(super) points: AuthKeys,
+}
+
+/// Connects to the tor in that directory, which may still be starting.
+pub(super) async fn connect(
+    directory: &Path,
+    limit: Duration,
+) -> Result<(Controller, mpsc::Receiver<TorEvent>), LabError> {
+    let address = ControlAddress::Unix(directory.join("control"));
+    let connected = async {
+        loop {
+            match Controller::connect(&address, &ControlAuth::Auto).await {
+                Ok(connected) => return connected,
+                Err(_) => sleep(POLL).await,
+            }
+        }
+    };
+    let what = format!("the control port of {}", directory.display());
+    timeout(limit, connected).await.map_err(|_| LabError::TimedOut { what, limit })
+}
+
+/// What a client would find in a descriptor of this service; None if it could not use it.
+pub(super) fn open(text: &str, service: &HsId) -> Option<Held> {
+    let outer: VerifiedOuter = Outer::parse(text).ok()?.verify(unix_secs()).ok()?;
+    let subcredential = service.subcredential(&outer.blind_id);
+    let opened = outer.open_with(&subcredential, None).ok()?;
+    let points = opened.points.iter().map(|point| point.auth_key).collect();
+    Some(Held { counter: outer.counter.0, points })
+}
+
+/// The introduction points that a serving tor has now; empty when it has none or is not there.
+pub(super) async fn serving_points(controller: &Controller, service: &HsId) -> AuthKeys {
+    let key = format!("hs/service/desc/id/{}", service.service_id());
+    let text = controller.getinfo(&key).await.unwrap_or_default();
+    open(&text, service).map(|held| held.points).unwrap_or_default()
+}

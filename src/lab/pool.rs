@@ -1,0 +1,155 @@
+//! Clients that fetch pages all the time while something happens.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::client::{Fetch, fetch};
+use super::control;
+use super::error::LabError;
+use crate::tor::command::Signal;
+use crate::tor::controller::Controller;
+
+/// How long a client may wait for its page.
+pub(super) const FETCH_LIMIT: Duration = Duration::from_secs(10);
+/// Pause between two fetches of one worker. Without any, two cores are busy with circuits alone.
+const PAUSE: Duration = Duration::from_millis(250);
+/// Tor heeds NEWNYM this often.
+const NEWNYM_INTERVAL: Duration = Duration::from_secs(10);
+/// Workers that share the client with cached descriptors.
+const CACHED_WORKERS: usize = 3;
+
+/// What a client's tor remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Memory {
+    /// The descriptor it once got, for as long as it works.
+    Cached,
+    /// Nothing: it is told to forget whenever tor heeds that.
+    Fresh,
+}
+
+/// A tor that is a client.
+#[derive(Clone, Debug)]
+pub(super) struct ClientTor {
+    /// Its SOCKS port.
+    pub(super) socks: SocketAddr,
+    /// Its control connection.
+    pub(super) controller: Controller,
+    /// What it remembers.
+    pub(super) memory: Memory,
+}
+
+impl ClientTor {
+    /// Connects to the tor in that directory.
+    pub(super) async fn connect(
+        directory: PathBuf,
+        socks: SocketAddr,
+        memory: Memory,
+        limit: Duration,
+    ) -> Result<Self, LabError> {
+        let (controller, _) = control::connect(&directory, limit).await?;
+        Ok(Self { socks, controller, memory })
+    }
+
+    /// Forgets descriptors and circuits, if the last time was long enough ago for tor.
+    pub(super) async fn forget(&self) -> Result<(), LabError> {
+        Ok(self.controller.signal(Signal::NewNym).await?)
+    }
+}
+
+/// Clients at work.
+#[derive(Debug)]
+pub(super) struct Pool {
+    workers: JoinSet<()>,
+    stop: watch::Sender<bool>,
+    fetches: Arc<Mutex<Vec<(Memory, Fetch)>>>,
+}
+
+impl Pool {
+    /// Starts fetching, at most `budget` pages. `name` keeps this pool's circuits apart from another's.
+    pub(super) fn start(name: &str, clients: &[ClientTor], address: &str, budget: usize) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let fetches = Arc::new(Mutex::new(Vec::new()));
+        let tickets = Arc::new(AtomicUsize::new(0));
+        let mut workers = JoinSet::new();
+        for client in clients {
+            let number = if client.memory == Memory::Cached { CACHED_WORKERS } else { 1 };
+            for worker in 0..number {
+                let worker = Worker {
+                    client: client.clone(),
+                    address: address.to_owned(),
+                    name: format!("{name}-{worker}"),
+                    fetches: Arc::clone(&fetches),
+                    tickets: Arc::clone(&tickets),
+                    budget,
+                    stopped: stopped.clone(),
+                };
+                workers.spawn(worker.work());
+            }
+        }
+        Self { workers, stop, fetches }
+    }
+
+    /// Fetches that are done.
+    pub(super) fn count(&self) -> usize {
+        self.fetches.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Waits for so many fetches.
+    pub(super) async fn reach(&self, count: usize, limit: Duration) -> Result<(), LabError> {
+        let began = Instant::now();
+        while self.count() < count {
+            if began.elapsed() > limit {
+                return Err(LabError::TimedOut { what: format!("{count} fetches"), limit });
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Lets every worker finish its fetch; all fetches, in the order of their ends.
+    pub(super) async fn finish(mut self) -> Vec<(Memory, Fetch)> {
+        let _ = self.stop.send(true);
+        while self.workers.join_next().await.is_some() {}
+        std::mem::take(&mut self.fetches.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Fetches a page after the other.
+struct Worker {
+    client: ClientTor,
+    address: String,
+    name: String,
+    fetches: Arc<Mutex<Vec<(Memory, Fetch)>>>,
+    tickets: Arc<AtomicUsize>,
+    budget: usize,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Worker {
+    async fn work(self) {
+        let mut forgot = Instant::now();
+        loop {
+            let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+            if ticket >= self.budget || *self.stopped.borrow() {
+                return;
+            }
+            if self.client.memory == Memory::Fresh && forgot.elapsed() > NEWNYM_INTERVAL {
+                forgot = Instant::now();
+                // Only between fetches: a descriptor that is being fetched would be forgotten half-way.
+                let _ = self.client.forget().await;
+            }
+            let circuit = format!("{}-{ticket}", self.name);
+            let fetch = fetch(self.client.socks, &self.address, &circuit, FETCH_LIMIT).await;
+            let done = (self.client.memory, fetch);
+            self.fetches.lock().unwrap_or_else(PoisonError::into_inner).push(done);
+            sleep(PAUSE).await;
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What happens to the cluster, one file a scene. Each begins with all well and leaves the lab so that all will
+//! be well again.
+
+use super::error::LabError;
+use super::measure::Outcome;
+use super::scene_name::SceneName;
+use super::world::World;
+
+mod freeze;
+mod kill;
+mod kill_holder;
+mod load;
+mod partition;
+mod r#return;
+mod rotate;
+mod spread;
+mod tor_restart;
+
+use load::Played;
+
+/// Plays a scene.
+pub(super) async fn play(name: SceneName, world: &mut World) -> Outcome {
+    let scene = name.word();
+    match perform(name, world).await {
+        Ok(Played { measures, notes }) => Outcome { scene, measures, error: None, notes },
+        Err(error) => {
+            Outcome { scene, measures: Vec::new(), error: Some(error.to_string()), notes: Vec::new() }
+        }
+    }
+}
+
+async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError> {
+    world.settle().await?;
+    world.screen.doing(format!("scene {}", name.word()));
+    match name {
+        SceneName::Spread => spread::play(world).await,
+        SceneName::TorRestart => tor_restart::play(world).await,
+        SceneName::Kill => kill::play(world).await,
+        SceneName::Return => r#return::play(world).await,
+        SceneName::KillHolder => kill_holder::play(world).await,
+        SceneName::Freeze => freeze::play(world).await,
+        SceneName::Partition => partition::play(world).await,
+        SceneName::Rotate => rotate::play(world).await,
+    }
+}

@@ -1,0 +1,71 @@
+//! `spread`: sixty pages, every node serves its share.
+
+use std::time::Duration;
+
+use super::load::{Played, verdict};
+use crate::lab::control::AuthKeys;
+use crate::lab::error::LabError;
+use crate::lab::measure::{Bound, Measure};
+use crate::lab::pool::Pool;
+use crate::lab::world::World;
+
+/// Pages.
+const FETCHES: usize = 60;
+/// Nothing changes meanwhile: the shares follow from one descriptor.
+const QUIET: Duration = Duration::from_mins(1);
+/// A node may serve so many standard deviations more or less than its share. Chance alone goes beyond four in one
+/// run of ten thousand.
+const DEVIATIONS: f64 = 4.0;
+
+pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
+    world.quiet(QUIET).await?;
+    for client in &world.clients {
+        client.forget().await?;
+    }
+    let shares = shares(world).await?;
+    let before = world.accepted().await?;
+    let fetches = Pool::start("spread", &world.clients, &world.address(), FETCHES).finish().await;
+    let after = world.accepted().await?;
+    let mut played = verdict(&fetches, FETCHES, Bound::AtMost(0.0));
+    for (node, share) in world.nodes.iter().zip(shares) {
+        let index = usize::from(node.number - 1);
+        let served = after.get(index).zip(before.get(index)).map_or(0, |(after, before)| after - before);
+        let served = usize::try_from(served).unwrap_or(usize::MAX);
+        played.measures.push(Measure::count(format!("served by {}", node.id), fair(share), served));
+    }
+    Ok(played)
+}
+
+/// Each node's part of the introduction points in the descriptor: clients choose among those by chance.
+async fn shares(world: &mut World) -> Result<Vec<f64>, LabError> {
+    let copies = world.observer.read().await?;
+    let held: AuthKeys = copies.values().flatten().flat_map(|held| held.points.iter().copied()).collect();
+    let mut shares = Vec::new();
+    for node in 0..world.nodes.len() {
+        let points = world.points(node).await;
+        #[allow(clippy::cast_precision_loss)] // at most twenty
+        shares.push(points.intersection(&held).count() as f64 / held.len().max(1) as f64);
+    }
+    Ok(shares)
+}
+
+/// How many of the fetches a node with that share serves, if chance is kind: never none.
+fn fair(share: f64) -> Bound {
+    #[allow(clippy::cast_precision_loss)] // sixty
+    let number = FETCHES as f64;
+    let mean = number * share;
+    let spread = DEVIATIONS * (mean * (1.0 - share)).sqrt();
+    Bound::Between((mean - spread).ceil().max(1.0), (mean + spread).floor().min(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_third_is_twenty_give_or_take_and_nobody_serves_none() {
+        assert_eq!(fair(1.0 / 3.0), Bound::Between(6.0, 34.0));
+        assert_eq!(fair(1.0 / 9.0), Bound::Between(1.0, 16.0));
+        assert_eq!(fair(0.0), Bound::Between(1.0, 0.0));
+    }
+}

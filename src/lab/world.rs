@@ -1,0 +1,188 @@
+//! The lab, built: network, nodes, target, clients, observer, and questions that every scene asks.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+use super::cluster::ClusterPlan;
+use super::control::{self, AuthKeys};
+use super::error::LabError;
+use super::node::{Daemon, Node};
+use super::observer::{Copies, Observer};
+use super::pool::ClientTor;
+use super::screen::Screen;
+use super::tor_network::TorNetwork;
+use super::wires::Wires;
+use crate::ipc::proxy::ProxyClient;
+use crate::ipc::publisher::PublisherClient;
+use crate::proto::publish::report::{Duty, PublisherReport};
+
+/// How long a daemon may take to answer a question. A dead one's socket accepts, since the supervisor keeps it.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// How long until all is well again after anything.
+const SETTLE_LIMIT: Duration = Duration::from_secs(90);
+/// After a boundary, the last node has rotated: each does so when it next fetches a consensus.
+const AFTER_BOUNDARY: Duration = Duration::from_secs(25);
+/// Between two looks at the daemons.
+pub(super) const POLL: Duration = Duration::from_millis(100);
+
+/// Everything a scene plays with.
+#[derive(Debug)]
+pub(super) struct World {
+    /// What the user sees.
+    pub(super) screen: Screen,
+    /// The private Tor network.
+    pub(super) network: TorNetwork,
+    /// Interfaces.
+    pub(super) wires: Wires,
+    /// What the nodes share.
+    pub(super) plan: ClusterPlan,
+    /// The nodes, in the order of their priority.
+    pub(super) nodes: Vec<Node>,
+    /// The clients.
+    pub(super) clients: Vec<ClientTor>,
+    /// Reads descriptors back.
+    pub(super) observer: Observer,
+    /// Pages that the target has served.
+    pub(super) served: Arc<AtomicU64>,
+}
+
+impl World {
+    /// The address that clients fetch.
+    pub(super) fn address(&self) -> String {
+        self.plan.address.to_string()
+    }
+
+    /// The introduction points of a node's tor, from that tor itself; empty when it is away.
+    pub(super) async fn points(&self, node: usize) -> AuthKeys {
+        let Some(node) = self.nodes.get(node) else { return AuthKeys::new() };
+        let asked = async {
+            let (controller, _) = control::connect(&node.tor_a_directory(), ANSWER_LIMIT).await?;
+            Ok::<_, LabError>(control::serving_points(&controller, &self.plan.address).await)
+        };
+        timeout(ANSWER_LIMIT, asked).await.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// As [`Self::points`], but a node without any is an error: nothing could be seen to go.
+    pub(super) async fn known_points(&self, node: usize) -> Result<AuthKeys, LabError> {
+        let points = self.points(node).await;
+        if points.is_empty() { Err(LabError::NoPoints) } else { Ok(points) }
+    }
+
+    /// What a node's publisher says; None when it does not answer.
+    async fn publisher(&self, node: &Node) -> Option<PublisherReport> {
+        let path = node.control_socket(Daemon::Publisher);
+        let asked = async { PublisherClient::connect(&path).await?.status().await };
+        timeout(ANSWER_LIMIT, asked).await.ok()?.ok()
+    }
+
+    /// Which nodes publish: the lease holder, as its publisher carries it out.
+    pub(super) async fn publishing(&self) -> Vec<usize> {
+        let reports =
+            futures_util::future::join_all(self.nodes.iter().map(|node| self.publisher(node))).await;
+        let duty = |report: &Option<PublisherReport>| {
+            report.as_ref().is_some_and(|report| matches!(report.duty, Duty::Publishing { .. }))
+        };
+        (0..).zip(&reports).filter(|(_, report)| duty(report)).map(|(node, _)| node).collect()
+    }
+
+    /// The last node that does not publish.
+    pub(super) async fn standby(&self) -> usize {
+        let publishing = self.publishing().await;
+        (0..self.nodes.len()).rev().find(|node| !publishing.contains(node)).unwrap_or(0)
+    }
+
+    /// How many connections each node's proxy has accepted.
+    pub(super) async fn accepted(&self) -> Result<Vec<u64>, LabError> {
+        let mut accepted = Vec::new();
+        for node in &self.nodes {
+            let mut proxy = ProxyClient::connect(&node.control_socket(Daemon::Proxy)).await?;
+            accepted.push(proxy.status().await?.accepted);
+        }
+        Ok(accepted)
+    }
+
+    /// Reads back again and again until every responsible HSDir holds what `wanted` asks for. How long after
+    /// `since` that was seen; None if not within `limit`.
+    pub(super) async fn until_held(
+        &mut self,
+        since: Instant,
+        limit: Duration,
+        wanted: impl Fn(&AuthKeys) -> bool,
+    ) -> Result<Option<Duration>, LabError> {
+        loop {
+            let copies = self.observer.read().await?;
+            if everywhere(&copies, &wanted) {
+                return Ok(Some(since.elapsed()));
+            }
+            if since.elapsed() > limit {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waits until a node's introduction points are on every responsible HSDir; None if not within `limit`.
+    pub(super) async fn until_back(&mut self, node: usize, limit: Duration) -> Result<Option<()>, LabError> {
+        let began = Instant::now();
+        while began.elapsed() < limit {
+            let points = self.points(node).await;
+            let copies = self.observer.read().await?;
+            if everywhere(&copies, |held| !points.is_disjoint(held)) {
+                return Ok(Some(()));
+            }
+            sleep(POLL).await;
+        }
+        Ok(None)
+    }
+
+    /// Waits until all is well: every daemon ready, one node publishes, every node's points are on every
+    /// responsible HSDir and no others.
+    pub(super) async fn settle(&mut self) -> Result<(), LabError> {
+        self.screen.doing("waiting until all is well");
+        let began = Instant::now();
+        for node in &self.nodes {
+            node.ready(SETTLE_LIMIT).await?;
+        }
+        loop {
+            let mut all = Vec::new();
+            for node in 0..self.nodes.len() {
+                all.push(self.points(node).await);
+            }
+            let union: AuthKeys = all.iter().flatten().copied().collect();
+            let copies = self.observer.read().await?;
+            let good = |held: &AuthKeys| {
+                held.is_subset(&union) && all.iter().all(|points| !points.is_disjoint(held))
+            };
+            if everywhere(&copies, good) && self.publishing().await.len() == 1 {
+                return Ok(());
+            }
+            if began.elapsed() > SETTLE_LIMIT {
+                let what = "every node's introduction points in the descriptor, and no others,".to_owned();
+                return Err(LabError::TimedOut { what, limit: SETTLE_LIMIT });
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Waits, if necessary, for a stretch of that length in which neither time period nor shared random value
+    /// change, so that what is measured has one cause.
+    pub(super) async fn quiet(&mut self, length: Duration) -> Result<(), LabError> {
+        let until = self.observer.until_boundary().await?;
+        let half = self.observer.half_period().await?;
+        if until > half.saturating_sub(AFTER_BOUNDARY) {
+            self.screen.doing("waiting until the last change of the time period is over");
+            sleep(until.saturating_sub(half.saturating_sub(AFTER_BOUNDARY))).await;
+        } else if until < length {
+            self.screen.doing("waiting until the next change of the time period is over");
+            sleep(until + AFTER_BOUNDARY).await;
+        }
+        Ok(())
+    }
+}
+
+/// Whether every copy is there and as wanted.
+fn everywhere(copies: &Copies, wanted: impl Fn(&AuthKeys) -> bool) -> bool {
+    !copies.is_empty() && copies.values().all(|held| held.as_ref().is_some_and(|held| wanted(&held.points)))
+}
