@@ -57,34 +57,47 @@ impl TorNetwork {
         let authorities = futures_util::future::try_join_all(keys).await?;
         let mut network = Self { tools: tools.clone(), authorities, relays: Vec::new() };
         for number in 0..AUTHORITIES + RELAYS {
-            let is_authority = number < AUTHORITIES;
-            let name = if is_authority { format!("authority{number}") } else { format!("relay{number}") };
+            let name = relay_name(number);
             let directory = tor_directory(&name);
             let torrc = network.torrc(&name, &directory);
-            let torrc = if is_authority { torrc.authority(number) } else { torrc.relay(number) };
+            let torrc = if number < AUTHORITIES { torrc.authority(number) } else { torrc.relay(number) };
             let tor = network.run(&name, place, &directory, &torrc)?;
             network.relays.push(tor.unit);
         }
         Ok(network)
     }
 
-    /// Waits for a consensus that has every relay in it.
+    /// Waits until every relay hands out a consensus that has every relay in it.
+    ///
+    /// A client that comes earlier asks a relay that does not know the others yet, and tries again only ten
+    /// seconds later.
     pub(super) async fn consensus(&self) -> Result<(), LabError> {
-        let file = tor_directory("authority0").join("data/cached-microdesc-consensus");
         let complete = async {
-            loop {
-                let text = fs::read_to_string(&file).unwrap_or_default();
-                let hsdirs = text.lines().filter(|line| line.starts_with("s ") && line.contains(" HSDir"));
-                if hsdirs.count() == self.relays.len() {
-                    return;
+            for (number, _) in (0..).zip(&self.relays) {
+                let data = tor_directory(&relay_name(number)).join("data");
+                while !self.is_complete(&data) {
+                    sleep(POLL).await;
                 }
-                sleep(POLL).await;
             }
         };
         let what = "a consensus with every relay in it".to_owned();
         timeout(CONSENSUS_LIMIT, complete)
             .await
             .map_err(|_| LabError::TimedOut { what, limit: CONSENSUS_LIMIT })
+    }
+
+    /// Whether the relay with that data directory knows every relay, as an HSDir and by its keys.
+    fn is_complete(&self, data: &Path) -> bool {
+        let count = |file: &str, wanted: fn(&str) -> bool| {
+            let text = fs::read_to_string(data.join(file)).unwrap_or_default();
+            text.lines().filter(|line| wanted(line)).count()
+        };
+        let hsdirs =
+            count("cached-microdesc-consensus", |line| line.starts_with("s ") && line.contains(" HSDir"));
+        // Received ones are added to a journal, which is made into the file without `.new` now and then.
+        let keys = count("cached-microdescs", |line| line == "onion-key")
+            + count("cached-microdescs.new", |line| line == "onion-key");
+        hsdirs == self.relays.len() && keys >= self.relays.len()
     }
 
     /// The beginning of a configuration that belongs to this network. `directory` is as that tor sees it.
@@ -122,6 +135,11 @@ impl TorNetwork {
     }
 }
 
+/// Relays are counted through, the authorities first.
+fn relay_name(number: u16) -> String {
+    if number < AUTHORITIES { format!("authority{number}") } else { format!("relay{number}") }
+}
+
 /// The directory of a tor that runs in the lab's own namespaces.
 pub(super) fn tor_directory(name: &str) -> PathBuf {
     Path::new(STATE).join("tor").join(name)
@@ -134,7 +152,7 @@ pub(super) fn make_private(directory: &Path) -> Result<(), LabError> {
 
 /// The keys of an authority, made anew for each run.
 async fn make_authority(tools: &Tools, number: u16) -> Result<Authority, LabError> {
-    let data = tor_directory(&format!("authority{number}")).join("data");
+    let data = tor_directory(&relay_name(number)).join("data");
     let keys = data.join("keys");
     make_private(&keys)?;
     let certificate = keys.join("authority_certificate");

@@ -67,6 +67,8 @@ impl Torrc {
         torrc.line("CookieAuthentication", 1);
         torrc.line("CookieAuthFile", directory.join("cookie").display());
         torrc.line("Log", "notice stdout");
+        // Scenes happen within seconds; whole ones would not tell what came first.
+        torrc.line("LogTimeGranularity", 1);
         torrc.line("NumCPUs", 1);
         // Killed tors must not leave anything to wait for.
         torrc.line("ShutdownWaitLength", 0);
