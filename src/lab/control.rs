@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::error::LabError;
+use super::torrc::CONTROL_PASSWORD;
 use crate::proto::onion::address::HsId;
 use crate::proto::onion::descriptor::outer::{Outer, VerifiedOuter};
 use crate::sys::clock::unix_secs;
@@ -36,9 +37,10 @@ pub(super) async fn connect(
     limit: Duration,
 ) -> Result<(Controller, mpsc::Receiver<TorEvent>), LabError> {
     let address = ControlAddress::Unix(directory.join("control"));
+    let auth = ControlAuth::Password(CONTROL_PASSWORD.into());
     let connected = async {
         loop {
-            match Controller::connect(&address, &ControlAuth::Auto).await {
+            match Controller::connect(&address, &auth).await {
                 Ok(connected) => return connected,
                 Err(_) => sleep(POLL).await,
             }

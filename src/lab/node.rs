@@ -104,7 +104,6 @@ impl Node {
                 sockets,
                 notify: true,
                 keepalive: Some(KEEPALIVE),
-                restart: true,
             };
             daemons.push((daemon, supervise(unit)?));
         }

@@ -113,9 +113,14 @@ impl Pool {
         Ok(())
     }
 
-    /// Lets every worker finish its fetch; all fetches, in the order of their ends.
-    pub(super) async fn finish(mut self) -> Vec<(Memory, Fetch)> {
+    /// Lets every worker finish the fetch it is at; all fetches, in the order of their ends.
+    pub(super) async fn finish(self) -> Vec<(Memory, Fetch)> {
         let _ = self.stop.send(true);
+        self.complete().await
+    }
+
+    /// Waits until the budget is used up; all fetches.
+    pub(super) async fn complete(mut self) -> Vec<(Memory, Fetch)> {
         while self.workers.join_next().await.is_some() {}
         std::mem::take(&mut self.fetches.lock().unwrap_or_else(PoisonError::into_inner))
     }

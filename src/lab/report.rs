@@ -50,7 +50,8 @@ impl<'a> Report<'a> {
             for (mark, note) in
                 outcome.error.iter().map(|e| ("✗", e)).chain(outcome.notes.iter().map(|n| ("", n)))
             {
-                rows.push([mark.into(), outcome.scene.clone(), note.clone(), String::new(), String::new()]);
+                let note = note.lines().next().unwrap_or_default().to_owned();
+                rows.push([mark.into(), outcome.scene.clone(), note, String::new(), String::new()]);
             }
         }
         // The notes are long and stand alone in their lines: they do not widen the table.

@@ -1,4 +1,4 @@
-//! Runs units as systemd does: socket activation, readiness, keepalive, restart on failure.
+//! Runs units as systemd does: socket activation, readiness, keepalive, `Restart=on-failure`.
 //!
 //! One task per unit. It owns the unit's listeners and notification socket for as long as the lab runs, so that
 //! what connects while a daemon restarts waits in the backlog instead of being refused.
@@ -91,8 +91,7 @@ impl Supervised {
     /// Waits until it is ready.
     pub(super) async fn ready(&self, limit: Duration) -> Result<(), LabError> {
         let mut state = self.state.clone();
-        let given_up = |state: &UnitState| state.pid.is_none() && state.ended.is_some();
-        let waited = timeout(limit, state.wait_for(|state| state.ready || given_up(state))).await;
+        let waited = timeout(limit, state.wait_for(|state| state.ready || state.given_up)).await;
         match waited {
             Ok(Ok(state)) if state.ready => Ok(()),
             Ok(Ok(state)) => Err(self.ended(&state)),
@@ -180,7 +179,8 @@ impl Task {
             };
             starts.retain(|start| start.elapsed() < START_LIMIT_INTERVAL);
             starts.push(Instant::now());
-            if hold || !self.unit.restart || starts.len() >= START_LIMIT {
+            if hold || starts.len() >= START_LIMIT {
+                self.report.send_modify(|state| state.given_up = !hold);
                 loop {
                     match self.inbox.recv().await {
                         Some(Order::Start) => break starts.clear(),
@@ -217,7 +217,7 @@ impl Task {
             match outcome {
                 Outcome::Ended(status) => {
                     self.note_end(status.to_string());
-                    return Some(hold || (status.success() && self.unit.restart));
+                    return Some(hold || status.success());
                 }
                 Outcome::Order(Order::Signal { signal, hold: stay_dead }) => {
                     hold |= stay_dead;
@@ -225,7 +225,7 @@ impl Task {
                     silent_since = Instant::now();
                     let _ = killpg(group, signal);
                 }
-                Outcome::Order(Order::Start) => {}
+                Outcome::Order(Order::Start) => hold = false,
                 Outcome::LabEnds => return None,
             }
         }
@@ -282,6 +282,7 @@ impl Task {
             state.ready = !self.unit.notify;
             state.starts += 1;
             state.ended = None;
+            state.given_up = false;
         });
         Ok(child)
     }

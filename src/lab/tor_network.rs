@@ -1,6 +1,7 @@
 //! The private Tor network: authorities, relays, and a way to add clients and services.
 
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,7 @@ use super::supervisor::{Supervised, supervise};
 use super::torrc::{Authority, Torrc, directory_port};
 use super::unit::Unit;
 use super::wires::TOR_NETWORK;
+use crate::sys::clock::unix_secs;
 
 /// Directory authorities: the fewest that have a majority when one is late.
 const AUTHORITIES: u16 = 3;
@@ -28,6 +30,10 @@ const AUTHORITIES: u16 = 3;
 const RELAYS: u16 = 9;
 /// How long the first consensus with every relay in it may take. It takes 15 s; a loaded machine misses a vote.
 const CONSENSUS_LIMIT: Duration = Duration::from_secs(90);
+/// How long a relay may take to make its keys. It takes less than a second of one core.
+const FINGERPRINT_LIMIT: Duration = Duration::from_secs(30);
+/// What each relay is said to carry, in kilobytes a second. Only that it is the same for all matters.
+const BANDWIDTH: u32 = 1000;
 /// Between two looks at a file that a tor writes.
 const POLL: Duration = Duration::from_millis(100);
 /// Ends the password of a key that never leaves the tmpfs.
@@ -56,15 +62,39 @@ impl TorNetwork {
         let keys = (0..AUTHORITIES).map(|number| make_authority(tools, number));
         let authorities = futures_util::future::try_join_all(keys).await?;
         let mut network = Self { tools: tools.clone(), authorities, relays: Vec::new() };
+        let bandwidths = Path::new(STATE).join("tor/bandwidths");
         for number in 0..AUTHORITIES + RELAYS {
             let name = relay_name(number);
             let directory = tor_directory(&name);
             let torrc = network.torrc(&name, &directory);
-            let torrc = if number < AUTHORITIES { torrc.authority(number) } else { torrc.relay(number) };
+            let torrc =
+                if number < AUTHORITIES { torrc.authority(number, &bandwidths) } else { torrc.relay(number) };
             let tor = network.run(&name, place, &directory, &torrc)?;
             network.relays.push(tor.unit);
         }
+        network.level(&bandwidths).await?;
         Ok(network)
+    }
+
+    /// Tells the authorities that all relays are equal.
+    ///
+    /// Else the authorities, which carry all the traffic of the beginning, are soon a hundred times as good as the
+    /// others: everyone chooses them, and three nodes have the same three introduction points.
+    async fn level(&self, file: &Path) -> Result<(), LabError> {
+        let mut text = format!("{}\n", unix_secs());
+        for (number, _) in (0..).zip(&self.relays) {
+            let path = tor_directory(&relay_name(number)).join("data/fingerprint");
+            let fingerprint = timeout(FINGERPRINT_LIMIT, fingerprint(&path)).await;
+            let what = format!("{} making its keys", relay_name(number));
+            let fingerprint =
+                fingerprint.map_err(|_| LabError::TimedOut { what, limit: FINGERPRINT_LIMIT })?;
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "node_id=${fingerprint} bw={BANDWIDTH}");
+        }
+        let written = file.with_extension("new");
+        fs::write(&written, text)
+            .and_then(|()| fs::rename(&written, file))
+            .map_err(doing("writing bandwidths"))
     }
 
     /// Waits until every relay hands out a consensus that has every relay in it.
@@ -129,9 +159,19 @@ impl TorNetwork {
             sockets: Vec::new(),
             notify: false,
             keepalive: None,
-            restart: true,
         })?;
         Ok(Tor { unit, directory: outside })
+    }
+}
+
+/// The identity that a relay has written, once it has.
+async fn fingerprint(path: &Path) -> String {
+    loop {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if let Some(fingerprint) = text.strip_suffix('\n').and_then(|line| line.split(' ').nth(1)) {
+            return fingerprint.to_owned();
+        }
+        sleep(POLL).await;
     }
 }
 

@@ -17,6 +17,12 @@ const VOTE_DELAY: Duration = Duration::from_secs(2);
 /// Replicas and HSDirs of a descriptor: four of twelve HSDirs are responsible, so that a wrong ring is noticed.
 const HSDIR_PARAMETERS: &str = "hsdir_n_replicas=2 hsdir_spread_store=2 hsdir_spread_fetch=2";
 
+/// The lab's own password for every control port, beside the cookie that daemons use: a cookie's path is another
+/// one inside a node. It protects nothing, as nobody but the lab's user reaches the sockets.
+pub(super) const CONTROL_PASSWORD: &str = "lab";
+/// What `tor --hash-password` makes of it.
+const HASHED_PASSWORD: &str = "16:A55F245759FE84E7605311A8A4E598A914F41AF1558934CAF7EBC1CF18";
+
 /// Where the first authority's, and the first relay's, OR port is; the others follow.
 const FIRST_OR_PORT: u16 = 5000;
 /// Where the first authority's directory port is.
@@ -66,6 +72,7 @@ impl Torrc {
         torrc.line("ControlSocket", directory.join("control").display());
         torrc.line("CookieAuthentication", 1);
         torrc.line("CookieAuthFile", directory.join("cookie").display());
+        torrc.line("HashedControlPassword", HASHED_PASSWORD);
         torrc.line("Log", "notice stdout");
         // Scenes happen within seconds; whole ones would not tell what came first.
         torrc.line("LogTimeGranularity", 1);
@@ -102,9 +109,10 @@ impl Torrc {
         torrc
     }
 
-    /// A relay that is a directory authority too.
-    pub(super) fn authority(self, number: u16) -> Self {
+    /// A relay that is a directory authority too. `bandwidths` is the file with what it takes each relay to carry.
+    pub(super) fn authority(self, number: u16, bandwidths: &Path) -> Self {
         let mut torrc = self.relay(number);
+        torrc.line("V3BandwidthsFile", bandwidths.display());
         torrc.line("DirPort", format_args!("{TOR_NETWORK}:{}", directory_port(number)));
         torrc.line("AuthoritativeDirectory", 1);
         torrc.line("V3AuthoritativeDirectory", 1);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::place::Place;
 
-/// A process to run, as a systemd unit would describe it.
+/// A process to run, as a systemd unit would describe it. After a failure it is started again.
 #[derive(Debug)]
 pub(super) struct Unit {
     /// Its name, unique in the lab; its log has that name too.
@@ -25,8 +25,6 @@ pub(super) struct Unit {
     pub(super) notify: bool,
     /// `WatchdogSec=`: after how long a silence it is killed.
     pub(super) keepalive: Option<Duration>,
-    /// `Restart=on-failure`.
-    pub(super) restart: bool,
 }
 
 /// What a unit is doing.
@@ -42,4 +40,6 @@ pub(super) struct UnitState {
     pub(super) starts: u32,
     /// How its last process ended, in words.
     pub(super) ended: Option<String>,
+    /// It failed too often and is left alone.
+    pub(super) given_up: bool,
 }

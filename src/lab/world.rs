@@ -159,11 +159,31 @@ impl World {
                 return Ok(());
             }
             if began.elapsed() > SETTLE_LIMIT {
-                let what = "every node's introduction points in the descriptor, and no others,".to_owned();
+                let what = format!("all being well again ({})", self.describe(&all, &copies).await);
                 return Err(LabError::TimedOut { what, limit: SETTLE_LIMIT });
             }
             sleep(POLL).await;
         }
+    }
+
+    /// What of each node's introduction points is where, for a person who wonders why all is not well.
+    async fn describe(&self, all: &[AuthKeys], copies: &Copies) -> String {
+        let mut text: Vec<_> = copies
+            .iter()
+            .map(|(hsdir, held)| {
+                let of = |points: &AuthKeys| match held {
+                    Some(held) => held.points.intersection(points).count().to_string(),
+                    None => "-".to_owned(),
+                };
+                let total = held.as_ref().map_or(0, |held| held.points.len());
+                let counts: Vec<_> = all.iter().map(of).collect();
+                format!("{} has {} of {total} points", &hsdir.fingerprint()[..4], counts.join("+"))
+            })
+            .collect();
+        let counts: Vec<_> = all.iter().map(|points| points.len().to_string()).collect();
+        text.push(format!("the nodes have {}", counts.join("+")));
+        text.push(format!("nodes that publish: {:?}", self.publishing().await));
+        text.join("; ")
     }
 
     /// Waits, if necessary, for a stretch of that length in which neither time period nor shared random value

@@ -24,7 +24,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     }
     let shares = shares(world).await?;
     let before = world.accepted().await?;
-    let fetches = Pool::start("spread", &world.clients, &world.address(), FETCHES).finish().await;
+    let fetches = Pool::start("spread", &world.clients, &world.address(), FETCHES).complete().await;
     let after = world.accepted().await?;
     let mut played = verdict(&fetches, FETCHES, Bound::AtMost(0.0));
     for (node, share) in world.nodes.iter().zip(shares) {
