@@ -19,6 +19,7 @@ const SERVING_DELAY: Duration = Duration::from_secs(3);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// The longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+
 /// The two tors of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TorRole {
@@ -73,7 +74,9 @@ impl Uplink {
 
     /// A control connection is up.
     pub(super) fn connected(&mut self, role: TorRole, now: Instant) {
-        *self.tor_mut(role) = Tor { connected: true, reads: VecDeque::from([now]), ..Tor::default() };
+        // It may have had its consensus for just a moment, so it is read as after a new one.
+        *self.tor_mut(role) =
+            Tor { connected: true, reads: reads_after(now, Duration::ZERO), ..Tor::default() };
         self.prefer_serving = false;
     }
 
@@ -88,11 +91,7 @@ impl Uplink {
         let first = if uploads { Duration::ZERO } else { SERVING_DELAY };
         let tor = self.tor_mut(role);
         if tor.connected {
-            tor.reads = [first]
-                .into_iter()
-                .chain(AFTER_CONSENSUS.map(|delay| first + delay))
-                .map(|d| now + d)
-                .collect();
+            tor.reads = reads_after(now, first);
         }
         self.prefer_serving = false;
     }
@@ -161,4 +160,10 @@ impl Uplink {
             TorRole::Standby => &mut self.standby,
         }
     }
+}
+
+/// When to read the view of a tor that may have a new consensus since `now`, the first time after `first`.
+fn reads_after(now: Instant, first: Duration) -> VecDeque<Instant> {
+    let begin = now + first;
+    [begin].into_iter().chain(AFTER_CONSENSUS.map(|delay| begin + delay)).collect()
 }
