@@ -1,6 +1,5 @@
 //! The command line of `rustbalance`.
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -9,7 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::ctl::inspect;
-use crate::sys::exit::Exit;
+use crate::sys::exit::{Exit, whole_reason};
 
 /// A self-healing, multi-node load balancer for Tor v3 onion services: the operator's tool.
 #[derive(Debug, Parser)]
@@ -58,16 +57,4 @@ fn usage(error: &clap::Error) -> Exit {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Success,
         _ => Exit::Usage,
     }
-}
-
-/// An error and its sources in one line.
-fn whole_reason(error: &dyn Error) -> String {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        reason += ": ";
-        reason += &error.to_string();
-        source = error.source();
-    }
-    reason
 }

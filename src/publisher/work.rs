@@ -14,6 +14,7 @@ use crate::proto::publish::publication::{Action, Event};
 use crate::proto::publish::uplink::TorRole;
 use crate::publisher::identity::Identity;
 use crate::sys::clock::unix_secs;
+use crate::sys::exit::whole_reason;
 use crate::tor::command::Signal;
 use crate::tor::controller::Controller;
 use crate::tor::directory;
@@ -113,7 +114,7 @@ async fn read_own(tor: &Controller, identity: &Identity) -> Reading {
         }
     };
     identity.open_own(&text, unix_secs()).unwrap_or_else(|error| {
-        warn!(error = %chain(&error), "the own descriptor could not be opened");
+        warn!(error = %whole_reason(&error), "the own descriptor could not be opened");
         Reading::Failed
     })
 }
@@ -126,7 +127,7 @@ async fn read_network(tor: &Controller, identity: Arc<Identity>) -> Option<Plan>
     let view = match directory::fetch(tor).await {
         Ok(view) => view,
         Err(error) => {
-            debug!(error = %chain(&error), "no view of the network");
+            debug!(error = %whole_reason(&error), "no view of the network");
             return None;
         }
     };
@@ -153,7 +154,7 @@ async fn post_in_order(
         let launch = match building.await {
             Ok(Ok(descriptor)) => launch(tor, &identity.hs_id(), id, &hsdirs, &descriptor).await,
             Ok(Err(error)) => {
-                error!(error = %chain(&error), period = id.period, "the descriptor could not be built");
+                error!(error = %whole_reason(&error), period = id.period, "the descriptor could not be built");
                 Launch::Refused
             }
             Err(_) => Launch::NotSent,
@@ -201,18 +202,6 @@ async fn look(tor: &Controller, identity: &Identity, hsdirs: &[HsDir]) {
 fn fingerprint_in(text: &str) -> Option<[u8; 20]> {
     let word = text.split(|c: char| !c.is_ascii_hexdigit()).find(|word| word.len() == FINGERPRINT_DIGITS)?;
     data_encoding::HEXUPPER_PERMISSIVE.decode(word.as_bytes()).ok()?.try_into().ok()
-}
-
-/// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

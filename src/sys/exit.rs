@@ -52,20 +52,25 @@ impl Exit {
 /// error (`SyslogLevelPrefix=`, sd-daemon(3)).
 pub fn refuse(daemon: &str, exit: Exit, error: &dyn std::error::Error) -> ExitCode {
     let mark = if std::env::var_os("JOURNAL_STREAM").is_some() { "<3>" } else { "" };
-    let mut text = format!("{mark}{daemon}: {error}");
+    // A closed standard error is no reason to fail differently.
+    let _ = writeln!(std::io::stderr(), "{mark}{daemon}: {}", whole_reason(error));
+    exit.into()
+}
+
+/// An error and its causes in one line.
+pub fn whole_reason(error: &dyn std::error::Error) -> String {
+    let mut reason = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         // Many messages already hold their cause.
         let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
+        if !reason.contains(&cause_text) {
+            reason.push_str(": ");
+            reason.push_str(&cause_text);
         }
         source = cause.source();
     }
-    // A closed standard error is no reason to fail differently.
-    let _ = writeln!(std::io::stderr(), "{text}");
-    exit.into()
+    reason
 }
 
 impl From<Exit> for ExitCode {
