@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_socks::tcp::Socks5Stream;
 
 use super::target::GREETING;
 
 /// Longest page that is read.
 const MAX_PAGE: u64 = 65536;
+/// Pause before a request is made again, lest a service that always hangs up keeps two processes busy.
+const BEFORE_REPEAT: Duration = Duration::from_millis(50);
 
 /// How a fetch went.
 #[derive(Clone, Debug)]
@@ -19,6 +21,8 @@ pub(super) struct Fetch {
     pub(super) began: Instant,
     /// How long it took.
     pub(super) took: Duration,
+    /// How often the request was made again because its connection had ended before any answer.
+    pub(super) repeated: usize,
     /// Why it failed; None when the page came.
     pub(super) failure: Option<FetchError>,
 }
@@ -32,7 +36,10 @@ pub(super) enum FetchError {
     /// Tor did not connect.
     #[error("tor: {0}")]
     Socks(String),
-    /// The connection broke.
+    /// The connection ended before the first byte of an answer.
+    #[error("hung up without an answer")]
+    NoAnswer,
+    /// The connection broke in the middle of the answer.
     #[error("broken off: {0}")]
     Broken(std::io::ErrorKind),
     /// Something came, but not the page.
@@ -41,22 +48,38 @@ pub(super) enum FetchError {
 }
 
 /// Fetches a page. Each `circuit` is a client of its own to tor: its streams share nothing with others'.
+///
+/// A request whose connection ends before the first byte of an answer is made again within the same time limit, as
+/// Firefox, and so Tor Browser, does for methods that change nothing. When a node dies, what it was answering just
+/// then ends so.
 pub(super) async fn fetch(socks: SocketAddr, host: &str, circuit: &str, limit: Duration) -> Fetch {
     let began = Instant::now();
-    let page = timeout(limit, page(socks, host, circuit)).await;
-    let failure = page.unwrap_or(Err(FetchError::TimedOut(limit))).err();
-    Fetch { began, took: began.elapsed(), failure }
+    let mut repeated = 0;
+    let page = async {
+        loop {
+            match page(socks, host, circuit).await {
+                Err(FetchError::NoAnswer) => repeated += 1,
+                other => return other,
+            }
+            sleep(BEFORE_REPEAT).await;
+        }
+    };
+    let failure = timeout(limit, page).await.unwrap_or(Err(FetchError::TimedOut(limit))).err();
+    Fetch { began, took: began.elapsed(), repeated, failure }
 }
 
 async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchError> {
     let mut stream = Socks5Stream::connect_with_password(socks, (host, 80), circuit, "lab")
         .await
         .map_err(|error| FetchError::Socks(error.to_string()))?;
-    let broken = |error: std::io::Error| FetchError::Broken(error.kind());
     let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.map_err(broken)?;
+    stream.write_all(request.as_bytes()).await.map_err(|_| FetchError::NoAnswer)?;
     let mut text = Vec::new();
-    stream.take(MAX_PAGE).read_to_end(&mut text).await.map_err(broken)?;
+    let read = stream.take(MAX_PAGE).read_to_end(&mut text).await;
+    if text.is_empty() {
+        return Err(FetchError::NoAnswer);
+    }
+    read.map_err(|error| FetchError::Broken(error.kind()))?;
     let text = String::from_utf8_lossy(&text);
     if text.starts_with("HTTP/1.1 200 ") && text.contains(GREETING) {
         Ok(())

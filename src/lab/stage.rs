@@ -18,6 +18,7 @@ use super::pool::FETCH_LIMIT;
 use super::report::Report;
 use super::scenes;
 use super::screen::Screen;
+use super::supervisor::log_path;
 use super::world::World;
 use crate::sys::exit::Exit;
 
@@ -41,7 +42,7 @@ pub(super) fn run(plan: &Plan) -> u8 {
             return Exit::Os.code();
         }
     };
-    let screen = Screen::new();
+    let screen = Screen::new(&log_path("lab"));
     let code = runtime.block_on(async {
         tokio::select! {
             done = perform(plan, &screen) => match done {

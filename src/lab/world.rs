@@ -55,6 +55,13 @@ impl World {
         self.plan.address.to_string()
     }
 
+    /// Writes what is being done to a node into the journal.
+    pub(super) fn note(&self, what: &str, node: usize) {
+        if let Some(node) = self.nodes.get(node) {
+            self.screen.note(&format!("{}: {what}", node.id));
+        }
+    }
+
     /// The introduction points of a node's tor, from that tor itself; empty when it is away.
     pub(super) async fn points(&self, node: usize) -> AuthKeys {
         let Some(node) = self.nodes.get(node) else { return AuthKeys::new() };
@@ -115,8 +122,11 @@ impl World {
         loop {
             let copies = self.observer.read().await?;
             if everywhere(&copies, &wanted) {
+                self.screen.note("everywhere as wanted");
                 return Ok(Some(since.elapsed()));
             }
+            let good = copies.values().flatten().filter(|held| wanted(&held.points)).count();
+            self.screen.note(&format!("as wanted on {good} of {}", copies.len()));
             if since.elapsed() > limit {
                 return Ok(None);
             }

@@ -25,10 +25,12 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let victim = world.standby().await;
     let frozen = world.known_points(victim).await?;
     let now = Instant::now();
+    world.note("frozen", victim);
     world.nodes[victim].freeze().await;
     let clean = world.until_held(now, PATIENCE, |held| held.is_disjoint(&frozen)).await?;
     let played = load.finish(FETCHES, false).await;
     let now = Instant::now();
+    world.note("thawed", victim);
     world.nodes[victim].thaw().await;
     let mut played = played?;
     let back = world.until_held(now, PATIENCE, |held| !held.is_disjoint(&frozen)).await?;

@@ -26,6 +26,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
 
     let dead = world.known_points(victim).await?;
     let now = Instant::now();
+    world.note("tor a killed", victim);
     world.nodes[victim].tor_a.kill().await;
     let clean = world.until_held(now, PATIENCE, |held| held.is_disjoint(&dead)).await?;
     measures.push(Measure::time(
@@ -33,16 +34,19 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
         Bound::AtMost(NOTICED),
         clean,
     ));
+    world.note("tor a started", victim);
     world.nodes[victim].tor_a.start().await;
     world.until_back(victim, PATIENCE).await?;
 
     let dead = world.known_points(victim).await?;
     let now = Instant::now();
+    world.note("everything killed", victim);
     world.nodes[victim].kill().await;
     let clean = world.until_held(now, PATIENCE, |held| held.is_disjoint(&dead)).await?;
     measures.push(Measure::time("node killed: dead points gone everywhere", Bound::AtMost(VANISHED), clean));
 
     let mut played = load.finish(FETCHES, true).await?;
+    world.note("everything started", victim);
     world.nodes[victim].revive().await;
     played.measures.splice(0..0, measures);
     Ok(played)

@@ -22,10 +22,12 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let holder = world.publishing().await.first().copied().unwrap_or(0);
     let dead = world.known_points(holder).await?;
     let now = Instant::now();
+    world.note("holder: everything killed", holder);
     world.nodes[holder].kill().await;
     // The dead holder cannot have posted this: its successor has.
     let published = world.until_held(now, PATIENCE, |held| held.is_disjoint(&dead)).await?;
     let mut played = load.finish(FETCHES, false).await?;
+    world.note("everything started", holder);
     world.nodes[holder].revive().await;
     let bound = Bound::AtMost(PUBLISHED);
     played.measures.insert(0, Measure::time("new holder has published everywhere", bound, published));

@@ -55,18 +55,31 @@ pub(super) fn verdict(fetches: &[(Memory, Fetch)], least: usize, failed: Bound) 
     took.sort_unstable();
     #[allow(clippy::cast_precision_loss)] // hundreds
     let least = Bound::AtLeast(least as f64);
-    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
-    for error in fetches.iter().filter_map(|(_, fetch)| fetch.failure.as_ref()) {
-        *reasons.entry(error.to_string()).or_default() += 1;
+    let began = fetches.iter().map(|(_, fetch)| fetch.began).min();
+    let mut reasons: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for (_, fetch) in fetches {
+        if let Some((error, began)) = fetch.failure.as_ref().zip(began) {
+            reasons.entry(error.to_string()).or_default().push(fetch.began.duration_since(began).as_secs());
+        }
     }
+    let note = |(reason, mut at): (String, Vec<u64>)| {
+        at.sort_unstable();
+        let (first, last) = (at.first().copied().unwrap_or(0), at.last().copied().unwrap_or(0));
+        format!("{} × {reason}, begun {first} to {last} s into the load", at.len())
+    };
     Played {
         measures: vec![
             Measure::count("client fetches", least, fetches.len()),
             Measure::count("failed, cached descriptor", failed, failures(Memory::Cached)),
             Measure::count("failed, fresh descriptor", failed, failures(Memory::Fresh)),
+            Measure::count(
+                "requests made again",
+                Bound::Shown,
+                fetches.iter().map(|(_, f)| f.repeated).sum(),
+            ),
             Measure::time("a page, median", Bound::Shown, took.get(took.len() / 2).copied()),
             Measure::time("a page, slowest", Bound::Shown, took.last().copied()),
         ],
-        notes: reasons.into_iter().map(|(reason, number)| format!("{number} × {reason}")).collect(),
+        notes: reasons.into_iter().map(note).collect(),
     }
 }

@@ -25,10 +25,13 @@ const STEADY: Duration = Duration::from_secs(3);
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let load = Load::start(world, "partition").await?;
     world.quiet(QUIET).await?;
-    let victim = world.nodes[world.standby().await].number;
+    let standby = world.standby().await;
+    let victim = world.nodes[standby].number;
+    world.note("mesh cut", standby);
     world.wires.mesh(victim, false).await?;
     sleep(CUT).await;
     let holders = world.publishing().await.len();
+    world.note("mesh healed", standby);
     world.wires.mesh(victim, true).await?;
     let one = until_one_holder(world).await;
     let mut played = load.finish(FETCHES, true).await?;

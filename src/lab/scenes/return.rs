@@ -22,11 +22,13 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     world.quiet(QUIET).await?;
     let victim = world.standby().await;
     let dead = world.known_points(victim).await?;
+    world.note("everything killed", victim);
     world.nodes[victim].kill().await;
     world.until_held(Instant::now(), PATIENCE, |held| held.is_disjoint(&dead)).await?;
     sleep(DEAD).await;
 
     let revived = Instant::now();
+    world.note("everything started", victim);
     world.nodes[victim].revive().await;
     while world.points(victim).await.is_empty() && revived.elapsed() < PATIENCE {
         sleep(POLL).await;

@@ -22,6 +22,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let victim = world.standby().await;
     let dead = world.known_points(victim).await?;
     let crashed = Instant::now();
+    world.note("tor a crashed", victim);
     world.nodes[victim].tor_a.crash().await;
     let clean = world.until_held(crashed, PATIENCE, |held| held.is_disjoint(&dead)).await?;
     let back = world.until_back(victim, PATIENCE).await?.map(|()| crashed.elapsed());
