@@ -39,7 +39,7 @@ pub(super) async fn build(plan: &Plan, screen: Screen) -> Result<World, LabError
     let network = TorNetwork::start(tools, &place).await?;
     screen.done("authorities and relays started");
     screen.doing("waiting for the first consensus");
-    network.consensus().await?;
+    TorNetwork::consensus().await?;
     screen.done("consensus with every relay");
 
     screen.doing("starting target, nodes and clients");
@@ -64,7 +64,7 @@ pub(super) async fn build(plan: &Plan, screen: Screen) -> Result<World, LabError
     };
     let (nodes, clients, observer) = try_join3(try_join_all(nodes), try_join_all(clients), observer).await?;
     screen.done("target, nodes and clients started");
-    Ok(World { screen, network, wires, plan: cluster, nodes, clients, observer, served })
+    Ok(World { screen, wires, plan: cluster, nodes, clients, observer, served })
 }
 
 fn start_target(

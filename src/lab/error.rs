@@ -62,6 +62,9 @@ pub(super) enum LabError {
     /// A daemon does not answer.
     #[error("a daemon of the lab: {0}")]
     Daemon(#[from] ClientError),
+    /// The observer's tor has ended.
+    #[error("the observer's tor has ended")]
+    ObserverLost,
     /// A node that serves has no introduction points.
     #[error("a node's tor has no introduction points, although all was well just before")]
     NoPoints,

@@ -14,8 +14,6 @@
 //! needs a process with one thread. Each carries a parent-death signal, so that even `kill -9` of the outermost
 //! leaves nothing: processes die with process 1, interfaces with the network namespace, files with the tmpfs.
 
-#![allow(dead_code)] // until the scenes, which use all of it, have landed
-
 pub mod arguments;
 mod babysit;
 mod build;

@@ -57,7 +57,7 @@ pub(super) struct Node {
     pub(super) tor_a: Supervised,
     /// The other tor.
     pub(super) tor_b: Supervised,
-    daemons: Vec<(Daemon, Supervised)>,
+    daemons: Vec<Supervised>,
     place: Arc<Place>,
     files: NodeFiles,
 }
@@ -85,9 +85,9 @@ impl Node {
             published_elsewhere: true,
         };
         let torrc = network.torrc("a", &files.tor_a).socks_unix(&files.tor_a.join("socks")).service(&service);
-        let tor_a = network.run(&name("tor-a"), &place, &files.tor_a, &torrc)?.unit;
+        let tor_a = network.run(&name("tor-a"), &place, &files.tor_a, &torrc)?;
         let torrc = network.torrc("b", &files.tor_b).socks_unix(&files.tor_b.join("socks"));
-        let tor_b = network.run(&name("tor-b"), &place, &files.tor_b, &torrc)?.unit;
+        let tor_b = network.run(&name("tor-b"), &place, &files.tor_b, &torrc)?;
 
         let mut daemons = Vec::new();
         for daemon in DAEMONS {
@@ -105,19 +105,14 @@ impl Node {
                 notify: true,
                 keepalive: Some(KEEPALIVE),
             };
-            daemons.push((daemon, supervise(unit)?));
+            daemons.push(supervise(unit)?);
         }
         Ok(Self { number: member.number, id: member.id.clone(), tor_a, tor_b, daemons, place, files })
     }
 
-    /// One of its daemons.
-    pub(super) fn daemon(&self, wanted: Daemon) -> Option<&Supervised> {
-        self.daemons.iter().find(|(daemon, _)| *daemon == wanted).map(|(_, unit)| unit)
-    }
-
     /// Everything that runs on it.
     fn units(&self) -> impl Iterator<Item = &Supervised> {
-        [&self.tor_a, &self.tor_b].into_iter().chain(self.daemons.iter().map(|(_, unit)| unit))
+        [&self.tor_a, &self.tor_b].into_iter().chain(&self.daemons)
     }
 
     /// The machine is gone: everything is killed and stays dead.

@@ -72,23 +72,53 @@ impl Observer {
 
     /// Reads the descriptor that clients fetch now back from every HSDir that must have it.
     pub(super) async fn read(&mut self) -> Result<Copies, LabError> {
+        let deadline = Instant::now() + ANSWER_LIMIT;
+        self.read_until(deadline, |_| true).await
+    }
+
+    /// Reads it back from each of them, again and again from those whose copy is not as `wanted`, until all are
+    /// or the time is up. What each held last.
+    ///
+    /// Each HSDir is asked again as soon as it has answered, whatever the others do: a round over all of them would
+    /// see a change only after the slowest.
+    pub(super) async fn read_until(
+        &mut self,
+        deadline: Instant,
+        wanted: impl Fn(&Held) -> bool,
+    ) -> Result<Copies, LabError> {
         let service = self.service;
         let responsible = responsible(self.refresh().await?, &service)?;
         // Answers that came too late last time.
         while self.events.try_recv().is_ok() {}
-        let mut waiting: BTreeMap<_, _> = responsible.iter().map(|hsdir| (hsdir.rsa_id, *hsdir)).collect();
         let mut copies: Copies = responsible.iter().map(|hsdir| (*hsdir, None)).collect();
-        let servers: Vec<_> = waiting.keys().copied().collect();
-        self.controller.hsfetch(&service, &servers).await?;
-        let deadline = Instant::now() + ANSWER_LIMIT;
+        let mut waiting: BTreeMap<_, _> = responsible.iter().map(|hsdir| (hsdir.rsa_id, *hsdir)).collect();
+        let all: Vec<_> = waiting.keys().copied().collect();
+        self.controller.hsfetch(&service, &all).await?;
         while !waiting.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
-            let Ok(Some(event)) = timeout(left, self.events.recv()).await else { break };
-            if let TorEvent::HsDescContent(content) = event {
-                // Tor may go on to other HSDirs by itself after one had nothing: those were not asked for.
-                let asked = content.fingerprint.and_then(|fingerprint| waiting.remove(&fingerprint));
-                if let Some(hsdir) = asked {
-                    copies.insert(hsdir, control::open(&content.text, &service));
+            let silence = left.min(ANSWER_LIMIT);
+            let event = timeout(silence, self.events.recv()).await;
+            if Instant::now() >= deadline {
+                break;
+            }
+            match event {
+                Ok(Some(TorEvent::HsDescContent(content))) => {
+                    // Tor may go on to other HSDirs by itself after one had nothing: those were not asked for.
+                    let asked = content.fingerprint.and_then(|id| Some((id, *waiting.get(&id)?)));
+                    let Some((id, hsdir)) = asked else { continue };
+                    let held = control::open(&content.text, &service);
+                    if held.as_ref().is_some_and(&wanted) {
+                        waiting.remove(&id);
+                    } else {
+                        self.controller.hsfetch(&service, &[id]).await?;
+                    }
+                    copies.insert(hsdir, held);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(LabError::ObserverLost),
+                Err(_) => {
+                    let silent: Vec<_> = waiting.keys().copied().collect();
+                    self.controller.hsfetch(&service, &silent).await?;
                 }
             }
         }

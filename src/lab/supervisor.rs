@@ -152,11 +152,10 @@ impl Notifications {
     }
 }
 
-/// What ended the watch over a process.
+/// What happened to a process that is being watched.
 enum Outcome {
     Ended(ExitStatus),
     Order(Order),
-    LabEnds,
 }
 
 struct Task {
@@ -171,10 +170,7 @@ impl Task {
         let mut starts: Vec<Instant> = Vec::new();
         loop {
             let hold = match self.spawn() {
-                Ok(child) => match self.watch(child).await {
-                    Some(hold) => hold,
-                    None => return,
-                },
+                Ok(child) => self.watch(child).await,
                 Err(error) => self.note_end(format!("not started: {error}")),
             };
             starts.retain(|start| start.elapsed() < START_LIMIT_INTERVAL);
@@ -194,16 +190,17 @@ impl Task {
         }
     }
 
-    /// Looks after one process until its end. Whether it shall stay dead; None when the lab ends.
-    async fn watch(&mut self, mut child: Child) -> Option<bool> {
-        let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw)?;
+    /// Looks after one process until its end. Whether it shall stay dead.
+    async fn watch(&mut self, mut child: Child) -> bool {
+        let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
         let (mut hold, mut frozen) = (false, false);
         let mut silent_since = Instant::now();
         loop {
             let keepalive = self.unit.keepalive.filter(|_| !frozen);
             let outcome = tokio::select! {
-                status = child.wait() => Outcome::Ended(status.ok()?),
-                order = self.inbox.recv() => order.map_or(Outcome::LabEnds, Outcome::Order),
+                status = child.wait() => Outcome::Ended(status.unwrap_or_default()),
+                // When nobody is left to give orders, it still runs.
+                Some(order) = self.inbox.recv() => Outcome::Order(order),
                 text = Notifications::next(self.notifications.as_ref()) => {
                     self.notified(&text);
                     silent_since = Instant::now();
@@ -217,16 +214,15 @@ impl Task {
             match outcome {
                 Outcome::Ended(status) => {
                     self.note_end(status.to_string());
-                    return Some(hold || status.success());
+                    return hold || status.success();
                 }
                 Outcome::Order(Order::Signal { signal, hold: stay_dead }) => {
                     hold |= stay_dead;
                     frozen = signal == Signal::SIGSTOP;
                     silent_since = Instant::now();
-                    let _ = killpg(group, signal);
+                    let _ = group.map(|group| killpg(group, signal));
                 }
                 Outcome::Order(Order::Start) => hold = false,
-                Outcome::LabEnds => return None,
             }
         }
     }

@@ -44,16 +44,6 @@ const PASSWORD: &[u8] = b"lab\n";
 pub(super) struct TorNetwork {
     tools: Tools,
     authorities: Vec<Authority>,
-    relays: Vec<Supervised>,
-}
-
-/// A tor of the lab.
-#[derive(Debug)]
-pub(super) struct Tor {
-    /// Its process.
-    pub(super) unit: Supervised,
-    /// Its directory as the lab sees it.
-    pub(super) directory: PathBuf,
 }
 
 impl TorNetwork {
@@ -61,7 +51,7 @@ impl TorNetwork {
     pub(super) async fn start(tools: &Tools, place: &Arc<Place>) -> Result<Self, LabError> {
         let keys = (0..AUTHORITIES).map(|number| make_authority(tools, number));
         let authorities = futures_util::future::try_join_all(keys).await?;
-        let mut network = Self { tools: tools.clone(), authorities, relays: Vec::new() };
+        let network = Self { tools: tools.clone(), authorities };
         let bandwidths = Path::new(STATE).join("tor/bandwidths");
         for number in 0..AUTHORITIES + RELAYS {
             let name = relay_name(number);
@@ -69,10 +59,9 @@ impl TorNetwork {
             let torrc = network.torrc(&name, &directory);
             let torrc =
                 if number < AUTHORITIES { torrc.authority(number, &bandwidths) } else { torrc.relay(number) };
-            let tor = network.run(&name, place, &directory, &torrc)?;
-            network.relays.push(tor.unit);
+            network.run(&name, place, &directory, &torrc)?;
         }
-        network.level(&bandwidths).await?;
+        Self::level(&bandwidths).await?;
         Ok(network)
     }
 
@@ -80,9 +69,9 @@ impl TorNetwork {
     ///
     /// Else the authorities, which carry all the traffic of the beginning, are soon a hundred times as good as the
     /// others: everyone chooses them, and three nodes have the same three introduction points.
-    async fn level(&self, file: &Path) -> Result<(), LabError> {
+    async fn level(file: &Path) -> Result<(), LabError> {
         let mut text = format!("{}\n", unix_secs());
-        for (number, _) in (0..).zip(&self.relays) {
+        for number in 0..AUTHORITIES + RELAYS {
             let path = tor_directory(&relay_name(number)).join("data/fingerprint");
             let fingerprint = timeout(FINGERPRINT_LIMIT, fingerprint(&path)).await;
             let what = format!("{} making its keys", relay_name(number));
@@ -101,11 +90,11 @@ impl TorNetwork {
     ///
     /// A client that comes earlier asks a relay that does not know the others yet, and tries again only ten
     /// seconds later.
-    pub(super) async fn consensus(&self) -> Result<(), LabError> {
+    pub(super) async fn consensus() -> Result<(), LabError> {
         let complete = async {
-            for (number, _) in (0..).zip(&self.relays) {
+            for number in 0..AUTHORITIES + RELAYS {
                 let data = tor_directory(&relay_name(number)).join("data");
-                while !self.is_complete(&data) {
+                while !is_complete(&data) {
                     sleep(POLL).await;
                 }
             }
@@ -114,20 +103,6 @@ impl TorNetwork {
         timeout(CONSENSUS_LIMIT, complete)
             .await
             .map_err(|_| LabError::TimedOut { what, limit: CONSENSUS_LIMIT })
-    }
-
-    /// Whether the relay with that data directory knows every relay, as an HSDir and by its keys.
-    fn is_complete(&self, data: &Path) -> bool {
-        let count = |file: &str, wanted: fn(&str) -> bool| {
-            let text = fs::read_to_string(data.join(file)).unwrap_or_default();
-            text.lines().filter(|line| wanted(line)).count()
-        };
-        let hsdirs =
-            count("cached-microdesc-consensus", |line| line.starts_with("s ") && line.contains(" HSDir"));
-        // Received ones are added to a journal, which is made into the file without `.new` now and then.
-        let keys = count("cached-microdescs", |line| line == "onion-key")
-            + count("cached-microdescs.new", |line| line == "onion-key");
-        hsdirs == self.relays.len() && keys >= self.relays.len()
     }
 
     /// The beginning of a configuration that belongs to this network. `directory` is as that tor sees it.
@@ -142,11 +117,11 @@ impl TorNetwork {
         place: &Arc<Place>,
         directory: &Path,
         torrc: &Torrc,
-    ) -> Result<Tor, LabError> {
+    ) -> Result<Supervised, LabError> {
         let outside = place.outside(directory);
         make_private(&outside.join("data"))?;
         fs::write(outside.join("torrc"), torrc.text()).map_err(doing("writing a torrc"))?;
-        let unit = supervise(Unit {
+        supervise(Unit {
             name: name.to_owned(),
             place: Arc::clone(place),
             program: self.tools.tor.clone(),
@@ -159,9 +134,23 @@ impl TorNetwork {
             sockets: Vec::new(),
             notify: false,
             keepalive: None,
-        })?;
-        Ok(Tor { unit, directory: outside })
+        })
     }
+}
+
+/// Whether the relay with that data directory knows every relay, as an HSDir and by its keys.
+fn is_complete(data: &Path) -> bool {
+    let count = |file: &str, wanted: fn(&str) -> bool| {
+        let text = fs::read_to_string(data.join(file)).unwrap_or_default();
+        text.lines().filter(|line| wanted(line)).count()
+    };
+    let hsdirs =
+        count("cached-microdesc-consensus", |line| line.starts_with("s ") && line.contains(" HSDir"));
+    // Received ones are added to a journal, which is made into the file without `.new` now and then.
+    let keys = count("cached-microdescs", |line| line == "onion-key")
+        + count("cached-microdescs.new", |line| line == "onion-key");
+    let all = usize::from(AUTHORITIES + RELAYS);
+    hsdirs == all && keys >= all
 }
 
 /// The identity that a relay has written, once it has.

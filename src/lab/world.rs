@@ -13,7 +13,6 @@ use super::node::{Daemon, Node};
 use super::observer::{Copies, Observer};
 use super::pool::ClientTor;
 use super::screen::Screen;
-use super::tor_network::TorNetwork;
 use super::wires::Wires;
 use crate::ipc::proxy::ProxyClient;
 use crate::ipc::publisher::PublisherClient;
@@ -33,8 +32,6 @@ pub(super) const POLL: Duration = Duration::from_millis(100);
 pub(super) struct World {
     /// What the user sees.
     pub(super) screen: Screen,
-    /// The private Tor network.
-    pub(super) network: TorNetwork,
     /// Interfaces.
     pub(super) wires: Wires,
     /// What the nodes share.
@@ -111,26 +108,18 @@ impl World {
         Ok(accepted)
     }
 
-    /// Reads back again and again until every responsible HSDir holds what `wanted` asks for. How long after
-    /// `since` that was seen; None if not within `limit`.
+    /// Reads back until every responsible HSDir holds what `wanted` asks for. How long after `since` that was
+    /// seen; None if not within `limit`.
     pub(super) async fn until_held(
         &mut self,
         since: Instant,
         limit: Duration,
         wanted: impl Fn(&AuthKeys) -> bool,
     ) -> Result<Option<Duration>, LabError> {
-        loop {
-            let copies = self.observer.read().await?;
-            if everywhere(&copies, &wanted) {
-                self.screen.note("everywhere as wanted");
-                return Ok(Some(since.elapsed()));
-            }
-            let good = copies.values().flatten().filter(|held| wanted(&held.points)).count();
-            self.screen.note(&format!("as wanted on {good} of {}", copies.len()));
-            if since.elapsed() > limit {
-                return Ok(None);
-            }
-        }
+        let copies = self.observer.read_until(since + limit, |held| wanted(&held.points)).await?;
+        let took = everywhere(&copies, wanted).then(|| since.elapsed());
+        self.screen.note(if took.is_some() { "everywhere as wanted" } else { "not everywhere as wanted" });
+        Ok(took)
     }
 
     /// Waits until a node's introduction points are on every responsible HSDir; None if not within `limit`.

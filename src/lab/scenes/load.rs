@@ -45,6 +45,12 @@ impl Load {
     }
 }
 
+/// No fewer than this.
+pub(super) fn at_least(count: usize) -> Bound {
+    #[allow(clippy::cast_precision_loss)] // hundreds
+    Bound::AtLeast(count as f64)
+}
+
 /// What the fetches say. `failed` is how many of them may fail.
 pub(super) fn verdict(fetches: &[(Memory, Fetch)], least: usize, failed: Bound) -> Played {
     let failures = |memory: Memory| {
@@ -53,8 +59,6 @@ pub(super) fn verdict(fetches: &[(Memory, Fetch)], least: usize, failed: Bound) 
     let mut took: Vec<_> =
         fetches.iter().filter(|(_, fetch)| fetch.failure.is_none()).map(|(_, fetch)| fetch.took).collect();
     took.sort_unstable();
-    #[allow(clippy::cast_precision_loss)] // hundreds
-    let least = Bound::AtLeast(least as f64);
     let began = fetches.iter().map(|(_, fetch)| fetch.began).min();
     let mut reasons: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for (_, fetch) in fetches {
@@ -69,7 +73,7 @@ pub(super) fn verdict(fetches: &[(Memory, Fetch)], least: usize, failed: Bound) 
     };
     Played {
         measures: vec![
-            Measure::count("client fetches", least, fetches.len()),
+            Measure::count("client fetches", at_least(least), fetches.len()),
             Measure::count("failed, cached descriptor", failed, failures(Memory::Cached)),
             Measure::count("failed, fresh descriptor", failed, failures(Memory::Fresh)),
             Measure::count(

@@ -1,8 +1,9 @@
 //! `spread`: sixty pages, every node serves its share.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::load::{Played, verdict};
+use super::load::{Played, at_least, verdict};
 use crate::lab::control::AuthKeys;
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
@@ -23,10 +24,15 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
         client.forget().await?;
     }
     let shares = shares(world).await?;
+    let served_before = world.served.load(Ordering::Relaxed);
     let before = world.accepted().await?;
     let fetches = Pool::start("spread", &world.clients, &world.address(), FETCHES).complete().await;
     let after = world.accepted().await?;
+    let served = world.served.load(Ordering::Relaxed) - served_before;
     let mut played = verdict(&fetches, FETCHES, Bound::AtMost(0.0));
+    // Pages come from the target itself: one request each, or more where one was made again.
+    let count = usize::try_from(served).unwrap_or(usize::MAX);
+    played.measures.push(Measure::count("requests the target has answered", at_least(FETCHES), count));
     for (node, share) in world.nodes.iter().zip(shares) {
         let index = usize::from(node.number - 1);
         let served = after.get(index).zip(before.get(index)).map_or(0, |(after, before)| after - before);
