@@ -13,7 +13,7 @@ use rustbalance::proto::publish::report::{Alarm, Duty, HsDirState, TorState};
 use rustbalance::sys::clock::unix_secs;
 
 use network::{CAPABILITIES, point, relay};
-use node::{Node, Setup, command, write_files};
+use node::{Node, PATIENCE, Setup, command, write_files};
 
 /// Less than any timer of the publisher that could cover up a missed event, and enough for a debug build on a busy
 /// machine.
@@ -261,4 +261,30 @@ async fn a_wrong_key_is_refused_with_a_sentence_and_code_78() {
         assert_eq!(output.status.code(), Some(78), "{text}");
         assert!(text.contains(sentence), "{text}");
     }
+}
+
+#[tokio::test]
+async fn the_service_manager_hears_of_it_while_there_is_no_tor_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let manager = tokio::net::UnixDatagram::bind(directory.path().join("notify")).unwrap();
+    let config = write_files(&directory, &network::keypair().to_tor_secret_key_file()[..]);
+    let mut process = command(&config)
+        .env("NOTIFY_SOCKET", directory.path().join("notify"))
+        .env("WATCHDOG_USEC", "500000")
+        .spawn()
+        .unwrap();
+    let mut heard = String::new();
+    let hear = async |heard: &mut String, wanted: &str, times: usize| {
+        while heard.matches(wanted).count() < times {
+            let mut buffer = [0; 4096];
+            let length = tokio::time::timeout(PATIENCE, manager.recv(&mut buffer)).await.unwrap().unwrap();
+            heard.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+        }
+    };
+    hear(&mut heard, "READY=1", 1).await;
+    hear(&mut heard, "WATCHDOG=1", 3).await;
+    let pid = nix::unistd::Pid::from_raw(process.id().unwrap().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    hear(&mut heard, "STOPPING=1", 1).await;
+    assert!(process.wait().await.unwrap().success());
 }

@@ -33,6 +33,9 @@ const AFTER_GAIN: [Duration; 3] =
 /// The poll while there is nothing to publish (start-up), or after a read that failed.
 const POLL_WITHOUT_POINTS: Duration = Duration::from_secs(1);
 
+/// When an answer is no longer waited for. A command waits its turn behind a whole consensus at most.
+const READ_LIMIT: Duration = Duration::from_mins(2);
+
 /// What happens at the serving tor.
 #[derive(Debug, Clone)]
 pub enum CollectEvent {
@@ -78,8 +81,8 @@ pub struct Collect {
     connected: bool,
     points: Vec<IntroPoint>,
     capabilities: Option<Capabilities>,
-    /// Ticket of the read under way; answers to older tickets come from a connection that is gone.
-    reading: Option<u64>,
+    /// Ticket of the read under way, and until when it is waited for; answers to older tickets come from a connection that is gone.
+    reading: Option<(u64, Instant)>,
     tickets: u64,
     read_again: bool,
     /// Times of the reads to come, ascending; at most one more than the longest list above.
@@ -114,7 +117,8 @@ impl Collect {
 
     /// When [`CollectEvent::Timeout`] is due.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.follow_up.front().copied().into_iter().chain(self.poll_at).min()
+        let limit = self.reading.map(|(_, until)| until);
+        self.follow_up.front().copied().into_iter().chain(self.poll_at).chain(limit).min()
     }
 
     /// Takes in one event.
@@ -138,9 +142,14 @@ impl Collect {
                 self.plan_reads(now, &AFTER_GAIN);
                 Vec::new()
             }
-            CollectEvent::Read(ticket, reading) if self.reading == Some(ticket) => self.take(now, reading),
+            CollectEvent::Read(ticket, reading) if self.reading.is_some_and(|(asked, _)| asked == ticket) => {
+                self.take(now, reading)
+            }
             CollectEvent::Read(..) => Vec::new(),
             CollectEvent::Timeout => {
+                if self.reading.is_some_and(|(_, until)| until <= now) {
+                    return self.take(now, Reading::Failed);
+                }
                 let planned = self.follow_up.len();
                 self.follow_up.retain(|&at| at > now);
                 let due = self.follow_up.len() < planned || self.poll_at.is_some_and(|at| at <= now);
@@ -175,7 +184,7 @@ impl Collect {
             return Vec::new();
         }
         self.tickets += 1;
-        self.reading = Some(self.tickets);
+        self.reading = Some((self.tickets, now + READ_LIMIT));
         vec![CollectAction::Read(self.tickets)]
     }
 
@@ -320,6 +329,23 @@ mod tests {
         assert_eq!(collect.handle(later, CollectEvent::Read(3, Reading::Absent)), [Changed]);
         assert_eq!((collect.points().len(), collect.failures()), (0, 0));
         assert_eq!(collect.next_timeout(), Some(later + POLL_WITHOUT_POINTS));
+    }
+
+    #[test]
+    fn an_answer_that_never_comes_is_a_failure_in_the_end() {
+        let mut now = Instant::now();
+        let end = now + READ_LIMIT;
+        let mut collect = collecting(now, &[1]);
+        assert_eq!(collect.handle(now, CollectEvent::Created), [Read(2)]);
+        while now < end {
+            assert_eq!(collect.failures(), 0);
+            now = collect.next_timeout().unwrap();
+            let actions = collect.handle(now, CollectEvent::Timeout);
+            assert_eq!(actions.is_empty(), now < end, "{actions:?}");
+        }
+        assert_eq!((collect.failures(), collect.points().len()), (1, 1));
+        assert_eq!(collect.handle(now, CollectEvent::Read(2, found(&[7]))), []);
+        assert_eq!(collect.handle(now, CollectEvent::Read(3, found(&[7]))), [Changed]);
     }
 
     #[test]

@@ -19,6 +19,8 @@ const SERVING_DELAY: Duration = Duration::from_secs(3);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// The longest pause.
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// When a view is no longer waited for: twice what the control connection allows for a document.
+const READ_LIMIT: Duration = Duration::from_mins(2);
 
 /// The two tors of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,8 +36,8 @@ pub enum TorRole {
 struct Tor {
     connected: bool,
     plan: Option<Plan>,
-    /// Ticket of the read under way.
-    reading: Option<u64>,
+    /// Ticket of the read under way, and until when it is waited for.
+    reading: Option<(u64, Instant)>,
     /// Times of the reads to come, ascending; at most one more than the list above is long.
     reads: VecDeque<Instant>,
     failures: u32,
@@ -109,9 +111,13 @@ impl Uplink {
         for role in [TorRole::Standby, TorRole::Serving] {
             let ticket = self.tickets + 1;
             let tor = self.tor_mut(role);
+            if tor.reading.is_some_and(|(_, until)| until <= now) {
+                tor.reading = None;
+                tor.reads.push_front(now);
+            }
             if tor.reading.is_none() && tor.reads.front().is_some_and(|&at| at <= now) {
                 tor.reads.retain(|&at| at > now);
-                tor.reading = Some(ticket);
+                tor.reading = Some((ticket, now + READ_LIMIT));
                 self.tickets = ticket;
                 due.push((role, ticket));
             }
@@ -123,7 +129,7 @@ impl Uplink {
     /// is news: an answer to an older ticket comes from a connection that is gone.
     pub(super) fn read(&mut self, role: TorRole, ticket: u64, plan: Option<Plan>, now: Instant) -> bool {
         let tor = self.tor_mut(role);
-        if tor.reading != Some(ticket) {
+        if tor.reading.is_none_or(|(asked, _)| asked != ticket) {
             return false;
         }
         tor.reading = None;
@@ -143,8 +149,8 @@ impl Uplink {
 
     /// When [`Uplink::due`] has something to say.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        let idle = [&self.serving, &self.standby].into_iter().filter(|tor| tor.reading.is_none());
-        idle.filter_map(|tor| tor.reads.front().copied()).min()
+        let next = |tor: &Tor| tor.reading.map(|(_, until)| until).or(tor.reads.front().copied());
+        [&self.serving, &self.standby].into_iter().filter_map(next).min()
     }
 
     fn tor(&self, role: TorRole) -> &Tor {
