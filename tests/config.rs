@@ -88,6 +88,29 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 }
 
 #[test]
+fn the_example_is_a_configuration_and_shows_the_defaults() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config.toml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let shown = ["connect", "idle", "heartbeat", "takeover"].into_iter().fold(text.clone(), |text, key| {
+        assert!(text.contains(&format!("\n# {key}_")), "the example shows no default of {key}_…");
+        text.replace(&format!("\n# {key}_"), &format!("\n{key}_"))
+    });
+    let sections = |text: &str| {
+        let config = parse(text).unwrap();
+        let part = |part: &dyn std::fmt::Debug| format!("{part:?}");
+        [
+            part(config.node("x").unwrap()),
+            part(config.service("x").unwrap()),
+            part(config.tor("x").unwrap()),
+            part(config.proxy("x").unwrap()),
+            part(config.mesh("x").unwrap()),
+            part(config.cluster("x").unwrap()),
+        ]
+    };
+    assert_eq!(sections(&shown), sections(&text), "a value shown as the default is not the default");
+}
+
+#[test]
 fn every_key_arrives_as_its_type() {
     let config = parse(&full()).unwrap();
     assert_eq!(config.node("test").unwrap().id.to_string(), "alpha");

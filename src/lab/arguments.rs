@@ -28,6 +28,9 @@ pub struct Arguments {
     /// Leave the lab running afterwards, until Ctrl-C, and say how to reach it. Without --scene none is played.
     #[arg(long)]
     pub keep: bool,
+    /// Show times, do not judge them: for a machine that has other work to do. Failed fetches still fail a scene.
+    #[arg(long)]
+    pub show_times: bool,
     /// Write the results to this file too, as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -15,6 +15,8 @@ pub(super) enum Bound {
     AtLeast(f64),
     /// Between these.
     Between(f64, f64),
+    /// It came about; when is shown, not judged.
+    Happens,
     /// Anything: it is shown, not judged.
     Shown,
 }
@@ -58,7 +60,7 @@ impl Measure {
 
     fn new(what: String, unit: Unit, expected: Bound, measured: Option<f64>) -> Self {
         let ok = match (expected, measured) {
-            (Bound::Shown, _) => true,
+            (Bound::Shown, _) | (Bound::Happens, Some(_)) => true,
             (_, None) => false,
             (Bound::AtMost(most), Some(value)) => value <= most,
             (Bound::AtLeast(least), Some(value)) => value >= least,
@@ -80,6 +82,7 @@ impl Measure {
             Bound::AtMost(most) => format!("≤ {}", self.number(most)),
             Bound::AtLeast(least) => format!("≥ {}", self.number(least)),
             Bound::Between(least, most) => format!("{} – {}", self.number(least), self.number(most)),
+            Bound::Happens => "at all".to_owned(),
             Bound::Shown => String::new(),
         }
     }
@@ -104,6 +107,16 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
+    /// Judges no time by its length any more, only that what was waited for came about.
+    pub(super) fn show_times(&mut self) {
+        for measure in self.measures.iter_mut().filter(|measure| measure.unit == Unit::Seconds) {
+            if measure.expected != Bound::Shown {
+                measure.expected = Bound::Happens;
+                measure.ok = measure.measured.is_some();
+            }
+        }
+    }
+
     /// Whether everything was as it should be.
     pub(super) fn ok(&self) -> bool {
         self.error.is_none() && self.measures.iter().all(|measure| measure.ok)
@@ -139,5 +152,20 @@ mod tests {
         assert!(!Measure::count("x", Bound::Between(2.0, 3.0), 4).ok);
         assert_eq!(Measure::time("x", Bound::AtMost(2.0), None).measurement(), "not in time");
         assert_eq!(Measure::count("x", Bound::AtMost(0.0), 3).expectation(), "≤ 0");
+    }
+
+    #[test]
+    fn times_that_are_only_shown_must_still_have_been_taken_and_counts_are_judged() {
+        let second = Duration::from_secs(1);
+        let judged = |measure| {
+            let mut outcome =
+                Outcome { scene: "x".into(), measures: vec![measure], error: None, notes: Vec::new() };
+            outcome.show_times();
+            outcome.ok()
+        };
+        assert!(judged(Measure::time("x", Bound::AtMost(0.1), Some(second))));
+        assert!(!judged(Measure::time("x", Bound::AtMost(0.1), None)));
+        assert!(judged(Measure::time("x", Bound::Shown, None)));
+        assert!(!judged(Measure::count("x", Bound::AtMost(0.0), 1)));
     }
 }

@@ -95,12 +95,17 @@ async fn told_to_stop() {
 async fn perform(plan: &Plan, screen: &Screen) -> Result<u8, LabError> {
     let arguments = &plan.arguments;
     let mut world = build::build(plan, screen.clone()).await?;
-    let mut outcomes = vec![first_page(&world).await?];
-    screen.done(outcomes[0].to_string());
-    for name in arguments.chosen() {
-        let outcome = scenes::play(name, &mut world).await;
+    let mut outcomes = Vec::new();
+    let mut played = |mut outcome: Outcome| {
+        if arguments.show_times {
+            outcome.show_times();
+        }
         screen.done(outcome.to_string());
         outcomes.push(outcome);
+    };
+    played(first_page(&world).await?);
+    for name in arguments.chosen() {
+        played(scenes::play(name, &mut world).await);
     }
     let report = Report::new(arguments.nodes, &outcomes);
     deliver(&report).map_err(doing("handing over the report"))?;
