@@ -23,6 +23,9 @@ pub(super) const CONTROL_PASSWORD: &str = "lab";
 /// What `tor --hash-password` makes of it.
 const HASHED_PASSWORD: &str = "16:A55F245759FE84E7605311A8A4E598A914F41AF1558934CAF7EBC1CF18";
 
+/// When a client of the lab gives a circuit up.
+const CLIENT_BUILD_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Where the first authority's, and the first relay's, OR port is; the others follow.
 const FIRST_OR_PORT: u16 = 5000;
 /// Where the first authority's directory port is.
@@ -132,9 +135,13 @@ impl Torrc {
         torrc
     }
 
-    /// A client for programs that connect over TCP.
+    /// A client for programs that connect over TCP. It takes two seconds for a slow circuit, as clients of the public
+    /// network learn to. On loopback, tor learns a tenth of that, forgets it whenever the machine is busy, and waits
+    /// a minute then (three, for an introduction whose node has died): nothing that a user ever sees.
     pub(super) fn socks(mut self, address: SocketAddr) -> Self {
         self.line("SocksPort", address);
+        self.line("LearnCircuitBuildTimeout", 0);
+        self.line("CircuitBuildTimeout", CLIENT_BUILD_TIMEOUT.as_secs());
         self
     }
 
