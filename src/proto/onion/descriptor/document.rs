@@ -1,6 +1,6 @@
 //! The grammar all three layers share (`dir-spec` 1.2): keyword lines, each perhaps followed by a base64 object.
 //!
-//! Nothing is copied while reading: an [`Item`] borrows from the text, and an object is decoded only when asked for,
+//! Nothing is copied while reading: an `Item` borrows from the text, and an object is decoded only when asked for,
 //! so memory never exceeds the input.
 
 use data_encoding::{BASE64, BASE64_NOPAD};
