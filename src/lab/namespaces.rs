@@ -48,9 +48,6 @@ pub(super) enum NamespaceError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The process that started us is gone.
-    #[error("the lab's outer process has gone")]
-    Orphaned,
 }
 
 fn forbidden<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> NamespaceError {
@@ -80,38 +77,43 @@ pub(super) fn start(
     logs: Option<&Path>,
     channel: &mut UnixStream,
     theirs: UnixStream,
-) -> io::Result<Child> {
+) -> Result<Child, NamespaceError> {
     let mut command = Role::Enter.command();
     command.arg(std::process::id().to_string()).arg(plan).args(logs).stdin(OwnedFd::from(theirs));
-    let child = command.spawn()?;
+    let child = command.spawn().map_err(forbidden("starting itself again"))?;
     // The command still holds its end of the channel; without it here, its death is seen as an end of file.
     drop(command);
     let mut word = [0];
-    if channel.read(&mut word)? == 1 {
-        if word[0] == UNSHARED {
-            map_identities(child.id())?;
-        }
-        channel.write_all(&[MAPPED])?;
+    let answered = channel.read(&mut word).map_err(forbidden("hearing of the namespaces"))? == 1;
+    if answered && word[0] == UNSHARED {
+        map_identities(child.id()).map_err(forbidden("mapping users"))?;
     }
+    if answered {
+        channel.write_all(&[MAPPED]).map_err(forbidden("answering"))?;
+    }
+    // Otherwise it has ended, and has said why.
     Ok(child)
 }
 
-/// Root keeps every identity it has, so that it can read what it could read before. An ordinary user becomes root
-/// in there, and there is nobody else.
+/// Root keeps every identity it has, so that it can read what it could read before. An ordinary user, and a root
+/// without capabilities, becomes root in there, and there is nobody else.
 fn map_identities(pid: u32) -> io::Result<()> {
     let file = |name: &str| format!("/proc/{pid}/{name}");
-    if geteuid().is_root() {
-        for name in ["uid_map", "gid_map"] {
-            let own = fs::read_to_string(format!("/proc/self/{name}"))?;
-            let same = own.lines().filter_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
-                [inside, _, count] => Some(format!("{inside} {inside} {count}\n")),
-                _ => None,
-            });
-            fs::write(file(name), same.collect::<String>())?;
-        }
+    let keep_all = |name: &str| {
+        let own = fs::read_to_string(format!("/proc/self/{name}"))?;
+        let same = own.lines().filter_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [inside, _, count] => Some(format!("{inside} {inside} {count}\n")),
+            _ => None,
+        });
+        fs::write(file(name), same.collect::<String>())
+    };
+    let root = geteuid().is_root();
+    if !(root && keep_all("uid_map").is_ok()) {
+        fs::write(file("uid_map"), format!("0 {} 1\n", geteuid()))?;
+    }
+    if root && keep_all("gid_map").is_ok() {
         return Ok(());
     }
-    fs::write(file("uid_map"), format!("0 {} 1\n", geteuid()))?;
     // Without this the kernel takes no group map from an ordinary user.
     fs::write(file("setgroups"), "deny")?;
     fs::write(file("gid_map"), format!("0 {} 1\n", getegid()))
@@ -131,11 +133,15 @@ pub(super) fn enter(arguments: &[OsString]) -> Result<u8, NamespaceError> {
         Err(_) if geteuid().is_root() && unshare(rest).is_ok() => NO_USER_NAMESPACE,
         Err(error) => return Err(forbidden("unshare")(error)),
     };
-    die_with_parent(outer)?;
+    if !die_with_parent(outer)? {
+        return Ok(Exit::Os.code());
+    }
     let mut answer = [0];
     let mut channel = stdin_channel().map_err(forbidden("stdin"))?;
-    channel.write_all(&[done]).map_err(|_| NamespaceError::Orphaned)?;
-    channel.read_exact(&mut answer).map_err(|_| NamespaceError::Orphaned)?;
+    if channel.write_all(&[done]).and_then(|()| channel.read_exact(&mut answer)).is_err() {
+        // The outer process has gone, or has failed and says so.
+        return Ok(Exit::Os.code());
+    }
     mount_state(logs)?;
     let mut init = Role::Init.command();
     // This process is in the namespaces too, and its number is one that the outside knows.
@@ -151,11 +157,11 @@ pub(super) fn stdin_channel() -> io::Result<UnixStream> {
     Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
 }
 
-/// From now on this process is killed when its parent dies, however that happens.
-fn die_with_parent(expected: &OsString) -> Result<(), NamespaceError> {
+/// From now on this process is killed when its parent dies, however that happens. Whether it still lives.
+fn die_with_parent(expected: &OsString) -> Result<bool, NamespaceError> {
     set_pdeathsig(Signal::SIGKILL).map_err(forbidden("PR_SET_PDEATHSIG"))?;
     // It may have died before the line above.
-    if getppid().to_string().as_str() == expected { Ok(()) } else { Err(NamespaceError::Orphaned) }
+    Ok(getppid().to_string().as_str() == expected)
 }
 
 /// A tmpfs over `/run`, where the lab keeps everything, with the log directory in it.
