@@ -7,6 +7,8 @@ use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use crate::proto::join::keys::JoinKeys;
+
 /// Fewest bytes of a cluster token: 24 characters of base64 carry 144 bits, beyond any search. A shorter
 /// one is a password somebody chose, and a recorded datagram would allow guessing it offline.
 pub const TOKEN_MIN_LEN: usize = 24;
@@ -45,6 +47,11 @@ impl ClusterToken {
             len if len > TOKEN_MAX_LEN => Err(TokenError::TooLong(len)),
             _ => Ok(Self(hmac_sha256(EXTRACT_SALT, &[token]))),
         }
+    }
+
+    /// What this token is worth in joining.
+    pub fn join_keys(&self) -> JoinKeys {
+        JoinKeys::new(self.derive("join ticket", &[]))
     }
 
     /// A key for one purpose: HKDF-Expand (RFC 5869) of one block, its info being `label`, a zero byte, and
