@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Keep every process's log in this directory.
     #[arg(long, value_name = "DIRECTORY")]
     pub log_dir: Option<PathBuf>,
+    /// Let every process tell more in its log; takes time and room. Useful together with --log-dir.
+    #[arg(long)]
+    pub verbose: bool,
 }
 
 impl Arguments {

@@ -36,7 +36,7 @@ pub(super) async fn build(plan: &Plan, screen: Screen) -> Result<World, LabError
     let tools = &plan.tools;
     screen.doing("laying wires and making keys");
     let wires = Wires::lay(&tools.ip).await?;
-    let network = TorNetwork::start(tools, &place).await?;
+    let network = TorNetwork::start(tools, &place, plan.arguments.verbose).await?;
     screen.done("authorities and relays started");
     screen.doing("waiting for the first consensus");
     TorNetwork::consensus().await?;
@@ -47,8 +47,9 @@ pub(super) async fn build(plan: &Plan, screen: Screen) -> Result<World, LabError
     let mut seed = [0; 32];
     rng.fill_bytes(&mut seed);
     let target = HsIdKeypair::from_seed(seed).map_err(|_| LabError::Address)?;
-    let cluster =
+    let mut cluster =
         ClusterPlan::new(plan.arguments.nodes, target.hs_id(), &mut rng).map_err(|_| LabError::Address)?;
+    cluster.verbose = plan.arguments.verbose;
     let web = Path::new(STATE).join("target.sock");
     let served = target::serve(&web)?;
     start_target(&network, &place, &target, &web)?;

@@ -56,6 +56,8 @@ pub(super) struct ClusterPlan {
     pub(super) members: Vec<Member>,
     /// Address of the target's onion service.
     pub(super) target: HsId,
+    /// Whether the daemons' logs tell more.
+    pub(super) verbose: bool,
 }
 
 impl ClusterPlan {
@@ -76,6 +78,7 @@ impl ClusterPlan {
             token: Zeroizing::new(BASE64.encode(&*bytes)),
             members,
             target,
+            verbose: false,
         })
     }
 
@@ -84,6 +87,7 @@ impl ClusterPlan {
         let NodeFiles { tor_a, tor_b, ipc, master_key, token, wireguard_key, .. } = files;
         let Member { id, priority, .. } = member;
         let (address, target) = (self.address, self.target);
+        let level = if self.verbose { "debug" } else { "info" };
         let [tor_a, tor_b, ipc] = [tor_a, tor_b, ipc].map(|path| path.display());
         let [master_key, token, wireguard_key] =
             [master_key, token, wireguard_key].map(|path| path.display());
@@ -115,7 +119,7 @@ token_file = "{token}"
 directory = "{ipc}"
 
 [log]
-level = "info"
+level = "{level}"
 journal = false
 
 [mesh]

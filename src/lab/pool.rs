@@ -13,11 +13,14 @@ use tokio::time::sleep;
 use super::client::{Fetch, fetch};
 use super::control;
 use super::error::LabError;
+use super::screen::Screen;
 use crate::tor::command::Signal;
 use crate::tor::controller::Controller;
 
 /// How long a client may wait for its page.
 pub(super) const FETCH_LIMIT: Duration = Duration::from_secs(10);
+/// A page that takes longer is noted in the lab's log with its circuit, to be looked for in the tors' logs.
+const WORTH_A_NOTE: Duration = Duration::from_secs(4);
 /// Pause between two fetches of one worker. Without any, two cores are busy with circuits alone.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Tor heeds NEWNYM this often.
@@ -73,7 +76,13 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Starts fetching, at most `budget` pages. `name` keeps this pool's circuits apart from another's.
-    pub(super) fn start(name: &str, clients: &[ClientTor], address: &str, budget: usize) -> Self {
+    pub(super) fn start(
+        name: &str,
+        clients: &[ClientTor],
+        address: &str,
+        budget: usize,
+        screen: &Screen,
+    ) -> Self {
         let (stop, stopped) = watch::channel(false);
         let fetches = Arc::new(Mutex::new(Vec::new()));
         let tickets = Arc::new(AtomicUsize::new(0));
@@ -84,6 +93,7 @@ impl Pool {
                 let worker = Worker {
                     client: client.clone(),
                     address: address.to_owned(),
+                    screen: screen.clone(),
                     name: format!("{name}-{worker}"),
                     fetches: Arc::clone(&fetches),
                     tickets: Arc::clone(&tickets),
@@ -130,6 +140,7 @@ impl Pool {
 struct Worker {
     client: ClientTor,
     address: String,
+    screen: Screen,
     name: String,
     fetches: Arc<Mutex<Vec<(Memory, Fetch)>>>,
     tickets: Arc<AtomicUsize>,
@@ -152,6 +163,12 @@ impl Worker {
             }
             let circuit = format!("{}-{ticket}", self.name);
             let fetch = fetch(self.client.socks, &self.address, &circuit, FETCH_LIMIT).await;
+            if fetch.took > WORTH_A_NOTE || fetch.failure.is_some() {
+                let how = fetch.failure.as_ref().map_or_else(|| "came".to_owned(), ToString::to_string);
+                let (memory, took) = (self.client.memory, fetch.took.as_secs_f64());
+                self.screen
+                    .note(&format!("page of circuit {circuit} ({memory:?}): {how}, after {took:.2} s"));
+            }
             let done = (self.client.memory, fetch);
             self.fetches.lock().unwrap_or_else(PoisonError::into_inner).push(done);
             sleep(PAUSE).await;

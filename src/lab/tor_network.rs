@@ -44,14 +44,15 @@ const PASSWORD: &[u8] = b"lab\n";
 pub(super) struct TorNetwork {
     tools: Tools,
     authorities: Vec<Authority>,
+    verbose: bool,
 }
 
 impl TorNetwork {
-    /// Makes keys and starts authorities and relays.
-    pub(super) async fn start(tools: &Tools, place: &Arc<Place>) -> Result<Self, LabError> {
+    /// Makes keys and starts authorities and relays. `verbose`: whether the logs of all tors tell more.
+    pub(super) async fn start(tools: &Tools, place: &Arc<Place>, verbose: bool) -> Result<Self, LabError> {
         let keys = (0..AUTHORITIES).map(|number| make_authority(tools, number));
         let authorities = futures_util::future::try_join_all(keys).await?;
-        let network = Self { tools: tools.clone(), authorities };
+        let network = Self { tools: tools.clone(), authorities, verbose };
         let bandwidths = Path::new(STATE).join("tor/bandwidths");
         for number in 0..AUTHORITIES + RELAYS {
             let name = relay_name(number);
@@ -107,7 +108,7 @@ impl TorNetwork {
 
     /// The beginning of a configuration that belongs to this network. `directory` is as that tor sees it.
     pub(super) fn torrc(&self, name: &str, directory: &Path) -> Torrc {
-        Torrc::new(name, directory, &self.authorities)
+        Torrc::new(name, directory, &self.authorities, self.verbose)
     }
 
     /// Starts a tor with that configuration. `directory` is as that tor sees it.

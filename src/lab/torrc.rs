@@ -64,8 +64,8 @@ pub(super) struct Service {
 pub(super) struct Torrc(String);
 
 impl Torrc {
-    /// What every tor of the lab has. `directory` belongs to it alone.
-    pub(super) fn new(name: &str, directory: &Path, authorities: &[Authority]) -> Self {
+    /// What every tor of the lab has. `directory` belongs to it alone; `verbose`: whether its log tells more.
+    pub(super) fn new(name: &str, directory: &Path, authorities: &[Authority], verbose: bool) -> Self {
         let mut torrc = Self(String::new());
         torrc.line("TestingTorNetwork", 1);
         // With so few relays, tor would wait for the last ones before it builds a circuit.
@@ -76,7 +76,7 @@ impl Torrc {
         torrc.line("CookieAuthentication", 1);
         torrc.line("CookieAuthFile", directory.join("cookie").display());
         torrc.line("HashedControlPassword", HASHED_PASSWORD);
-        torrc.line("Log", "notice stdout");
+        torrc.line("Log", if verbose { "info stdout" } else { "notice stdout" });
         // Scenes happen within seconds; whole ones would not tell what came first.
         torrc.line("LogTimeGranularity", 1);
         torrc.line("NumCPUs", 1);

@@ -32,7 +32,7 @@ impl Load {
     pub(super) async fn start(world: &World, scene: &str) -> Result<Self, LabError> {
         /// Before this many fetches nothing happens.
         const WARM: usize = 12;
-        let load = Self(Pool::start(scene, &world.clients, &world.address(), UNBOUNDED));
+        let load = Self(Pool::start(scene, &world.clients, &world.address(), UNBOUNDED, &world.screen));
         load.0.reach(WARM, LOAD_LIMIT).await?;
         Ok(load)
     }

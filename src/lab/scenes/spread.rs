@@ -26,7 +26,8 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let shares = shares(world).await?;
     let served_before = world.served.load(Ordering::Relaxed);
     let before = world.accepted().await?;
-    let fetches = Pool::start("spread", &world.clients, &world.address(), FETCHES).complete().await;
+    let fetches =
+        Pool::start("spread", &world.clients, &world.address(), FETCHES, &world.screen).complete().await;
     let after = world.accepted().await?;
     let served = world.served.load(Ordering::Relaxed) - served_before;
     let mut played = verdict(&fetches, FETCHES, Bound::AtMost(0.0));
