@@ -6,7 +6,7 @@
 //! ```text
 //! 4  bin/                                              front doors, a few lines each
 //! 3  proxy  coordinator  publisher  ctl  lab           shells: sockets, timers, processes; no decisions
-//! 2  ipc  tor  mesh  config  sys                       edges: outside bytes <-> typed values
+//! 2  ipc  tor  mesh  config  vault  sys                edges: outside bytes <-> typed values
 //! 1  proto/{onion cluster join publish}                decisions: values in, values out; pure
 //! ```
 //!
@@ -21,6 +21,7 @@ pub mod ipc;
 pub mod mesh;
 pub mod sys;
 pub mod tor;
+pub mod vault;
 
 pub mod coordinator;
 pub mod ctl;
