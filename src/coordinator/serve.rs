@@ -3,10 +3,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Interval, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::address_book::AddressBook;
 use super::publisher_link::News;
@@ -20,6 +19,7 @@ use crate::proto::publish::order::{Candidate, Order};
 use crate::proto::publish::report::PublisherReport;
 use crate::sys::clock::unix_ms;
 use crate::sys::notify::{Keepalive, Notice, notify};
+use crate::sys::stop::{Stop, until};
 
 /// Datagrams handled before a timer that is due: what has arrived must count before silence is judged, but a flood
 /// must not stop the clock. Fifty nodes send fewer within a round.
@@ -33,28 +33,6 @@ const STATUS_EVERY: Duration = Duration::from_secs(2);
 const GOODBYE: Duration = Duration::from_millis(200);
 /// How long the publisher may take for the last order, and the tunnel for its removal.
 const FAREWELL: Duration = Duration::from_secs(3);
-
-/// SIGTERM and SIGINT.
-#[derive(Debug)]
-pub struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    /// Takes both signals over.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Waits for either. Safe to drop in a `select!`.
-    async fn wanted(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
 
 /// The lines to the rest of the process and of the node.
 pub struct Lines {
@@ -126,7 +104,7 @@ impl Coordinator {
             let due = self.core.next_timeout();
             tokio::select! {
                 received = self.lines.socket.recv(unix_ms) => self.received(received).await,
-                () = wait_for(due) => self.timer().await,
+                () = until(due) => self.timer().await,
                 Some(news) = self.lines.news.recv() => self.heard(news),
                 Some(call) = self.lines.calls.recv() => self.answer(call),
                 () = self.keepalive.ping() => {}
@@ -261,13 +239,6 @@ impl Coordinator {
             notify(&[Notice::Status(&text)]);
             self.told = text;
         }
-    }
-}
-
-async fn wait_for(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due.into()).await,
-        None => std::future::pending().await,
     }
 }
 

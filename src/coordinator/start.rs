@@ -2,18 +2,16 @@
 
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use caps::Capability;
-use clap::Parser;
 use rand::RngExt;
 use secrecy::ExposeSecret;
 use tokio::sync::{mpsc, watch};
 
 use super::publisher_link;
-use super::serve::{Coordinator, Lines, Stop, TunnelFacts};
+use super::serve::{Coordinator, Lines, TunnelFacts};
 use super::tunnel::{self, WAITING_WISHES};
 use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
 use crate::config::mesh::{Backend, Mesh};
@@ -30,28 +28,20 @@ use crate::mesh::wireguard_key::{WireGuardKey, WireGuardPublicKey};
 use crate::proto::cluster::core::{Cluster, ClusterConfig};
 use crate::proto::cluster::roster::Peer;
 use crate::sys::clock::unix_ms;
-use crate::sys::exit::{Exit, refuse};
+use crate::sys::daemon::{self, Arguments, StartFailure};
+use crate::sys::exit::Exit;
 use crate::sys::listen::{CONTROL, InheritedSockets, ListenError};
+use crate::sys::stop::Stop;
 use crate::sys::{capabilities, logging, process};
 
 /// This daemon's name in logs and errors.
 const DAEMON: &str = "rustbalance-coordinator";
+/// What it is for, in its help.
+const ABOUT: &str = "Keeps the cluster: the mesh, membership, the lease";
 /// Calls that wait for the main loop; the callers' connections are bounded anyway.
 const WAITING_CALLS: usize = 8;
 /// Reports that wait for the main loop; the publisher's link waits with more.
 const WAITING_NEWS: usize = 8;
-
-/// Keeps the cluster: the mesh, membership, the lease.
-#[derive(Debug, Parser)]
-#[command(name = DAEMON, version)]
-struct Arguments {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
-    config: PathBuf,
-    /// Only checks the configuration.
-    #[arg(long)]
-    check_config: bool,
-}
 
 /// Why the coordinator does not run. The tunnel does not exist, no peer was told anything.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +70,7 @@ enum StartError {
     Os(#[from] std::io::Error),
 }
 
-impl StartError {
+impl StartFailure for StartError {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::SecretFile(_) | Self::UnknownUser(_) | Self::Logging(_) => Exit::Config,
@@ -94,17 +84,7 @@ impl StartError {
 
 /// Runs the daemon until it is told to stop.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(answer) => {
-            let _ = answer.print();
-            return if answer.use_stderr() { Exit::Usage } else { Exit::Success }.into();
-        }
-    };
-    match start(&arguments) {
-        Ok(()) => Exit::Success.into(),
-        Err(error) => refuse(DAEMON, error.exit(), &error),
-    }
+    daemon::run(DAEMON, ABOUT, DEFAULT_PATH, arguments, start)
 }
 
 fn start(arguments: &Arguments) -> Result<(), StartError> {

@@ -12,7 +12,7 @@ use super::torrc::CONTROL_PASSWORD;
 use crate::proto::onion::address::HsId;
 use crate::proto::onion::descriptor::outer::{Outer, VerifiedOuter};
 use crate::sys::clock::unix_secs;
-use crate::tor::address::{ControlAddress, ControlAuth};
+use crate::tor::address::{ControlAuth, SocketAddress};
 use crate::tor::controller::Controller;
 use crate::tor::event::TorEvent;
 
@@ -36,7 +36,7 @@ pub(super) async fn connect(
     directory: &Path,
     limit: Duration,
 ) -> Result<(Controller, mpsc::Receiver<TorEvent>), LabError> {
-    let address = ControlAddress::Unix(directory.join("control"));
+    let address = SocketAddress::Unix(directory.join("control"));
     let auth = ControlAuth::Password(CONTROL_PASSWORD.into());
     let connected = async {
         loop {

@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 use super::dial::Dialer;
 use super::relay::{Traffic, relay};
-use super::stream::Stream;
 use crate::ipc::proxy::FailureReason;
+use crate::tor::stream::Stream;
 
 /// Reaches the target and carries bytes until the connection ends, or until `cut` says that it has to.
 pub async fn carry(

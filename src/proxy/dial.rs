@@ -1,103 +1,68 @@
 //! Reaching the target: directly, or over SOCKS through the first tor that is there.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use super::socks;
-use super::stream::Stream;
 use crate::config::endpoint::{Endpoint, Target};
 use crate::ipc::proxy::FailureReason;
-
-/// How long a tor may take to accept a connection on this machine and to say its first byte. A living one takes
-/// milliseconds; one that hangs must not cost the client the whole time-out.
-const TOR_SILENCE: Duration = Duration::from_secs(2);
+use crate::tor::address::SocketAddress;
+use crate::tor::dial::SocksDialer;
+use crate::tor::error::SocksError;
+use crate::tor::stream::Stream;
 
 /// Knows the way to the target.
 #[derive(Debug)]
 pub struct Dialer {
     target: Target,
-    /// SOCKS ports in the order in which they are tried.
-    tors: Vec<Endpoint>,
+    socks: SocksDialer,
     timeout: Duration,
-    /// Distinguishes this process's circuits from those of one before it.
-    process: u64,
-    connections: AtomicU64,
 }
 
 impl Dialer {
     /// `tors` are the SOCKS ports in order of preference, `process` a random number, `timeout` bounds one whole dial.
-    pub fn new(target: Target, tors: Vec<Endpoint>, timeout: Duration, process: u64) -> Self {
-        Self { target, tors, timeout, process, connections: AtomicU64::new(0) }
+    pub fn new(target: Target, tors: &[Endpoint], timeout: Duration, process: u64) -> Self {
+        let tors = tors.iter().map(address).collect();
+        Self { target, socks: SocksDialer::new(tors, timeout, process), timeout }
     }
 
     /// Opens a connection to the target.
     pub async fn dial(&self) -> Result<Stream, FailureReason> {
-        let dialled = async {
-            match &self.target {
-                Target::Local(endpoint) => {
-                    Stream::connect(endpoint).await.map_err(|_| FailureReason::TargetUnreachable)
-                }
-                Target::Onion { address, port } => self.through_tor(&address.to_string(), *port).await,
-            }
-        };
-        timeout(self.timeout, dialled).await.unwrap_or(Err(FailureReason::ConnectTimedOut))
-    }
-
-    /// Tries one tor after the other until one gives an answer that is about the target.
-    ///
-    /// A tor that has lost its way into the network, or is still finding it after a restart, does not say so: it
-    /// keeps the request waiting. So when a third of the time is gone the next tor is asked as well, and the first
-    /// connection wins.
-    async fn through_tor(&self, host: &str, port: u16) -> Result<Stream, FailureReason> {
-        // One circuit per client connection: the target cannot link connections, and a slow circuit hurts one client.
-        let number = self.connections.fetch_add(1, Ordering::Relaxed);
-        let isolation = format!("rustbalance-{:016x}-{number}", self.process);
-        let mut waiting = self.tors.iter().map(|tor| through_one(tor, host, port, &isolation));
-        let mut asked = FuturesUnordered::new();
-        let mut outcome = FailureReason::NoTor;
-        loop {
-            if asked.is_empty() {
-                match waiting.next() {
-                    Some(tor) => asked.push(tor),
-                    None => return Err(outcome),
+        match &self.target {
+            Target::Local(endpoint) => {
+                let address = address(endpoint);
+                match timeout(self.timeout, Stream::connect(&address)).await {
+                    Ok(connected) => connected.map_err(|_| FailureReason::TargetUnreachable),
+                    Err(_) => Err(FailureReason::ConnectTimedOut),
                 }
             }
-            tokio::select! {
-                Some(answer) = asked.next() => match answer {
-                    Ok(stream) => return Ok(stream),
-                    // It is about this tor: whatever another one says, or said, tells more.
-                    Err(FailureReason::NoTor) => {}
-                    Err(reason @ (FailureReason::TorFailed | FailureReason::SocksBroken)) => outcome = reason,
-                    Err(reason) if asked.is_empty() => return Err(reason),
-                    Err(reason) => outcome = reason,
-                },
-                () = sleep(self.timeout / 3), if waiting.len() > 0 => asked.extend(waiting.next()),
+            Target::Onion { address, port } => {
+                self.socks.dial(&address.to_string(), *port).await.map_err(reason)
             }
         }
     }
 }
 
-async fn through_one(
-    tor: &Endpoint,
-    host: &str,
-    port: u16,
-    isolation: &str,
-) -> Result<Stream, FailureReason> {
-    let Ok(Ok(stream)) = timeout(TOR_SILENCE, Stream::connect(tor)).await else {
-        return Err(FailureReason::NoTor);
-    };
-    let first_byte = Notify::new();
-    let connected = socks::connect(stream, (host, port), isolation, || first_byte.notify_one());
-    tokio::pin!(connected);
-    tokio::select! {
-        connected = &mut connected => return connected,
-        () = first_byte.notified() => {}
-        () = sleep(TOR_SILENCE) => return Err(FailureReason::NoTor),
+fn address(endpoint: &Endpoint) -> SocketAddress {
+    match endpoint {
+        Endpoint::Tcp(address) => SocketAddress::Tcp(*address),
+        Endpoint::Unix(path) => SocketAddress::Unix(path.clone()),
     }
-    connected.await
+}
+
+fn reason(error: SocksError) -> FailureReason {
+    match error {
+        SocksError::NoTor => FailureReason::NoTor,
+        SocksError::TorFailed => FailureReason::TorFailed,
+        SocksError::SocksBroken => FailureReason::SocksBroken,
+        SocksError::DescriptorNotFound => FailureReason::DescriptorNotFound,
+        SocksError::DescriptorInvalid => FailureReason::DescriptorInvalid,
+        SocksError::IntroductionFailed => FailureReason::IntroductionFailed,
+        SocksError::RendezvousFailed => FailureReason::RendezvousFailed,
+        SocksError::AuthorisationNeeded => FailureReason::AuthorisationNeeded,
+        SocksError::BadAddress => FailureReason::BadAddress,
+        SocksError::IntroductionTimedOut => FailureReason::IntroductionTimedOut,
+        SocksError::Unreachable => FailureReason::TargetUnreachable,
+        SocksError::TimedOut => FailureReason::ConnectTimedOut,
+    }
 }

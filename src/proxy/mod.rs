@@ -12,7 +12,5 @@ pub mod connection;
 pub mod dial;
 pub mod relay;
 pub mod serve;
-pub mod socks;
 pub mod start;
-pub mod stream;
 pub mod tally;

@@ -7,18 +7,18 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::connection::carry;
 use super::dial::Dialer;
-use super::stream::Stream;
 use super::tally::{News, Tally};
 use crate::ipc::proxy::{FailureReason, ProxyCall};
 use crate::sys::listen::Listener;
 use crate::sys::notify::{Keepalive, Notice, notify};
+use crate::sys::stop::Stop;
+use crate::tor::stream::Stream;
 
 /// Pause after a failed accept (out of files, out of memory): trying again at once would only burn the processor.
 /// Short, because the main loop stands still meanwhile.
@@ -75,28 +75,6 @@ impl Listeners {
             }
         }
         Poll::Pending
-    }
-}
-
-/// SIGTERM and SIGINT.
-#[derive(Debug)]
-pub struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    /// Takes both signals over.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Waits for either. Safe to drop in a `select!`.
-    async fn wanted(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }
 

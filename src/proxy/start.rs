@@ -1,41 +1,31 @@
 //! The recipe of the process: what is done in which order until the main loop runs.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use rand::RngExt;
 use tokio::sync::mpsc;
 
 use super::dial::Dialer;
-use super::serve::{Bounds, Listeners, Proxy, Stop};
+use super::serve::{Bounds, Listeners, Proxy};
 use crate::config::endpoint::{Endpoint, Target};
 use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
 use crate::config::proxy::Proxy as ProxyConfig;
 use crate::ipc::server::{self, Limits};
-use crate::sys::exit::{Exit, refuse};
+use crate::sys::daemon::{self, Arguments, StartFailure};
+use crate::sys::exit::Exit;
 use crate::sys::listen::{CONTROL, InheritedSockets, ListenError, Listener, ONION};
+use crate::sys::stop::Stop;
 use crate::sys::{capabilities, logging, process};
 
 /// This daemon's name in logs and errors.
 const DAEMON: &str = "rustbalance-proxy";
+/// What it is for, in its help.
+const ABOUT: &str = "Carries client connections from tor to the target";
 /// Files besides connections: listeners, control connections, the runtime's own, standard ones.
 const OTHER_FILES: u64 = 64;
 /// Calls that wait for the main loop; the callers' connections are bounded anyway.
 const WAITING_CALLS: usize = 8;
-
-/// Carries client connections from tor to the target.
-#[derive(Debug, Parser)]
-#[command(name = DAEMON, version)]
-struct Arguments {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
-    config: PathBuf,
-    /// Only checks the configuration.
-    #[arg(long)]
-    check_config: bool,
-}
 
 /// Why the proxy does not run. No connection was accepted.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +48,7 @@ enum StartError {
     Os(#[from] std::io::Error),
 }
 
-impl StartError {
+impl StartFailure for StartError {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::UnknownUser(_) | Self::NoListener | Self::Logging(_) => Exit::Config,
@@ -70,17 +60,7 @@ impl StartError {
 
 /// Runs the daemon until it is told to stop.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(answer) => {
-            let _ = answer.print();
-            return if answer.use_stderr() { Exit::Usage } else { Exit::Success }.into();
-        }
-    };
-    match start(&arguments) {
-        Ok(()) => Exit::Success.into(),
-        Err(error) => refuse(DAEMON, error.exit(), &error),
-    }
+    daemon::run(DAEMON, ABOUT, DEFAULT_PATH, arguments, start)
 }
 
 fn start(arguments: &Arguments) -> Result<(), StartError> {
@@ -99,7 +79,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     let bounds = bounds(proxy);
     // Everything that needs a privilege is open now.
     capabilities::trim(&[])?;
-    let dialer = Dialer::new(proxy.target.clone(), tors, proxy.connect_timeout_secs, rand::rng().random());
+    let dialer = Dialer::new(proxy.target.clone(), &tors, proxy.connect_timeout_secs, rand::rng().random());
 
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let stop = Stop::new()?;

@@ -2,9 +2,7 @@
 
 use std::time::Instant;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep_until;
 
 use crate::ipc::publisher::{PublisherCall, Taken};
 use crate::proto::publish::publication::{Event, Publication};
@@ -14,28 +12,7 @@ use crate::publisher::news::{log_changes, status_line};
 use crate::publisher::work::Workshop;
 use crate::sys::clock::unix_secs;
 use crate::sys::notify::{Keepalive, Notice, notify};
-
-/// SIGTERM and SIGINT.
-#[derive(Debug)]
-pub struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    /// Takes both signals over.
-    pub fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Waits for either. Safe to drop in a `select!`.
-    async fn wanted(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
+use crate::sys::stop::{Stop, until};
 
 /// The running publisher.
 #[derive(Debug)]
@@ -143,13 +120,5 @@ impl Publisher {
             notify(&[Notice::Status(&line)]);
             self.told = line;
         }
-    }
-}
-
-/// Waits until then; for ever if there is no time.
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(time.into()).await,
-        None => std::future::pending().await,
     }
 }

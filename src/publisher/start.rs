@@ -1,11 +1,9 @@
 //! The recipe of the process: what is done in which order until the main loop runs.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser;
 use tokio::sync::mpsc;
 
 use crate::config::endpoint::Endpoint;
@@ -18,33 +16,25 @@ use crate::proto::publish::publication::{Pace, Publication};
 use crate::proto::publish::uplink::TorRole;
 use crate::publisher::identity::{Identity, IdentityError};
 use crate::publisher::link;
-use crate::publisher::serve::{Publisher, Stop};
+use crate::publisher::serve::Publisher;
 use crate::publisher::work::Workshop;
-use crate::sys::exit::{Exit, refuse};
+use crate::sys::daemon::{self, Arguments, StartFailure};
+use crate::sys::exit::Exit;
 use crate::sys::listen::{CONTROL, InheritedSockets, ListenError};
+use crate::sys::stop::Stop;
 use crate::sys::{capabilities, logging, process};
-use crate::tor::address::{ControlAddress, ControlAuth};
+use crate::tor::address::{ControlAuth, SocketAddress};
 use crate::tor::controller::ControlLimits;
 use crate::tor::reconnect::{BackoffPlan, Reconnector};
 
 /// This daemon's name in logs and errors.
 const DAEMON: &str = "rustbalance-publisher";
+/// What it is for, in its help.
+const ABOUT: &str = "Collects introduction points, signs and posts the merged descriptor";
 /// Calls that wait for the main loop; the callers' connections are bounded anyway.
 const WAITING_CALLS: usize = 8;
 /// Messages of the tors that wait for the main loop; when it is full, the connections' own queues begin to fill.
 const WAITING_MESSAGES: usize = 64;
-
-/// Collects introduction points, signs and posts the merged descriptor.
-#[derive(Debug, Parser)]
-#[command(name = DAEMON, version)]
-struct Arguments {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
-    config: PathBuf,
-    /// Only checks the configuration.
-    #[arg(long)]
-    check_config: bool,
-}
 
 /// Why the publisher does not run. Nothing was posted.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +59,7 @@ enum StartError {
     Os(#[from] std::io::Error),
 }
 
-impl StartError {
+impl StartFailure for StartError {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_)
@@ -85,17 +75,7 @@ impl StartError {
 
 /// Runs the daemon until it is told to stop.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments) {
-        Ok(arguments) => arguments,
-        Err(answer) => {
-            let _ = answer.print();
-            return if answer.use_stderr() { Exit::Usage } else { Exit::Success }.into();
-        }
-    };
-    match start(&arguments) {
-        Ok(()) => Exit::Success.into(),
-        Err(error) => refuse(DAEMON, error.exit(), &error),
-    }
+    daemon::run(DAEMON, ABOUT, DEFAULT_PATH, arguments, start)
 }
 
 fn start(arguments: &Arguments) -> Result<(), StartError> {
@@ -140,8 +120,8 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
 
 fn reconnector(instance: &Instance) -> Result<Reconnector, SecretFileError> {
     let address = match &instance.control {
-        Endpoint::Tcp(address) => ControlAddress::Tcp(*address),
-        Endpoint::Unix(path) => ControlAddress::Unix(path.clone()),
+        Endpoint::Tcp(address) => SocketAddress::Tcp(*address),
+        Endpoint::Unix(path) => SocketAddress::Unix(path.clone()),
     };
     let password = instance.password_file.as_ref().map(SecretFile::read_text).transpose()?;
     let auth = password.map_or(ControlAuth::Auto, ControlAuth::Password);

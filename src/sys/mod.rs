@@ -9,8 +9,10 @@
 
 pub mod capabilities;
 pub mod clock;
+pub mod daemon;
 pub mod exit;
 pub mod listen;
 pub mod logging;
 pub mod notify;
 pub mod process;
+pub mod stop;

@@ -1,4 +1,4 @@
-//! Where a control port is, and how to show that we may use it.
+//! Where a tor's control and SOCKS ports are, and how to show that we may use the former.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,33 +7,33 @@ use std::str::FromStr;
 
 use secrecy::SecretString;
 
-/// A control port.
+/// A control or SOCKS port on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ControlAddress {
-    /// `ControlPort`.
+pub enum SocketAddress {
+    /// `ControlPort`, `SocksPort`.
     Tcp(SocketAddr),
-    /// `ControlSocket`, or `ControlPort unix:…`.
+    /// `ControlSocket`, or either port as `unix:…`.
     Unix(PathBuf),
 }
 
-/// The text is not a control port's address.
+/// The text is not the address of a port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not the address of a control port; write unix:/absolute/path or 127.0.0.1:9051")]
-pub struct ControlAddressError;
+#[error("not the address of a port of tor; write unix:/absolute/path or 127.0.0.1:9051")]
+pub struct SocketAddressError;
 
-impl FromStr for ControlAddress {
-    type Err = ControlAddressError;
+impl FromStr for SocketAddress {
+    type Err = SocketAddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.strip_prefix("unix:") {
             Some(path) if path.starts_with('/') => Ok(Self::Unix(path.into())),
-            Some(_) => Err(ControlAddressError),
-            None => text.parse().map(Self::Tcp).map_err(|_| ControlAddressError),
+            Some(_) => Err(SocketAddressError),
+            None => text.parse().map(Self::Tcp).map_err(|_| SocketAddressError),
         }
     }
 }
 
-impl fmt::Display for ControlAddress {
+impl fmt::Display for SocketAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
@@ -59,10 +59,10 @@ mod tests {
     #[test]
     fn an_address_survives_text() {
         for text in ["127.0.0.1:9051", "[::1]:9051", "unix:/run/tor/control"] {
-            assert_eq!(text.parse::<ControlAddress>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<SocketAddress>().unwrap().to_string(), text);
         }
         for text in ["", "9051", "localhost:9051", "unix:", "unix:run/tor", "/run/tor/control"] {
-            assert_eq!(text.parse::<ControlAddress>(), Err(ControlAddressError), "{text}");
+            assert_eq!(text.parse::<SocketAddress>(), Err(SocketAddressError), "{text}");
         }
     }
 

@@ -13,7 +13,7 @@ use tracing::debug;
 use zeroize::Zeroizing;
 
 use crate::proto::onion::address::HsId;
-use crate::tor::address::{ControlAddress, ControlAuth};
+use crate::tor::address::{ControlAuth, SocketAddress};
 use crate::tor::authentication::{COOKIE_BYTES, Method, ProtocolInfo, USUAL_COOKIE_FILES, answer_challenge};
 use crate::tor::command::{Command, Signal};
 use crate::tor::connection::{self, Handle, Request};
@@ -65,7 +65,7 @@ impl Controller {
     /// Connects and authenticates with the default limits. Events come out of the receiver, the last one is
     /// [`TorEvent::Closed`]; a receiver that is dropped costs nothing.
     pub async fn connect(
-        address: &ControlAddress,
+        address: &SocketAddress,
         auth: &ControlAuth,
     ) -> Result<(Self, mpsc::Receiver<TorEvent>), ControlError> {
         Self::connect_with(address, auth, ControlLimits::default()).await
@@ -73,7 +73,7 @@ impl Controller {
 
     /// Connects and authenticates.
     pub async fn connect_with(
-        address: &ControlAddress,
+        address: &SocketAddress,
         auth: &ControlAuth,
         limits: ControlLimits,
     ) -> Result<(Self, mpsc::Receiver<TorEvent>), ControlError> {
@@ -241,15 +241,15 @@ impl Controller {
 }
 
 /// Opens the connection and starts its task.
-async fn open(address: &ControlAddress, events: usize) -> io::Result<(Handle, mpsc::Receiver<TorEvent>)> {
+async fn open(address: &SocketAddress, events: usize) -> io::Result<(Handle, mpsc::Receiver<TorEvent>)> {
     match address {
-        ControlAddress::Tcp(address) => {
+        SocketAddress::Tcp(address) => {
             let stream = TcpStream::connect(address).await?;
             stream.set_nodelay(true)?;
             let (reader, writer) = stream.into_split();
             Ok(connection::start(reader, writer, events))
         }
-        ControlAddress::Unix(path) => {
+        SocketAddress::Unix(path) => {
             let (reader, writer) = UnixStream::connect(path).await?.into_split();
             Ok(connection::start(reader, writer, events))
         }

@@ -1,4 +1,4 @@
-//! What can go wrong with a control connection.
+//! What can go wrong with a control connection, and with a connection through tor's SOCKS port.
 
 use std::io;
 use std::path::PathBuf;
@@ -125,4 +125,45 @@ pub enum ControlError {
         /// Why.
         reason: CloseReason,
     },
+}
+
+/// Why tor did not give a connection through its SOCKS port. There is none; another tor, or a later try, may give one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SocksError {
+    /// No tor accepts SOCKS connections, or none says a word.
+    #[error("no tor accepts SOCKS connections")]
+    NoTor,
+    /// tor itself failed: it hung up, or has no way into the network.
+    #[error("tor failed or has no way into the network")]
+    TorFailed,
+    /// tor answers something that is not SOCKS5.
+    #[error("tor's SOCKS port does not speak SOCKS5")]
+    SocksBroken,
+    /// tor could not get the service's descriptor (extended error F0).
+    #[error("tor cannot find the service's descriptor (F0)")]
+    DescriptorNotFound,
+    /// tor got a descriptor that it cannot use (F1).
+    #[error("the service's descriptor is not valid (F1)")]
+    DescriptorInvalid,
+    /// The introduction points do not answer (F2).
+    #[error("the service's introduction points refuse (F2)")]
+    IntroductionFailed,
+    /// The rendezvous failed (F3).
+    #[error("the rendezvous with the service failed (F3)")]
+    RendezvousFailed,
+    /// The service wants client authorisation that tor does not have, or has wrong (F4, F5).
+    #[error("the service wants client authorisation that tor does not have (F4, F5)")]
+    AuthorisationNeeded,
+    /// The address is no onion address (F6).
+    #[error("the service's address is no onion address (F6)")]
+    BadAddress,
+    /// The introduction points took too long (F7).
+    #[error("the service's introduction points do not answer (F7)")]
+    IntroductionTimedOut,
+    /// The service refused, or tor could not reach it.
+    #[error("the service refuses or cannot be reached")]
+    Unreachable,
+    /// It took longer than the caller allows.
+    #[error("reaching the service took too long")]
+    TimedOut,
 }

@@ -1,4 +1,4 @@
-//! The control protocol of C tor, and the consensus documents it hands out.
+//! The control protocol of C tor, the consensus documents it hands out, and its SOCKS port.
 //!
 //! ```text
 //! bytes ─ reply ─┬─ answers ── controller (GETINFO, SETCONF, HSPOST, …)
@@ -7,7 +7,8 @@
 //!
 //! `reply`, `quoting`, `event`, `command`, `authentication` and `consensus` are pure; `connection` is the task
 //! that owns a socket, `controller` what the shells hold, `reconnect` brings it back after tor has gone, and
-//! `directory` fetches the view of the network through it.
+//! `directory` fetches the view of the network through it. `dial` reaches onion services through the SOCKS ports (`socks`,
+//! over a `stream`).
 
 pub mod address;
 pub mod authentication;
@@ -15,6 +16,7 @@ pub mod command;
 mod connection;
 pub mod consensus;
 pub mod controller;
+pub mod dial;
 pub mod directory;
 pub mod error;
 pub mod event;
@@ -22,3 +24,5 @@ pub mod quoting;
 pub mod reconnect;
 pub mod relay_name;
 pub mod reply;
+pub mod socks;
+pub mod stream;

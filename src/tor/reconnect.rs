@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use crate::tor::address::{ControlAddress, ControlAuth};
+use crate::tor::address::{ControlAuth, SocketAddress};
 use crate::tor::controller::{ControlLimits, Controller};
 use crate::tor::event::TorEvent;
 
@@ -76,7 +76,7 @@ impl Backoff {
 /// A control connection that comes back.
 #[derive(Debug)]
 pub struct Reconnector {
-    address: ControlAddress,
+    address: SocketAddress,
     auth: ControlAuth,
     limits: ControlLimits,
     backoff: Backoff,
@@ -88,12 +88,12 @@ pub struct Reconnector {
 
 impl Reconnector {
     /// Nothing is tried before [`Self::next`] is called.
-    pub fn new(address: ControlAddress, auth: ControlAuth, limits: ControlLimits, plan: BackoffPlan) -> Self {
+    pub fn new(address: SocketAddress, auth: ControlAuth, limits: ControlLimits, plan: BackoffPlan) -> Self {
         Self { address, auth, limits, backoff: Backoff::new(plan), due: None, complained: false }
     }
 
     /// Where it connects to.
-    pub fn address(&self) -> &ControlAddress {
+    pub fn address(&self) -> &SocketAddress {
         &self.address
     }
 

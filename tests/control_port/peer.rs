@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
-use rustbalance::tor::address::{ControlAddress, ControlAuth};
+use rustbalance::tor::address::{ControlAuth, SocketAddress};
 use rustbalance::tor::controller::{ControlLimits, Controller};
 use rustbalance::tor::error::ControlError;
 use rustbalance::tor::event::TorEvent;
@@ -73,13 +73,13 @@ impl Peer {
 }
 
 /// Starts a peer for one connection.
-pub(crate) async fn start<F, S>(script: S) -> (ControlAddress, JoinHandle<()>)
+pub(crate) async fn start<F, S>(script: S) -> (SocketAddress, JoinHandle<()>)
 where
     S: FnOnce(Peer) -> F + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = ControlAddress::Tcp(listener.local_addr().unwrap());
+    let address = SocketAddress::Tcp(listener.local_addr().unwrap());
     let task = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
         script(Peer(BufReader::new(stream))).await;
@@ -106,7 +106,7 @@ where
 }
 
 /// Tries to connect; for peers that spoil the handshake.
-pub(crate) async fn refused(address: &ControlAddress, auth: &ControlAuth) -> ControlError {
+pub(crate) async fn refused(address: &SocketAddress, auth: &ControlAuth) -> ControlError {
     let connecting = timeout(PATIENCE, Controller::connect_with(address, auth, QUICK));
     connecting.await.expect("the handshake ends").expect_err("the handshake fails")
 }

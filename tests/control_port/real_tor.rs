@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustbalance::tor::address::ControlAddress;
+use rustbalance::tor::address::SocketAddress;
 
 /// Where tor is looked for besides `PATH`: Debian puts it where only root's `PATH` leads.
 const USUAL_PLACES: [&str; 3] = ["/usr/sbin/tor", "/usr/bin/tor", "/usr/local/bin/tor"];
@@ -85,14 +85,14 @@ impl RealTor {
     }
 
     /// Its `ControlPort`.
-    pub(crate) fn tcp(&self) -> ControlAddress {
+    pub(crate) fn tcp(&self) -> SocketAddress {
         let written = std::fs::read_to_string(self.folder.join("port")).unwrap();
         written.lines().find_map(|line| line.strip_prefix("PORT=")).unwrap().parse().unwrap()
     }
 
     /// Its `ControlSocket`.
-    pub(crate) fn unix(&self) -> ControlAddress {
-        ControlAddress::Unix(self.folder.join("socket"))
+    pub(crate) fn unix(&self) -> SocketAddress {
+        SocketAddress::Unix(self.folder.join("socket"))
     }
 
     /// Its cookie file.

@@ -24,7 +24,7 @@ fn tor(lines: &str) -> (RealTor, tempfile::TempDir) {
 
 /// Connects with patience.
 async fn connect(
-    address: &rustbalance::tor::address::ControlAddress,
+    address: &rustbalance::tor::address::SocketAddress,
     auth: &ControlAuth,
 ) -> Result<Controller, ControlError> {
     Controller::connect_with(address, auth, PATIENT).await.map(|(controller, _)| controller)

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_socks::tcp::Socks5Stream;
 
-use super::stream::Stream;
-use crate::ipc::proxy::FailureReason;
+use crate::tor::error::SocksError;
+use crate::tor::stream::Stream;
 
 /// Method choice (2 bytes), answer to the password (2, when asked for), version and code of the reply (2).
 const KEPT: usize = 6;
@@ -24,7 +24,7 @@ pub async fn connect(
     (host, port): (&str, u16),
     isolation: &str,
     heard: impl FnMut() + Unpin,
-) -> Result<Stream, FailureReason> {
+) -> Result<Stream, SocksError> {
     let mut tap = Tap { stream: tor, first: [0; KEPT], kept: 0, heard };
     // The password only has to be there: tor isolates by both together (IsolateSOCKSAuth).
     let outcome =
@@ -90,27 +90,27 @@ impl<F: Unpin> AsyncWrite for Tap<F> {
 }
 
 /// What a reply code means: RFC 1928 section 6, and proposal 304 for F0 and up.
-fn of_code(code: u8) -> FailureReason {
+fn of_code(code: u8) -> SocksError {
     match code {
         // General failure and "network unreachable" are about this tor, not about the target.
-        0x01 | 0x03 => FailureReason::TorFailed,
-        0x02 | 0x04..=0x06 => FailureReason::TargetUnreachable,
-        0xF0 => FailureReason::DescriptorNotFound,
-        0xF1 => FailureReason::DescriptorInvalid,
-        0xF2 => FailureReason::IntroductionFailed,
-        0xF3 => FailureReason::RendezvousFailed,
-        0xF4 | 0xF5 => FailureReason::AuthorisationNeeded,
-        0xF6 => FailureReason::BadAddress,
-        0xF7 => FailureReason::IntroductionTimedOut,
-        _ => FailureReason::SocksBroken,
+        0x01 | 0x03 => SocksError::TorFailed,
+        0x02 | 0x04..=0x06 => SocksError::Unreachable,
+        0xF0 => SocksError::DescriptorNotFound,
+        0xF1 => SocksError::DescriptorInvalid,
+        0xF2 => SocksError::IntroductionFailed,
+        0xF3 => SocksError::RendezvousFailed,
+        0xF4 | 0xF5 => SocksError::AuthorisationNeeded,
+        0xF6 => SocksError::BadAddress,
+        0xF7 => SocksError::IntroductionTimedOut,
+        _ => SocksError::SocksBroken,
     }
 }
 
 /// What went wrong before tor gave a reply code.
-fn of_library(error: &tokio_socks::Error) -> FailureReason {
+fn of_library(error: &tokio_socks::Error) -> SocksError {
     match error {
-        tokio_socks::Error::Io(_) => FailureReason::TorFailed,
-        _ => FailureReason::SocksBroken,
+        tokio_socks::Error::Io(_) => SocksError::TorFailed,
+        _ => SocksError::SocksBroken,
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     /// Plays a tor that says these bytes, each part after having heard something.
-    async fn against(script: &'static [&'static [u8]]) -> Result<Stream, FailureReason> {
+    async fn against(script: &'static [&'static [u8]]) -> Result<Stream, SocksError> {
         let (ours, mut tor) = UnixStream::pair().unwrap();
         tokio::spawn(async move {
             for part in script {
@@ -147,13 +147,13 @@ mod tests {
 
     #[tokio::test]
     async fn tors_extended_errors_become_reasons() {
-        use FailureReason as Reason;
+        use SocksError as Reason;
         let cases: [(&[&[u8]], Reason); 8] = [
             (&[b"\x05\x02", b"\x01\x00", b"\x05\xF0\x00\x01\0\0\0\0\0\0"], Reason::DescriptorNotFound),
             (&[b"\x05\x00", b"\x05\xF2\x00\x01\0\0\0\0\0\0"], Reason::IntroductionFailed),
             (&[b"\x05\x02", b"\x01\x00", b"\x05\xF7\x00\x01\0\0\0\0\0\0"], Reason::IntroductionTimedOut),
             (&[b"\x05\x02", b"\x01\x00", b"\x05\x01\x00\x01\0\0\0\0\0\0"], Reason::TorFailed),
-            (&[b"\x05\x02", b"\x01\x00", b"\x05\x06\x00\x01\0\0\0\0\0\0"], Reason::TargetUnreachable),
+            (&[b"\x05\x02", b"\x01\x00", b"\x05\x06\x00\x01\0\0\0\0\0\0"], Reason::Unreachable),
             (&[b"\x05\x02", b"\x01\x01"], Reason::SocksBroken),
             (&[b"HTTP/1.1 400 Bad Request\r\n\r\n"], Reason::SocksBroken),
             (&[b"\x05"], Reason::TorFailed),

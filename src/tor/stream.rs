@@ -1,4 +1,4 @@
-//! A stream socket, TCP or unix: clients come over either, and so are tors and targets reached.
+//! A stream socket, TCP or unix: tor comes and is reached over either.
 
 use std::io;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::config::endpoint::Endpoint;
+use crate::tor::address::SocketAddress;
 
 /// A connected stream socket.
 #[derive(Debug)]
@@ -19,11 +19,11 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Connects to an endpoint; waits for as long as the kernel does.
-    pub async fn connect(endpoint: &Endpoint) -> io::Result<Self> {
-        match endpoint {
-            Endpoint::Tcp(address) => TcpStream::connect(address).await.map(Self::from),
-            Endpoint::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+    /// Connects; waits for as long as the kernel does.
+    pub async fn connect(address: &SocketAddress) -> io::Result<Self> {
+        match address {
+            SocketAddress::Tcp(address) => TcpStream::connect(address).await.map(Self::from),
+            SocketAddress::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
         }
     }
 

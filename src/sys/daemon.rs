@@ -1,0 +1,54 @@
+//! The front door of every daemon: its command line, and how it says that it cannot run.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Command, FromArgMatches};
+
+use crate::sys::exit::{Exit, refuse};
+
+/// The command line of a daemon.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Only checks the configuration.
+    #[arg(long)]
+    pub check_config: bool,
+}
+
+/// Why a daemon does not run.
+pub trait StartFailure: Error {
+    /// The code to end with, which tells the service manager whether trying again may help.
+    fn exit(&self) -> Exit;
+}
+
+/// Reads the command line and runs the daemon `name` until it is told to stop. Its configuration is at `config` unless
+/// the command line says otherwise.
+pub fn run<E: StartFailure>(
+    name: &'static str,
+    about: &'static str,
+    config: &'static str,
+    arguments: impl IntoIterator<Item = OsString>,
+    start: impl FnOnce(&Arguments) -> Result<(), E>,
+) -> ExitCode {
+    let command = Command::new(name).version(env!("CARGO_PKG_VERSION")).about(about);
+    let parsed = Arguments::augment_args(command)
+        .mut_arg("config", |argument| argument.default_value(config).required(false))
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    match parsed {
+        Ok(arguments) => match start(&arguments) {
+            Ok(()) => Exit::Success.into(),
+            Err(error) => refuse(name, error.exit(), &error),
+        },
+        Err(answer) => {
+            // A closed standard output is no reason to fail differently.
+            let _ = answer.print();
+            if answer.use_stderr() { Exit::Usage } else { Exit::Success }.into()
+        }
+    }
+}
