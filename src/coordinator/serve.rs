@@ -15,6 +15,7 @@ use crate::mesh::socket::{MeshSocket, Received};
 use crate::proto::cluster::core::Cluster;
 use crate::proto::cluster::events::{Action, Event, PublishOrder};
 use crate::proto::cluster::roster::Peer;
+use crate::proto::cluster::token::TokenName;
 use crate::proto::publish::order::{Candidate, Order};
 use crate::proto::publish::report::PublisherReport;
 use crate::sys::clock::unix_ms;
@@ -64,6 +65,7 @@ pub struct TunnelFacts {
 /// The running coordinator.
 pub struct Coordinator {
     core: Cluster,
+    under: TokenName,
     lines: Lines,
     facts: TunnelFacts,
     book: AddressBook,
@@ -81,6 +83,7 @@ impl Coordinator {
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             core,
+            under: TokenName::default(),
             lines,
             book: AddressBook::new(facts.port),
             facts,
@@ -132,7 +135,7 @@ impl Coordinator {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Send { to, bytes } => {
+            Action::Send { to, bytes, under: _ } => {
                 let Some(address) = self.book.find(&to) else { return self.unsent += 1 };
                 // A full send buffer is a datagram lost, which the core expects, rather than a loop that stands.
                 match self.lines.socket.try_send(address, &bytes, unix_ms()) {
@@ -153,6 +156,13 @@ impl Coordinator {
                 self.wish(Wish::Remove(peer));
             }
             Action::Order(order) => _ = self.lines.orders.send_replace(order.map(to_publisher)),
+            // There is one token, nothing is kept, and nobody asks to be let in.
+            Action::Adopt(_)
+            | Action::Remember(_)
+            | Action::Admitted { .. }
+            | Action::Mute(_)
+            | Action::Drained
+            | Action::Left => {}
             Action::StateChanged(change) if change.is_alarming() => tracing::warn!("{change}"),
             Action::StateChanged(change) => tracing::info!("{change}"),
         }
@@ -167,7 +177,11 @@ impl Coordinator {
     async fn received(&mut self, received: io::Result<Received>) {
         match received {
             Ok(Received { from, outcome: Ok(opened) }) if self.book.vouches(&opened.sender, from) => {
-                self.happen(Event::Datagram { from: &opened.sender, bytes: &opened.payload });
+                self.happen(Event::Datagram {
+                    from: &opened.sender,
+                    bytes: &opened.payload,
+                    under: self.under,
+                });
             }
             Ok(Received { from, outcome: Ok(opened) }) => {
                 self.refused_for_address += 1;

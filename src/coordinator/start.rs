@@ -26,7 +26,10 @@ use crate::mesh::token::ClusterToken;
 use crate::mesh::tunnel::{TunnelAddress, TunnelAddressError, TunnelPrefix};
 use crate::mesh::wireguard_key::{WireGuardKey, WireGuardPublicKey};
 use crate::proto::cluster::core::{Cluster, ClusterConfig};
+use crate::proto::cluster::memory::Memory;
 use crate::proto::cluster::roster::Peer;
+use crate::proto::cluster::timing::DEFAULT_TOKEN_OVERLAP;
+use crate::proto::cluster::token::TokenName;
 use crate::sys::clock::unix_ms;
 use crate::sys::daemon::{self, Arguments, StartFailure};
 use crate::sys::exit::Exit;
@@ -176,7 +179,14 @@ impl Plan {
             port: mesh.datagram_port,
             sealer: Sealer::new(&token, node.id.clone(), SessionSalt::generate(&mut rand::rng())),
             opener: Opener::new(node.id.clone(), vec![token])?,
-            cluster: ClusterConfig { own, priority: node.priority, timing },
+            cluster: ClusterConfig {
+                own,
+                priority: node.priority,
+                timing,
+                token: TokenName::default(),
+                overlap: DEFAULT_TOKEN_OVERLAP,
+                memory: Memory::default(),
+            },
         })
     }
 }

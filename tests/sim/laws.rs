@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustbalance::proto::cluster::events::PublishOrder;
 use rustbalance::proto::node::NodeId;
 
-use crate::world::World;
+use crate::world::{Node, World};
 
 /// The promise of the issue: a clean descriptor, one holder, within five seconds of the worst fault.
 pub const BOUND: Duration = Duration::from_secs(5);
@@ -112,13 +112,25 @@ pub fn components(world: &World) -> Vec<Vec<usize>> {
     components
 }
 
+/// The nodes of a component whose points belong into the descriptor: all that serve, and drained ones only where nobody
+/// else does.
+fn lineup<'a>(world: &'a World, component: &'a [usize]) -> Vec<&'a Node> {
+    let all = || component.iter().map(|node| &world.nodes[*node]);
+    let serving: Vec<&Node> = all().filter(|node| node.serves()).collect();
+    if serving.is_empty() {
+        all().filter(|node| node.is_up() && !node.shown_points().is_empty()).collect()
+    } else {
+        serving
+    }
+}
+
 fn holders(world: &World, component: &[usize]) -> Vec<usize> {
     component.iter().copied().filter(|node| world.nodes[*node].order.is_some()).collect()
 }
 
 fn one_holder(world: &World, component: &[usize]) -> Result<(), String> {
     let holders = holders(world, component);
-    let serving = component.iter().any(|node| world.nodes[*node].serves());
+    let serving = !lineup(world, component).is_empty();
     // Where nobody serves, an old holder may keep the lease; nobody has to take it.
     if holders.len() == 1 || (holders.is_empty() && !serving) {
         return Ok(());
@@ -127,19 +139,15 @@ fn one_holder(world: &World, component: &[usize]) -> Result<(), String> {
 }
 
 fn best_holder(world: &World, component: &[usize]) -> Result<(), String> {
-    let best = component
-        .iter()
-        .filter(|node| world.nodes[**node].serves())
-        .min_by_key(|node| (world.nodes[**node].priority, &world.nodes[**node].id));
-    match best {
-        Some(best) if world.nodes[*best].order.is_none() => Err(format!("{best} should, in {component:?}")),
+    match lineup(world, component).into_iter().min_by_key(|node| (node.priority, &node.id)) {
+        Some(best) if best.order.is_none() => Err(format!("{} should, in {component:?}", best.id)),
         _ => Ok(()),
     }
 }
 
 fn exact_order(world: &World, component: &[usize]) -> Result<(), String> {
     let mut wanted: BTreeMap<&NodeId, BTreeSet<[u8; 32]>> = BTreeMap::new();
-    for node in component.iter().map(|node| &world.nodes[*node]).filter(|node| node.serves()) {
+    for node in lineup(world, component) {
         wanted.insert(&node.id, node.points.iter().map(|point| point.auth_key).collect());
     }
     for holder in holders(world, component) {
@@ -162,7 +170,7 @@ fn equal_knowledge(world: &World, component: &[usize]) -> Result<(), String> {
             let truth = &world.nodes[*seen];
             let told = status.nodes.iter().find(|node| node.node == truth.id);
             let points = told.map(|told| told.points);
-            if points != Some(truth.points.len()) {
+            if points != Some(truth.shown_points().len()) {
                 return Err(format!("{viewer} believes that {seen} has {points:?} points"));
             }
         }

@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustbalance::proto::cluster::core::{Cluster, ClusterConfig};
-use rustbalance::proto::cluster::events::{Action, Event, PublishOrder, StateChange};
-use rustbalance::proto::cluster::roster::Peer;
-use rustbalance::proto::cluster::timing::Timing;
+use rustbalance::proto::cluster::events::{Action, Event, PublishOrder, StateChange, Verdict};
+use rustbalance::proto::cluster::memory::Memory;
+use rustbalance::proto::cluster::note::{Admission, Drain, Rotation};
+use rustbalance::proto::cluster::roster::{Peer, RosterError};
+use rustbalance::proto::cluster::timing::{DEFAULT_TOKEN_OVERLAP, Timing};
+use rustbalance::proto::cluster::token::TokenName;
 use rustbalance::proto::node::{NodeId, Priority};
 use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
 
@@ -21,11 +24,35 @@ const SOCKET_QUEUE: usize = 256;
 const LOG_LINES: usize = 400;
 /// Unix time at which worlds begin, in milliseconds.
 const EPOCH_MS: u64 = 1_800_000_000_000;
+/// The token in everybody's configuration.
+pub const FIRST_TOKEN: TokenName = TokenName { seq: 0, tag: [0; 4] };
+/// How long a drained node's connections may last, in seconds.
+const DRAIN_DEADLINE_SECS: u32 = 60;
 
 /// Something that will happen.
 enum Happening {
-    Arrival { from: usize, to: usize, bytes: Vec<u8> },
-    Timer { node: usize, life: u64 },
+    Arrival {
+        from: usize,
+        to: usize,
+        datagram: Datagram,
+    },
+    Timer {
+        node: usize,
+        life: u64,
+    },
+    /// The node's publisher has published these nodes' points.
+    Published {
+        node: usize,
+        life: u64,
+        nodes: Vec<NodeId>,
+    },
+}
+
+/// A sealed datagram.
+#[derive(Clone)]
+struct Datagram {
+    bytes: Vec<u8>,
+    under: TokenName,
 }
 
 /// One node: its core, while it runs, and what surrounds it.
@@ -39,8 +66,21 @@ pub struct Node {
     pub points: Vec<IntroPoint>,
     /// What its publisher was last told.
     pub order: Option<PublishOrder>,
-    /// Whom its WireGuard lets in.
-    pub wireguard: BTreeSet<NodeId>,
+    /// Whether its introduction circuits are closed.
+    pub muted: bool,
+    /// How often it was told to cut what its proxy still carries.
+    pub cuts: u32,
+    /// Whether it does not belong to the cluster any more.
+    pub left: bool,
+    /// Which tokens it can open.
+    pub tokens: BTreeSet<TokenName>,
+    /// What it keeps over a restart.
+    pub memory: Memory,
+    /// What it answered to requests to be let in.
+    pub verdicts: BTreeMap<u64, Verdict>,
+    /// Whom its WireGuard lets in, and under which key.
+    pub wireguard: BTreeMap<NodeId, [u8; 32]>,
+    pub wireguard_key: [u8; 32],
     pub sent: u64,
     /// How far its wall clock is ahead, in milliseconds.
     pub clock_ahead_ms: i64,
@@ -49,7 +89,7 @@ pub struct Node {
     /// Counts starts and wake-ups, so that a dead life's timer does not disturb a later one.
     life: u64,
     timer_at: Option<Duration>,
-    socket: VecDeque<(usize, Vec<u8>)>,
+    socket: VecDeque<(usize, Datagram)>,
     peers: Vec<usize>,
 }
 
@@ -57,6 +97,11 @@ impl Node {
     /// Whether it runs: neither dead nor frozen.
     pub fn is_up(&self) -> bool {
         self.core.is_some() && self.frozen_since.is_none()
+    }
+
+    /// What its publisher reports.
+    pub fn shown_points(&self) -> &[IntroPoint] {
+        if self.muted { &[] } else { &self.points }
     }
 
     /// Whether clients should find its points in the descriptor.
@@ -75,6 +120,12 @@ pub struct World {
     pub timing: Timing,
     /// How often anybody declared anybody dead.
     pub verdicts: u64,
+    /// How long a token that was replaced is good for everything.
+    pub overlap: Duration,
+    /// How long a publisher takes from an order until all HSDirs have accepted the descriptor.
+    pub publishing: Duration,
+    /// The new tokens that anybody has made; only these can be opened.
+    pub rotations: BTreeMap<TokenName, Vec<u8>>,
     /// Of a thousand datagrams, so many arrive with a byte changed: more than sealing lets through.
     pub tamper_per_mille: u32,
     start: Instant,
@@ -96,7 +147,14 @@ impl World {
                 draining: false,
                 points: Vec::new(),
                 order: None,
-                wireguard: BTreeSet::new(),
+                muted: false,
+                cuts: 0,
+                left: false,
+                tokens: BTreeSet::from([FIRST_TOKEN]),
+                memory: Memory::default(),
+                verdicts: BTreeMap::new(),
+                wireguard: BTreeMap::new(),
+                wireguard_key: [u8::try_from(number + 1).unwrap(); 32],
                 sent: 0,
                 clock_ahead_ms: 0,
                 suspended_for: Duration::ZERO,
@@ -117,6 +175,9 @@ impl World {
             rng,
             timing,
             verdicts: 0,
+            overlap: DEFAULT_TOKEN_OVERLAP,
+            publishing: Duration::from_millis(300),
+            rotations: BTreeMap::new(),
             tamper_per_mille: 0,
             start: Instant::now(),
             queue: BTreeMap::new(),
@@ -139,11 +200,21 @@ impl World {
         self.nodes.iter().position(|node| node.id == *id)
     }
 
-    /// Starts a node, without memory of an earlier life.
+    /// Starts a node, dead or alive, with what it kept of an earlier life.
     pub fn start(&mut self, node: usize) {
         self.note(&format!("{node} starts"));
-        let config =
-            ClusterConfig { own: self.peer(node), priority: self.nodes[node].priority, timing: self.timing };
+        let this = &mut self.nodes[node];
+        // The shell opens what it kept when the core asks for it.
+        this.tokens = BTreeSet::from([FIRST_TOKEN]);
+        let memory = this.memory.clone();
+        let config = ClusterConfig {
+            own: self.peer(node),
+            priority: self.nodes[node].priority,
+            timing: self.timing,
+            token: FIRST_TOKEN,
+            overlap: self.overlap,
+            memory,
+        };
         let seed = self.rng.random();
         let core = Cluster::new(config, seed, self.instant(node), self.unix_ms(node));
         let this = &mut self.nodes[node];
@@ -151,6 +222,8 @@ impl World {
         this.life += 1;
         this.frozen_since = None;
         this.order = None;
+        this.muted = false;
+        this.left = false;
         this.wireguard.clear();
         this.socket.clear();
         for peer in this.peers.clone() {
@@ -159,8 +232,15 @@ impl World {
         self.happen(node, Event::Start);
         self.happen(node, Event::PublisherFound);
         self.report_points(node);
-        let draining = self.nodes[node].draining;
-        self.happen(node, Event::Drain(draining));
+        if self.nodes[node].draining {
+            self.drain(node, true);
+        }
+    }
+
+    /// The node has lost what it kept.
+    pub fn forget(&mut self, node: usize) {
+        self.note(&format!("{node} loses its memory"));
+        self.nodes[node].memory = Memory::default();
     }
 
     /// The node is gone from one moment to the next.
@@ -194,9 +274,9 @@ impl World {
         self.note(&format!("{node} thaws"));
         self.nodes[node].frozen_since = None;
         self.nodes[node].timer_at = None;
-        for (from, bytes) in std::mem::take(&mut self.nodes[node].socket) {
+        for (from, datagram) in std::mem::take(&mut self.nodes[node].socket) {
             let from = self.nodes[from].id.clone();
-            self.happen(node, Event::Datagram { from: &from, bytes: &bytes });
+            self.open(node, &from, &datagram);
         }
         self.happen(node, Event::Timer);
     }
@@ -222,22 +302,70 @@ impl World {
         self.note(&format!("{node} draining: {draining}"));
         self.nodes[node].draining = draining;
         if self.nodes[node].is_up() {
-            self.happen(node, Event::Drain(draining));
+            let drain = self.wish(node, draining, node);
+            self.happen(node, Event::Drain(drain));
         }
     }
 
+    /// The operator's wish about a node, said on another one.
+    pub fn wish(&self, node: usize, draining: bool, by: usize) -> Drain {
+        Drain {
+            node: self.nodes[node].id.clone(),
+            draining,
+            at_ms: self.unix_ms(by),
+            by: self.nodes[by].id.clone(),
+            deadline_secs: DRAIN_DEADLINE_SECS,
+            after: None,
+        }
+    }
+
+    /// A node makes a new token; its name.
+    pub fn rotate(&mut self, node: usize) -> TokenName {
+        let previous = self.nodes[node].tokens.last().copied().unwrap();
+        let token = TokenName { seq: previous.seq + 1, tag: self.rng.random() };
+        let sealed = self.rng.random::<[u8; 32]>().to_vec();
+        self.rotations.insert(token, sealed.clone());
+        self.note(&format!("{node} makes token {token}"));
+        let rotation = Rotation { token, previous, at_ms: self.unix_ms(node), sealed };
+        self.happen(node, Event::RotateToken { rotation });
+        token
+    }
+
+    /// The note that would let `node` in with this ticket.
+    pub fn admission(&self, node: usize, ticket: u8, uses: u16) -> Admission {
+        let Peer { node, wireguard_key, endpoint, tunnel_address } = self.peer(node);
+        let at_ms = self.unix_ms(0);
+        let expires_ms = at_ms + 3_600_000;
+        let ticket = [ticket; 16];
+        Admission { ticket, uses, node, wireguard_key, endpoint, tunnel_address, at_ms, expires_ms }
+    }
+
     fn report_points(&mut self, node: usize) {
-        let points = self.nodes[node].points.clone();
+        let points = self.nodes[node].shown_points().to_vec();
         self.happen(node, Event::OwnPoints(points));
+    }
+
+    /// The node's publisher does what it was last told.
+    fn publish(&mut self, node: usize) {
+        let nodes = self.bringing(node);
+        let life = self.nodes[node].life;
+        self.schedule(self.now + self.publishing, Happening::Published { node, life, nodes });
     }
 
     /// Lets an event happen to a node and does what its core wants.
     pub fn happen(&mut self, node: usize, event: Event<'_>) {
         let (instant, unix_ms) = (self.instant(node), self.unix_ms(node));
         let Some(core) = self.nodes[node].core.as_mut() else { return };
-        let actions = core.handle(instant, unix_ms, event);
-        for action in actions {
-            self.perform(node, action);
+        let mut actions = core.handle(instant, unix_ms, event);
+        // What an action brings about happens after all of them are done: they were decided without it.
+        while !actions.is_empty() {
+            let events: Vec<_> =
+                actions.into_iter().filter_map(|action| self.perform(node, action)).collect();
+            actions = Vec::new();
+            for event in events {
+                let Some(core) = self.nodes[node].core.as_mut() else { return };
+                actions.extend(core.handle(instant, unix_ms, event));
+            }
         }
         let due = self.nodes[node].core.as_ref().and_then(Cluster::next_timeout);
         let lag = self.nodes[node].suspended_for;
@@ -251,11 +379,38 @@ impl World {
         }
     }
 
-    fn perform(&mut self, node: usize, action: Action) {
+    /// Does what a core wants; what comes of it at once.
+    fn perform(&mut self, node: usize, action: Action) -> Option<Event<'static>> {
         match action {
-            Action::Send { to, bytes } => self.send(node, &to, &bytes),
-            Action::SetPeer(peer) => _ = self.nodes[node].wireguard.insert(peer.node),
-            Action::RemovePeer(peer) => _ = self.nodes[node].wireguard.remove(&peer.node),
+            Action::Send { to, bytes, under } => self.send(node, &to, &Datagram { bytes, under }),
+            Action::SetPeer(peer) => {
+                self.nodes[node].wireguard.insert(peer.node, peer.wireguard_key);
+            }
+            Action::RemovePeer(peer) => {
+                let wireguard = &mut self.nodes[node].wireguard;
+                if wireguard.get(&peer.node) == Some(&peer.wireguard_key) {
+                    wireguard.remove(&peer.node);
+                }
+            }
+            Action::Adopt(rotation) => return Some(self.adopt(node, &rotation)),
+            Action::Remember(memory) => self.nodes[node].memory = memory,
+            Action::Admitted { number, verdict } => {
+                self.note(&format!("{node} answers request {number}: {verdict:?}"));
+                self.nodes[node].verdicts.insert(number, verdict);
+            }
+            Action::Mute(muted) => {
+                self.note(&format!("{node} muted: {muted}"));
+                self.nodes[node].muted = muted;
+                self.publish(node);
+                return Some(Event::OwnPoints(self.nodes[node].shown_points().to_vec()));
+            }
+            Action::Drained => self.nodes[node].cuts += 1,
+            Action::Left => {
+                self.note(&format!("{node} has left"));
+                self.nodes[node].left = true;
+                self.nodes[node].memory = Memory::default();
+                self.nodes[node].core = None;
+            }
             Action::Order(order) => {
                 let names = order.as_ref().map(|order| {
                     let names: Vec<_> = order.candidates.iter().map(|(node, _)| node.as_str()).collect();
@@ -263,29 +418,60 @@ impl World {
                 });
                 self.note(&format!("{node} orders {}", names.unwrap_or_else(|| "nothing".to_owned())));
                 self.nodes[node].order = order;
+                self.publish(node);
             }
-            Action::StateChanged(change @ StateChange::RecordRefused { .. })
-                if self.tamper_per_mille == 0 =>
+            Action::StateChanged(change) => self.hear_change(node, &change),
+        }
+        None
+    }
+
+    fn hear_change(&mut self, node: usize, change: &StateChange) {
+        match change {
+            StateChange::RecordRefused { reason, .. }
+                if *reason != RosterError::Gone && self.tamper_per_mille == 0 =>
             {
                 panic!("{}", self.story(&format!("node {node}: {change}")));
             }
-            Action::StateChanged(change @ StateChange::NodeDown(_)) => {
-                self.verdicts += 1;
-                self.note(&format!("{node}: {change}"));
-            }
-            Action::StateChanged(change) => self.note(&format!("{node}: {change}")),
+            StateChange::NodeDown(_) => self.verdicts += 1,
+            _ => {}
+        }
+        self.note(&format!("{node}: {change}"));
+    }
+
+    /// Whose points the node's publisher was last told to publish.
+    fn bringing(&self, node: usize) -> Vec<NodeId> {
+        let this = &self.nodes[node];
+        let order = this.order.iter().flat_map(|order| &order.candidates);
+        let brings = |id: &NodeId, points: &[IntroPoint]| {
+            !(if *id == this.id { this.shown_points() } else { points }).is_empty()
+        };
+        order.filter(|(id, points)| brings(id, points)).map(|(id, _)| id.clone()).take(20).collect()
+    }
+
+    /// The node's mesh opens a new token, if it is one that anybody has made and it holds the one before.
+    fn adopt(&mut self, node: usize, rotation: &Rotation) -> Event<'static> {
+        let genuine = self.rotations.get(&rotation.token) == Some(&rotation.sealed);
+        if genuine && self.nodes[node].tokens.contains(&rotation.previous) {
+            self.nodes[node].tokens.insert(rotation.token);
+            Event::TokenAdopted(rotation.token)
+        } else {
+            Event::TokenRefused(rotation.token)
         }
     }
 
-    fn send(&mut self, from: usize, to: &NodeId, bytes: &[u8]) {
+    fn send(&mut self, from: usize, to: &NodeId, datagram: &Datagram) {
         self.nodes[from].sent += 1;
+        assert!(self.nodes[from].tokens.contains(&datagram.under), "{from} cannot seal under that");
         // Only a tampered datagram makes anybody believe in a node that is not.
         let Some(to_number) = self.find(to) else { return };
-        let tunnel = self.nodes[from].wireguard.contains(to)
-            && self.nodes[to_number].wireguard.contains(&self.nodes[from].id);
+        let lets_in = |a: usize, b: usize| {
+            let (a, b) = (&self.nodes[a], &self.nodes[b]);
+            a.wireguard.get(&b.id) == Some(&b.wireguard_key)
+        };
+        let tunnel = lets_in(from, to_number) && lets_in(to_number, from);
         for delay in self.network.deliver(&mut self.rng, from, to_number) {
             if tunnel {
-                let arrival = Happening::Arrival { from, to: to_number, bytes: bytes.to_vec() };
+                let arrival = Happening::Arrival { from, to: to_number, datagram: datagram.clone() };
                 self.schedule(self.now + delay, arrival);
             }
         }
@@ -302,7 +488,12 @@ impl World {
             let ((at, _), happening) = entry.remove_entry();
             self.now = at;
             match happening {
-                Happening::Arrival { from, to, bytes } => self.arrive(from, to, bytes),
+                Happening::Arrival { from, to, datagram } => self.arrive(from, to, datagram),
+                Happening::Published { node, life, nodes } => {
+                    if self.nodes[node].life == life {
+                        self.happen(node, Event::Published(nodes));
+                    }
+                }
                 Happening::Timer { node, life } => {
                     let this = &mut self.nodes[node];
                     if this.life == life && this.timer_at == Some(at) {
@@ -315,27 +506,34 @@ impl World {
         self.now = until;
     }
 
-    fn arrive(&mut self, from: usize, to: usize, bytes: Vec<u8>) {
+    fn arrive(&mut self, from: usize, to: usize, mut datagram: Datagram) {
         if self.nodes[to].frozen_since.is_some() {
             if self.nodes[to].socket.len() < SOCKET_QUEUE {
-                self.nodes[to].socket.push_back((from, bytes));
+                self.nodes[to].socket.push_back((from, datagram));
             }
             return;
         }
         let sender = self.nodes[from].id.clone();
-        let mut bytes = bytes;
         if self.tamper_per_mille > 0 && self.rng.random_range(0..1000) < self.tamper_per_mille {
-            let at = self.rng.random_range(0..bytes.len());
-            bytes[at] ^= self.rng.random_range(1..=255);
+            let at = self.rng.random_range(0..datagram.bytes.len());
+            datagram.bytes[at] ^= self.rng.random_range(1..=255);
         }
-        self.happen(to, Event::Datagram { from: &sender, bytes: &bytes });
+        self.open(to, &sender, &datagram);
     }
 
-    fn peer(&self, node: usize) -> Peer {
+    fn open(&mut self, node: usize, from: &NodeId, datagram: &Datagram) {
+        let Datagram { bytes, under } = datagram;
+        if self.nodes[node].tokens.contains(under) {
+            self.happen(node, Event::Datagram { from, bytes, under: *under });
+        }
+    }
+
+    /// How a node is reached.
+    pub fn peer(&self, node: usize) -> Peer {
         let number = u8::try_from(node).unwrap();
         Peer {
             node: self.nodes[node].id.clone(),
-            wireguard_key: [number + 1; 32],
+            wireguard_key: self.nodes[node].wireguard_key,
             endpoint: None,
             tunnel_address: IpAddr::from([10, 9, 9, number + 1]),
         }

@@ -102,8 +102,10 @@ impl Assemblies {
 
 #[cfg(test)]
 mod tests {
+    use super::super::drain::DrainPhase;
     use super::super::record::tests::record;
     use super::super::record::{MAX_POINTS, Version};
+    use super::super::token::TokenName;
     use super::*;
     use crate::proto::onion::descriptor::capabilities::{Capabilities, FlowControl};
     use crate::proto::onion::descriptor::intro_point::MAX_LINK_SPECIFIERS_LEN;
@@ -132,6 +134,9 @@ mod tests {
         let flow_control = Some(FlowControl { versions: u64::MAX, sendme_inc: u8::MAX });
         large.capabilities = Some(Capabilities { flow_control, single_onion: true });
         large.counters = vec![(u64::MAX, u64::MAX); 4];
+        large.published = vec![large.node.clone(); MAX_POINTS];
+        large.drain_phase = Some(DrainPhase::Drained);
+        large.token = TokenName { seq: u32::MAX, tag: [255; 4] };
         large.endpoint = Some("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse().unwrap());
         let datagrams = split(&large);
         assert_eq!(datagrams.len(), usize::from(MAX_PARTS));

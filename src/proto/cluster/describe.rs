@@ -27,6 +27,7 @@ impl Cluster {
             publisher: self.publisher.is_found(),
             nodes: nodes.into_iter().map(|node| self.node_status(now, node)).collect(),
             traffic: self.traffic,
+            past: self.history.tell(),
         }
     }
 
@@ -38,16 +39,22 @@ impl Cluster {
             let known = self.known.membership.known(node).map(|(liveness, _)| liveness);
             (known, self.known.records.get(node))
         };
+        let draining = self.register.draining.contains(node);
         let heard = self.heard.get(node).map(|at| now.saturating_duration_since(*at).as_millis());
         NodeStatus {
             node: node.clone(),
-            lifecycle: Lifecycle::of(liveness, record),
+            lifecycle: Lifecycle::of(liveness, record, draining),
             priority: record.map(|record| record.priority),
             points: record.map_or(0, |record| record.points.len()),
             lease_epoch: record.and_then(|record| record.lease).map(|lease| lease.epoch),
             tunnel_address: record.map(|record| record.tunnel_address),
             endpoint: record.and_then(|record| record.endpoint),
             heard_ms_ago: heard.map(|age| u64::try_from(age).unwrap_or(u64::MAX)),
+            draining,
+            drain_phase: record.and_then(|record| record.drain_phase),
+            target_well: record.map(|record| record.target_well),
+            token: record.map(|record| record.token),
+            published: record.map(|record| record.published.clone()).unwrap_or_default(),
         }
     }
 }

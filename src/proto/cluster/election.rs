@@ -1,22 +1,53 @@
 //! Who holds the lease, decided by each node for itself from what it sees.
 //!
-//! The best node should hold it: one that serves before one that does not, then the lower priority number, then
-//! the smaller name. Nobody votes, so two nodes are enough; whoever sees a better holder steps down, so two
+//! The best node should hold it: one that serves, reaches its target and is not drained before one that only serves,
+//! and that before one that does not; then the lower priority number, then the smaller name. Nobody votes, so two nodes are enough; whoever sees a better holder steps down, so two
 //! holders become one as soon as they see each other. A holder lets go only when a better one has taken over: in
 //! between there are two for a round trip, never none.
 
-use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use super::record::NodeRecord;
-use crate::proto::node::NodeId;
+use crate::proto::node::{NodeId, Priority};
+
+/// A node that may hold the lease.
+#[derive(Debug, Clone, Copy)]
+pub struct Contender<'a> {
+    /// What it says about itself.
+    pub record: &'a NodeRecord,
+    /// Whether the operator drains it.
+    pub draining: bool,
+}
+
+impl Contender<'_> {
+    /// Whether it will not be there for long.
+    fn is_on_its_way_out(&self) -> bool {
+        self.draining || self.record.leaving
+    }
+
+    /// Smaller is better. Of those that serve, the ones that can go on doing so come first; whoever is about to go comes
+    /// last.
+    fn rank(&self) -> (u8, Priority, &NodeId) {
+        let class = match self.record {
+            record if record.serves() && record.target_well && !self.draining => 0,
+            record if record.serves() => 1,
+            record if !record.leaving => 2,
+            _ => 3,
+        };
+        (class, self.record.priority, &self.record.node)
+    }
+
+    fn is_better_than(&self, other: &Self) -> bool {
+        self.rank() < other.rank()
+    }
+}
 
 /// What the election looks at.
 pub struct Electorate<'a> {
     /// Ourselves.
-    pub me: &'a NodeRecord,
+    pub me: Contender<'a>,
     /// The others that are there and have told about themselves.
-    pub others: Vec<&'a NodeRecord>,
+    pub others: Vec<Contender<'a>>,
     /// Whether nobody else is there.
     pub alone: bool,
     /// Until when the lease of a holder that has died stays its own.
@@ -25,7 +56,7 @@ pub struct Electorate<'a> {
 
 /// What a node should do about the lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Advice {
     /// Nothing.
     Stay,
     /// Nothing yet; ask again then.
@@ -42,56 +73,51 @@ pub struct Election {
     better_since: Option<Instant>,
 }
 
-/// Smaller is better.
-fn rank(a: &NodeRecord, b: &NodeRecord) -> Ordering {
-    (!a.serves(), a.priority, &a.node).cmp(&(!b.serves(), b.priority, &b.node))
-}
-
 /// The best of some nodes.
-pub fn best<'a>(nodes: impl Iterator<Item = &'a NodeRecord>) -> Option<NodeId> {
-    nodes.min_by(|a, b| rank(a, b)).map(|record| record.node.clone())
+pub fn best<'a>(nodes: impl Iterator<Item = Contender<'a>>) -> Option<NodeId> {
+    nodes.min_by(|a, b| a.rank().cmp(&b.rank())).map(|best| best.record.node.clone())
 }
 
 impl Election {
     /// Decides. `grace` is how long a node must be better than a healthy holder before it takes over, so that
     /// one that comes and goes does not drag the lease along.
-    pub fn decide(&mut self, now: Instant, grace: Duration, electorate: &Electorate<'_>) -> Verdict {
+    pub fn decide(&mut self, now: Instant, grace: Duration, electorate: &Electorate<'_>) -> Advice {
         let Electorate { me, others, alone, reserved_until } = electorate;
         let better_since = self.better_since.take();
-        let holders: Vec<_> = others.iter().filter(|other| other.lease.is_some()).collect();
-        if me.lease.is_some() {
-            let better = holders.iter().any(|holder| rank(holder, me).is_lt());
-            return if better { Verdict::Release } else { Verdict::Stay };
+        let holders: Vec<_> = others.iter().filter(|other| other.record.lease.is_some()).collect();
+        if me.record.lease.is_some() {
+            let better = holders.iter().any(|holder| holder.is_better_than(me));
+            return if better { Advice::Release } else { Advice::Stay };
         }
         // Somebody must hold it for a cluster of one, even before there is anything to publish.
-        let electable = me.serves() || (*alone && !me.draining);
-        if !electable || others.iter().any(|other| rank(other, me).is_lt()) {
-            return Verdict::Stay;
+        let electable = me.record.serves() || (*alone && !me.is_on_its_way_out());
+        if !electable || others.iter().any(|other| other.is_better_than(me)) {
+            return Advice::Stay;
         }
         if holders.is_empty() {
             return match *reserved_until {
-                Some(until) if until > now => Verdict::Wait(until),
-                _ => Verdict::Take,
+                Some(until) if until > now => Advice::Wait(until),
+                _ => Advice::Take,
             };
         }
-        if holders.iter().all(|holder| holder.draining) {
-            return Verdict::Take;
+        if holders.iter().all(|holder| holder.is_on_its_way_out()) {
+            return Advice::Take;
         }
         let since = better_since.unwrap_or(now);
         if now >= since + grace {
-            return Verdict::Take;
+            return Advice::Take;
         }
         self.better_since = Some(since);
-        Verdict::Wait(since + grace)
+        Advice::Wait(since + grace)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::drain::DrainPhase;
     use super::super::record::Lease;
     use super::super::record::tests::record;
     use super::*;
-    use crate::proto::node::Priority;
 
     const GRACE: Duration = Duration::from_millis(500);
 
@@ -103,68 +129,99 @@ mod tests {
         }
     }
 
-    fn decide(me: &NodeRecord, others: &[&NodeRecord]) -> Verdict {
-        let electorate =
-            Electorate { me, others: others.to_vec(), alone: others.is_empty(), reserved_until: None };
-        Election::default().decide(Instant::now(), GRACE, &electorate)
+    /// Whoever says how far it is drained is drained.
+    fn contender(record: &NodeRecord) -> Contender<'_> {
+        Contender { record, draining: record.drain_phase.is_some() }
+    }
+
+    fn drained(record: &NodeRecord) -> NodeRecord {
+        NodeRecord { drain_phase: Some(DrainPhase::Draining), ..record.clone() }
+    }
+
+    fn electorate<'a>(me: &'a NodeRecord, others: &[&'a NodeRecord]) -> Electorate<'a> {
+        let (alone, me) = (others.is_empty(), contender(me));
+        Electorate {
+            me,
+            others: others.iter().copied().map(contender).collect(),
+            alone,
+            reserved_until: None,
+        }
+    }
+
+    fn decide(me: &NodeRecord, others: &[&NodeRecord]) -> Advice {
+        Election::default().decide(Instant::now(), GRACE, &electorate(me, others))
     }
 
     #[test]
     fn priority_then_name_decide_among_those_that_serve() {
         let (a, b, c) = (node("a", 10, 3, None), node("b", 10, 3, None), node("c", 1, 3, None));
-        assert_eq!(decide(&c, &[&a, &b]), Verdict::Take);
-        assert_eq!(decide(&a, &[&b, &c]), Verdict::Stay);
-        assert_eq!(decide(&a, &[&b]), Verdict::Take);
-        assert_eq!(decide(&b, &[&a]), Verdict::Stay);
+        assert_eq!(decide(&c, &[&a, &b]), Advice::Take);
+        assert_eq!(decide(&a, &[&b, &c]), Advice::Stay);
+        assert_eq!(decide(&a, &[&b]), Advice::Take);
+        assert_eq!(decide(&b, &[&a]), Advice::Stay);
         let pointless = node("c", 1, 0, None);
-        assert_eq!(decide(&a, &[&b, &pointless]), Verdict::Take);
-        assert_eq!(decide(&pointless, &[&a, &b]), Verdict::Stay);
-        let draining = NodeRecord { draining: true, ..node("c", 1, 3, None) };
-        assert_eq!(decide(&a, &[&b, &draining]), Verdict::Take);
-        assert_eq!(decide(&draining, &[&a, &b]), Verdict::Stay);
+        assert_eq!(decide(&a, &[&b, &pointless]), Advice::Take);
+        assert_eq!(decide(&pointless, &[&a, &b]), Advice::Stay);
+        let targetless = NodeRecord { target_well: false, ..node("c", 1, 3, None) };
+        for worse in [drained(&c), targetless, NodeRecord { leaving: true, ..c }] {
+            assert_eq!(decide(&a, &[&b, &worse]), Advice::Take);
+            assert_eq!(decide(&worse, &[&a, &b]), Advice::Stay);
+        }
+    }
+
+    #[test]
+    fn where_only_those_serve_that_should_not_one_of_them_takes_it() {
+        let pointless = node("a", 1, 0, None);
+        let drained = drained(&node("b", 2, 3, None));
+        let targetless = NodeRecord { target_well: false, ..node("c", 3, 3, None) };
+        assert_eq!(decide(&drained, &[&pointless, &targetless]), Advice::Take);
+        assert_eq!(decide(&targetless, &[&pointless]), Advice::Take);
+        assert_eq!(decide(&pointless, &[&targetless]), Advice::Stay);
+        assert_eq!(decide(&drained, &[]), Advice::Take);
     }
 
     #[test]
     fn where_nobody_serves_only_a_lone_node_takes_it() {
         let (a, b) = (node("a", 1, 0, None), node("b", 2, 0, None));
-        assert_eq!(decide(&a, &[&b]), Verdict::Stay);
-        assert_eq!(decide(&a, &[]), Verdict::Take);
-        assert_eq!(decide(&NodeRecord { draining: true, ..a }, &[]), Verdict::Stay);
+        assert_eq!(decide(&a, &[&b]), Advice::Stay);
+        assert_eq!(decide(&a, &[]), Advice::Take);
+        assert_eq!(decide(&drained(&a), &[]), Advice::Stay);
+        assert_eq!(decide(&NodeRecord { leaving: true, ..a }, &[]), Advice::Stay);
     }
 
     #[test]
     fn of_two_holders_exactly_the_worse_lets_go() {
         let (a, b) = (node("a", 10, 3, Some(4)), node("b", 10, 3, Some(9)));
-        assert_eq!(decide(&a, &[&b]), Verdict::Stay);
-        assert_eq!(decide(&b, &[&a]), Verdict::Release);
+        assert_eq!(decide(&a, &[&b]), Advice::Stay);
+        assert_eq!(decide(&b, &[&a]), Advice::Release);
         let pointless = node("a", 10, 0, Some(4));
-        assert_eq!(decide(&pointless, &[&b]), Verdict::Release);
-        assert_eq!(decide(&b, &[&pointless]), Verdict::Stay);
+        assert_eq!(decide(&pointless, &[&b]), Advice::Release);
+        assert_eq!(decide(&b, &[&pointless]), Advice::Stay);
     }
 
     #[test]
     fn a_holder_that_cannot_serve_keeps_the_lease_until_another_has_it() {
         let pointless = node("a", 10, 0, Some(4));
-        assert_eq!(decide(&pointless, &[&node("b", 10, 3, None)]), Verdict::Stay);
-        let draining = NodeRecord { draining: true, ..node("a", 10, 3, Some(4)) };
-        assert_eq!(decide(&draining, &[&node("b", 10, 3, None)]), Verdict::Stay);
-        assert_eq!(decide(&node("b", 10, 3, None), &[&draining]), Verdict::Take);
+        assert_eq!(decide(&pointless, &[&node("b", 10, 3, None)]), Advice::Stay);
+        let draining = drained(&node("a", 10, 3, Some(4)));
+        assert_eq!(decide(&draining, &[&node("b", 10, 3, None)]), Advice::Stay);
+        assert_eq!(decide(&node("b", 10, 3, None), &[&draining]), Advice::Take);
     }
 
     #[test]
     fn a_better_node_takes_over_when_it_has_been_well_for_the_grace() {
         let (a, b) = (node("a", 1, 3, None), node("b", 10, 3, Some(4)));
-        let both = Electorate { me: &a, others: vec![&b], alone: false, reserved_until: None };
+        let both = electorate(&a, &[&b]);
         let start = Instant::now();
         let mut election = Election::default();
-        assert_eq!(election.decide(start, GRACE, &both), Verdict::Wait(start + GRACE));
-        assert_eq!(election.decide(start + GRACE / 2, GRACE, &both), Verdict::Wait(start + GRACE));
+        assert_eq!(election.decide(start, GRACE, &both), Advice::Wait(start + GRACE));
+        assert_eq!(election.decide(start + GRACE / 2, GRACE, &both), Advice::Wait(start + GRACE));
         let ill = NodeRecord { points: Vec::new(), ..a.clone() };
-        let relapse = Electorate { me: &ill, others: vec![&b], alone: false, reserved_until: None };
-        assert_eq!(election.decide(start + GRACE / 2, GRACE, &relapse), Verdict::Stay);
+        let relapse = electorate(&ill, &[&b]);
+        assert_eq!(election.decide(start + GRACE / 2, GRACE, &relapse), Advice::Stay);
         let again = start + GRACE;
-        assert_eq!(election.decide(again, GRACE, &both), Verdict::Wait(again + GRACE));
-        assert_eq!(election.decide(again + GRACE, GRACE, &both), Verdict::Take);
+        assert_eq!(election.decide(again, GRACE, &both), Advice::Wait(again + GRACE));
+        assert_eq!(election.decide(again + GRACE, GRACE, &both), Advice::Take);
     }
 
     #[test]
@@ -172,8 +229,8 @@ mod tests {
         let a = node("a", 1, 3, None);
         let start = Instant::now();
         let until = start + GRACE;
-        let view = Electorate { me: &a, others: Vec::new(), alone: true, reserved_until: Some(until) };
-        assert_eq!(Election::default().decide(start, GRACE, &view), Verdict::Wait(until));
-        assert_eq!(Election::default().decide(until, GRACE, &view), Verdict::Take);
+        let view = Electorate { reserved_until: Some(until), ..electorate(&a, &[]) };
+        assert_eq!(Election::default().decide(start, GRACE, &view), Advice::Wait(until));
+        assert_eq!(Election::default().decide(until, GRACE, &view), Advice::Take);
     }
 }

@@ -12,6 +12,7 @@ use rand::seq::IteratorRandom;
 use rand::{RngExt, SeedableRng};
 
 use super::assembly::{Assemblies, split};
+use super::ledger::Ledger;
 use super::membership::Membership;
 use super::message::{Entry, MAX_DIGEST, MAX_PULL, Message, Part};
 use super::record::{MAX_NODES, NodeRecord, Records, Version};
@@ -37,6 +38,8 @@ pub struct Knowledge {
     pub records: Records,
     /// Who is there.
     pub membership: Membership,
+    /// What the whole cluster keeps.
+    pub ledger: Ledger,
 }
 
 /// What a digest made us do.
@@ -88,15 +91,18 @@ impl Knowledge {
         let others = self.membership.live().iter().filter(|node| *node != peer);
         let entries: Vec<Entry> =
             [&self.own.node, peer].into_iter().chain(others).map(|node| self.entry(node)).collect();
-        digests(&entries)
+        self.digests(&entries)
+    }
+
+    fn digests(&self, entries: &[Entry]) -> Vec<Vec<u8>> {
+        let ledger = self.ledger.hash();
+        let digest = |some: &[Entry]| Message::Digest { ledger, entries: some.to_vec() }.encode().ok();
+        entries.chunks(MAX_DIGEST).filter_map(digest).collect()
     }
 }
 
-fn digests(entries: &[Entry]) -> Vec<Vec<u8>> {
-    entries.chunks(MAX_DIGEST).filter_map(|some| Message::Digest(some.to_vec()).encode().ok()).collect()
-}
-
-fn to_all<'a>(peers: impl Iterator<Item = &'a NodeId>, datagrams: &[Vec<u8>]) -> Sends {
+/// Every datagram to everyone.
+pub fn to_all<'a>(peers: impl Iterator<Item = &'a NodeId>, datagrams: &[Vec<u8>]) -> Sends {
     peers.flat_map(|peer| datagrams.iter().map(|datagram| (peer.clone(), datagram.clone()))).collect()
 }
 
@@ -143,7 +149,7 @@ impl Gossip {
         if self.reminders > 0 && now >= self.remind_at {
             self.reminders -= 1;
             self.remind_at = now + REMIND_AFTER;
-            sends.extend(to_all(live.iter(), &digests(&[known.entry(&known.own.node)])));
+            sends.extend(to_all(live.iter(), &known.digests(&[known.entry(&known.own.node)])));
         }
         if now >= self.digest_at {
             self.digest_at = now + self.digest_interval;
@@ -181,7 +187,7 @@ impl Gossip {
             }
         }
         let pulls = pull.chunks(MAX_PULL).filter_map(|some| Message::Pull(some.to_vec()).encode().ok());
-        heard.sends.extend(pulls.chain(digests(&offer)).map(|datagram| (from.clone(), datagram)));
+        heard.sends.extend(pulls.chain(known.digests(&offer)).map(|datagram| (from.clone(), datagram)));
         heard
     }
 
@@ -232,6 +238,6 @@ impl Gossip {
     pub fn tell(&mut self, known: &Knowledge, from: &NodeId, node: &NodeId) -> Sends {
         let strangers = known.membership.live().iter().filter(|peer| *peer != from && *peer != node);
         let some = strangers.sample(&mut self.rng, TELL);
-        to_all(some.into_iter(), &digests(&[known.entry(node)]))
+        to_all(some.into_iter(), &known.digests(&[known.entry(node)]))
     }
 }

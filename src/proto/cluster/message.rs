@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::note::{MAX_SEALED, Note};
 use super::record::{Version, bounded};
 use crate::proto::node::{NODE_ID_MAX_LEN, NodeId};
 
@@ -14,18 +15,23 @@ use crate::proto::node::{NODE_ID_MAX_LEN, NodeId};
 pub const MAX_DATAGRAM: usize = 1100;
 /// Largest piece of a record in one datagram, in bytes; the rest of [`MAX_DATAGRAM`] is the piece's label.
 pub const MAX_PART: usize = 1000;
-/// Most pieces of one record. The largest legal record is about 7 700 bytes.
+/// Most pieces of one record. The largest legal record is just below 8 000 bytes.
 pub const MAX_PARTS: u8 = 8;
 /// Largest membership payload, in bytes.
 pub const MAX_SWIM: usize = 1024;
 /// Most entries in one digest: so many with the longest names and numbers fill a datagram.
 pub const MAX_DIGEST: usize = 16;
+/// Most notes in one datagram: so many of the longest kind fill it.
+pub const MAX_NOTES: usize = 6;
 /// Most records asked for at once, so that one small question has a bounded answer.
 pub const MAX_PULL: usize = 8;
 
 /// Longest encoding of a digest's entry: a name with its length, three varints.
 const MAX_ENTRY: usize = 1 + NODE_ID_MAX_LEN + 3 * 10;
-const _: () = assert!(2 + MAX_DIGEST * MAX_ENTRY <= MAX_DATAGRAM);
+/// Longest encoding of a note, a rotation's: which kind, two names, a time, and what is sealed with its length.
+const MAX_NOTE: usize = 1 + 2 * (5 + 4) + 10 + 2 + MAX_SEALED;
+const _: () = assert!(1 + 10 + 1 + MAX_DIGEST * MAX_ENTRY <= MAX_DATAGRAM);
+const _: () = assert!(2 + MAX_NOTES * MAX_NOTE <= MAX_DATAGRAM);
 const _: () = assert!(2 + MAX_PULL * (1 + NODE_ID_MAX_LEN) <= MAX_DATAGRAM);
 const _: () = assert!(1 + (1 + NODE_ID_MAX_LEN) + 20 + 2 + 2 + MAX_PART <= MAX_DATAGRAM);
 const _: () = assert!(1 + 2 + MAX_SWIM <= MAX_DATAGRAM);
@@ -35,13 +41,21 @@ const _: () = assert!(1 + 2 + MAX_SWIM <= MAX_DATAGRAM);
 pub enum Message<'a> {
     /// Membership's own payload.
     Swim(#[serde(borrow)] &'a [u8]),
-    /// "These are the records I have": whoever lacks one pulls it, whoever has a newer one says so.
-    Digest(#[serde(deserialize_with = "bounded::<_, _, MAX_DIGEST>")] Vec<Entry>),
+    /// "This is what I have": whoever lacks a record pulls it, whoever has a newer one says so.
+    Digest {
+        /// The hash of the sender's ledger: whoever has another one sends its notes.
+        ledger: u64,
+        /// Records.
+        #[serde(deserialize_with = "bounded::<_, _, MAX_DIGEST>")]
+        entries: Vec<Entry>,
+    },
     /// "Send me these records."
     Pull(#[serde(deserialize_with = "bounded::<_, _, MAX_PULL>")] Vec<NodeId>),
     /// A piece of a record.
     #[serde(borrow)]
     Part(Part<'a>),
+    /// Notes, to be merged.
+    Notes(#[serde(deserialize_with = "bounded::<_, _, MAX_NOTES>")] Vec<Note>),
 }
 
 /// One record in a digest.
@@ -146,7 +160,7 @@ mod tests {
         let label = Label { version, index: 0, count: MAX_PARTS };
         vec![
             Message::Swim(&[7; MAX_SWIM]),
-            Message::Digest(vec![entry; MAX_DIGEST]),
+            Message::Digest { ledger: u64::MAX, entries: vec![entry; MAX_DIGEST] },
             Message::Pull(vec![node.clone(); MAX_PULL]),
             Message::Part(Part { node, label, bytes: &[1; MAX_PART] }),
         ]

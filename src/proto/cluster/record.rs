@@ -7,6 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::drain::DrainPhase;
+use super::token::TokenName;
 use crate::proto::node::{NodeId, Priority};
 use crate::proto::onion::descriptor::capabilities::Capabilities;
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
@@ -61,14 +63,23 @@ pub struct NodeRecord {
     pub counters: Vec<(u64, u64)>,
     /// Its lease, if it believes to hold one.
     pub lease: Option<Lease>,
-    /// Whether it is leaving: its points must not be in a descriptor, nor should it hold the lease.
-    pub draining: bool,
+    /// Whether it is about to go: its points must not be in a descriptor, nor should it hold the lease.
+    pub leaving: bool,
+    /// Whether its proxy reaches the target.
+    pub target_well: bool,
+    /// How far it is, if the operator drains it.
+    pub drain_phase: Option<DrainPhase>,
+    /// If it holds the lease: the nodes with a point in the descriptor that every HSDir asked by clients has accepted.
+    #[serde(deserialize_with = "bounded::<_, _, MAX_POINTS>")]
+    pub published: Vec<NodeId>,
+    /// The newest token it holds.
+    pub token: TokenName,
 }
 
 impl NodeRecord {
     /// Whether clients can be sent to it: it has introduction points and is not leaving.
     pub fn serves(&self) -> bool {
-        !self.draining && !self.points.is_empty()
+        !self.leaving && !self.points.is_empty()
     }
 }
 
@@ -80,7 +91,11 @@ impl fmt::Debug for NodeRecord {
             .field("priority", &self.priority.0)
             .field("points", &self.points.len())
             .field("lease", &self.lease.map(|lease| lease.epoch))
-            .field("draining", &self.draining)
+            .field("leaving", &self.leaving)
+            .field("target_well", &self.target_well)
+            .field("drain_phase", &self.drain_phase)
+            .field("published", &self.published)
+            .field("token", &self.token)
             .finish_non_exhaustive()
     }
 }
@@ -189,7 +204,11 @@ pub(crate) mod tests {
             capabilities: None,
             counters: vec![(20_000, 7)],
             lease: None,
-            draining: false,
+            leaving: false,
+            target_well: true,
+            drain_phase: None,
+            published: Vec::new(),
+            token: TokenName::default(),
         }
     }
 

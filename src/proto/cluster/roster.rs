@@ -1,18 +1,20 @@
 //! How each node is reached: WireGuard keys, endpoints and tunnel addresses.
 //!
-//! What the operator configured stands. What a record says is believed where it contradicts nobody: a node may
-//! not take another's key or tunnel address, for with it would go the other's datagrams.
+//! What the operator configured stands, and so does what the cluster noted when it let a node in. What a record says is
+//! believed where it contradicts nobody: a node may not take another's key or tunnel address, for with it would go the
+//! other's datagrams.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::record::{MAX_NODES, NodeRecord};
 use crate::proto::node::NodeId;
 
 /// How a node is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Its name.
     pub node: NodeId,
@@ -39,9 +41,12 @@ pub enum RosterError {
     /// Another node has this key or this tunnel address, or it is ours.
     #[error("its WireGuard key or tunnel address belongs to another node")]
     Taken,
-    /// The operator configured another key or tunnel address for this node.
+    /// The operator configured another key or tunnel address for this node, or it was let in with another.
     #[error("its WireGuard key or tunnel address is not the configured one")]
     NotAsConfigured,
+    /// It has left for good, was sent away, or another node was let in in its place.
+    #[error("it does not belong to the cluster any more; it needs a new invitation")]
+    Gone,
     /// There are [`MAX_NODES`] already.
     #[error("the cluster has {MAX_NODES} nodes already")]
     Full,
@@ -57,9 +62,20 @@ pub struct Roster {
 #[derive(Debug)]
 struct Known {
     peer: Peer,
-    /// Whether the operator named it, and the endpoint the operator gave.
-    configured: bool,
+    ground: Ground,
+    /// The endpoint the operator gave.
     fixed_endpoint: Option<SocketAddr>,
+}
+
+/// Why we know a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    /// The operator named it.
+    Configured,
+    /// It was let in.
+    Admitted,
+    /// It told us, or others did.
+    Learnt,
 }
 
 impl Roster {
@@ -73,6 +89,31 @@ impl Roster {
         self.peers.keys()
     }
 
+    /// Everybody we can call, and how.
+    pub fn peers(&self) -> impl Iterator<Item = &Peer> {
+        self.peers.values().map(|known| &known.peer)
+    }
+
+    /// How this node is reached.
+    pub fn get(&self, node: &NodeId) -> Option<&Peer> {
+        self.peers.get(node).map(|known| &known.peer)
+    }
+
+    /// Who has a name, a key or an address that `peer` would have: the nodes that it would replace.
+    pub fn rivals(&self, peer: &Peer) -> impl Iterator<Item = &Peer> {
+        let clash = |other: &&Peer| {
+            other.node == peer.node
+                || other.wireguard_key == peer.wireguard_key
+                || other.tunnel_address == peer.tunnel_address
+        };
+        [&self.own].into_iter().chain(self.peers()).filter(clash)
+    }
+
+    /// Whether there is room for this node, known or not.
+    pub fn has_room_for(&self, node: &NodeId) -> bool {
+        self.contains(node) || self.peers.len() < MAX_NODES
+    }
+
     /// Whether we can call this node.
     pub fn contains(&self, node: &NodeId) -> bool {
         self.peers.contains_key(node)
@@ -80,14 +121,47 @@ impl Roster {
 
     /// Whether the operator named this node.
     pub fn is_configured(&self, node: &NodeId) -> bool {
-        self.peers.get(node).is_some_and(|known| known.configured)
+        self.peers.get(node).is_some_and(|known| known.ground == Ground::Configured)
     }
 
     /// Takes in what the operator configured. It replaces what was known of this node.
     pub fn configure(&mut self, peer: Peer) -> Result<Option<Update>, RosterError> {
         self.check_free(&peer)?;
         let fixed_endpoint = peer.endpoint;
-        Ok(self.keep(Known { peer, configured: true, fixed_endpoint }))
+        Ok(self.keep(Known { peer, ground: Ground::Configured, fixed_endpoint }))
+    }
+
+    /// Takes in a node that was let in. It replaces whoever had its name, key or address, but never ourselves: then, and
+    /// where the cluster is full, nothing happens. First whom WireGuard must forget, then what it must be told.
+    pub fn admit(&mut self, peer: Peer) -> (Vec<Peer>, Option<Update>) {
+        if self.rivals(&peer).any(|rival| *rival == self.own) || !self.has_room_for(&peer.node) {
+            return (Vec::new(), None);
+        }
+        if self.get(&peer.node).is_some_and(|old| {
+            (old.wireguard_key, old.tunnel_address) == (peer.wireguard_key, peer.tunnel_address)
+        }) {
+            // We know it, perhaps better than those who let it in; only its right to the name is new.
+            if let Some(known) = self.peers.get_mut(&peer.node).filter(|known| known.ground == Ground::Learnt)
+            {
+                known.ground = Ground::Admitted;
+            }
+            return (Vec::new(), None);
+        }
+        let displaced: Vec<NodeId> = self
+            .rivals(&peer)
+            .filter(|rival| rival.node != peer.node)
+            .map(|rival| rival.node.clone())
+            .collect();
+        let gone = displaced.iter().filter_map(|node| self.forget(node)).collect();
+        (gone, self.keep(Known { peer, ground: Ground::Admitted, fixed_endpoint: None }))
+    }
+
+    /// Takes in what was known before a restart, where nothing contradicts it.
+    pub fn recall(&mut self, peer: Peer) -> Option<Update> {
+        if self.contains(&peer.node) || self.check_free(&peer).is_err() {
+            return None;
+        }
+        self.keep(Known { peer, ground: Ground::Learnt, fixed_endpoint: None })
     }
 
     /// Takes in what a node says about itself.
@@ -99,16 +173,16 @@ impl Roster {
             tunnel_address: record.tunnel_address,
         };
         self.check_free(&peer)?;
-        let (mut configured, mut fixed_endpoint) = (false, None);
-        if let Some(old) = self.peers.get(&peer.node).filter(|old| old.configured) {
+        let (mut ground, mut fixed_endpoint) = (Ground::Learnt, None);
+        if let Some(old) = self.peers.get(&peer.node).filter(|old| old.ground != Ground::Learnt) {
             if (old.peer.wireguard_key, old.peer.tunnel_address) != (peer.wireguard_key, peer.tunnel_address)
             {
                 return Err(RosterError::NotAsConfigured);
             }
-            (configured, fixed_endpoint) = (true, old.fixed_endpoint);
+            (ground, fixed_endpoint) = (old.ground, old.fixed_endpoint);
             peer.endpoint = fixed_endpoint.or(peer.endpoint);
         }
-        Ok(self.keep(Known { peer, configured, fixed_endpoint }))
+        Ok(self.keep(Known { peer, ground, fixed_endpoint }))
     }
 
     /// What WireGuard must be told. Nothing if nothing changed: it follows a peer that moves, and saying the same

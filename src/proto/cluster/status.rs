@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::drain::DrainPhase;
 use super::membership::Liveness;
 use super::record::NodeRecord;
+use super::token::TokenName;
 use crate::proto::node::{NodeId, Priority};
 
 /// Where a node is in its life.
@@ -21,20 +23,23 @@ pub enum Lifecycle {
     Healthy,
     /// It did not answer lately.
     Unhealthy,
-    /// It is there and leaves the descriptor.
+    /// It is there, and the operator drains it.
     Draining,
+    /// It is there and about to go.
+    Leaving,
     /// It is dead, or has left.
     Dead,
 }
 
 impl Lifecycle {
-    /// From what membership and the node itself say.
-    pub fn of(liveness: Option<Liveness>, record: Option<&NodeRecord>) -> Self {
+    /// From what membership, the node itself and the operator say.
+    pub fn of(liveness: Option<Liveness>, record: Option<&NodeRecord>, draining: bool) -> Self {
         match (liveness, record) {
             (None, _) => Self::Joining,
             (Some(Liveness::Down), _) => Self::Dead,
             (Some(Liveness::Suspect), _) => Self::Unhealthy,
-            (Some(Liveness::Alive), Some(record)) if record.draining => Self::Draining,
+            (Some(Liveness::Alive), Some(record)) if record.leaving => Self::Leaving,
+            (Some(Liveness::Alive), _) if draining => Self::Draining,
             (Some(Liveness::Alive), Some(record)) if !record.points.is_empty() => Self::Healthy,
             (Some(Liveness::Alive), _) => Self::Initializing,
         }
@@ -49,6 +54,7 @@ impl fmt::Display for Lifecycle {
             Self::Healthy => "healthy",
             Self::Unhealthy => "unhealthy",
             Self::Draining => "draining",
+            Self::Leaving => "leaving",
             Self::Dead => "dead",
         })
     }
@@ -73,6 +79,16 @@ pub struct NodeStatus {
     pub endpoint: Option<SocketAddr>,
     /// Milliseconds since its last datagram; `None` for ourselves, and where there was none.
     pub heard_ms_ago: Option<u64>,
+    /// Whether the operator drains it.
+    pub draining: bool,
+    /// How far it is then.
+    pub drain_phase: Option<DrainPhase>,
+    /// Whether its proxy reaches the target; `None` until its record has arrived.
+    pub target_well: Option<bool>,
+    /// The newest token it holds; `None` until its record has arrived.
+    pub token: Option<TokenName>,
+    /// If it holds the lease: the nodes with a point in the descriptor that every HSDir asked by clients has accepted.
+    pub published: Vec<NodeId>,
 }
 
 /// The cluster, as one node sees it.
@@ -92,6 +108,19 @@ pub struct ClusterStatus {
     pub nodes: Vec<NodeStatus>,
     /// What came and went.
     pub traffic: Traffic,
+    /// What has happened lately, the latest last.
+    pub past: Vec<Past>,
+}
+
+/// Something that has happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// When, Unix time in milliseconds, by this node's clock.
+    pub unix_ms: u64,
+    /// What, in words.
+    pub text: String,
+    /// Whether something is wrong that an operator may have to mend.
+    pub alarming: bool,
 }
 
 impl fmt::Display for ClusterStatus {

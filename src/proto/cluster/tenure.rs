@@ -1,14 +1,12 @@
 //! The lease in practice: taking it, letting go, and what its holder orders to be published.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::core::{Cluster, Phase};
-use super::election::{Electorate, Verdict, best};
+use super::election::{Advice, Contender, Electorate, best};
 use super::events::{Action, PublishOrder, StateChange};
-use super::record::{Lease, NodeRecord, latest};
+use super::record::Lease;
 use crate::proto::node::NodeId;
-use crate::proto::onion::descriptor::capabilities::Capabilities;
 
 /// How long a node that may take the lease waits for the records of nodes that are there. They come within two
 /// round trips; a node that never sends its own must not keep everybody from publishing.
@@ -17,13 +15,14 @@ const RECORD_PATIENCE: Duration = Duration::from_secs(2);
 impl Cluster {
     /// Draws the conclusions from what has changed: election, a new version of our record, an order.
     pub(super) fn settle(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let due = self.election_at.is_some_and(|at| now >= at);
+        let due = [self.election_at, self.drain.next_timeout()].into_iter().flatten().any(|at| now >= at);
         let discovering = matches!(self.phase, Phase::Discovering { .. });
         if !(self.unsettled || due || discovering) {
             return;
         }
         self.unsettled = false;
         self.elect(now, actions);
+        self.advance_drain(now, actions);
         self.publish_own(now, actions);
         self.order(actions);
     }
@@ -35,22 +34,25 @@ impl Cluster {
             let dead_holders = self.absent.iter().filter(|(node, _)| self.lease_of(node).is_some());
             let reserved_until = dead_holders.map(|(_, since)| since + self.timing.takeover_grace()).max();
             let electorate = Electorate {
-                me: &self.known.own,
-                others: self.known.living().collect(),
+                me: self.contender(&self.known.own),
+                others: self.known.living().map(|record| self.contender(record)).collect(),
                 alone: self.known.membership.live().is_empty(),
                 reserved_until,
             };
             match self.election.decide(now, self.timing.takeover_grace(), &electorate) {
-                Verdict::Stay => {}
-                Verdict::Wait(until) => self.election_at = Some(until),
-                Verdict::Take => {
+                Advice::Stay => {}
+                Advice::Wait(until) => self.election_at = Some(until),
+                Advice::Take => {
                     self.top_epoch = self.top_epoch.saturating_add(1);
                     let epoch = self.top_epoch;
                     self.alter_own(|own| own.lease = Some(Lease { epoch }));
                     actions.push(Action::StateChanged(StateChange::LeaseTaken { epoch }));
                 }
-                Verdict::Release => {
-                    self.alter_own(|own| own.lease = None);
+                Advice::Release => {
+                    self.alter_own(|own| {
+                        own.lease = None;
+                        own.published.clear();
+                    });
                     let to = best(self.holders());
                     actions.push(Action::StateChanged(StateChange::LeaseReleased { to }));
                 }
@@ -74,7 +76,9 @@ impl Cluster {
             }
             self.phase = Phase::Settled;
         }
-        let complete = self.known.membership.live().iter().all(|node| self.known.records.get(node).is_some());
+        let expected = |node: &&NodeId| !self.farewells.contains_key(*node);
+        let mut live = self.known.membership.live().iter().filter(expected);
+        let complete = live.all(|node| self.known.records.get(node).is_some());
         if complete || self.known.own.lease.is_some() {
             self.records_missing_since = None;
             return self.phase == Phase::Settled;
@@ -90,8 +94,9 @@ impl Cluster {
         self.known.records.get(node).and_then(|record| record.lease)
     }
 
-    fn holders(&self) -> impl Iterator<Item = &NodeRecord> {
-        std::iter::once(&self.known.own).chain(self.known.living()).filter(|record| record.lease.is_some())
+    fn holders(&self) -> impl Iterator<Item = Contender<'_>> {
+        let present = std::iter::once(&self.known.own).chain(self.known.living());
+        present.filter(|record| record.lease.is_some()).map(|record| self.contender(record))
     }
 
     /// Gives our record a new version and everyone the record, if something in it has changed.
@@ -110,22 +115,6 @@ impl Cluster {
         if order.as_ref().map(essence) != self.order.as_ref().map(essence) {
             self.order.clone_from(&order);
             actions.push(Action::Order(order));
-        }
-    }
-
-    fn order_under(&self, lease: Lease) -> PublishOrder {
-        let own = Some(&self.known.own).filter(|own| !own.draining);
-        let others = self.known.living().filter(|record| record.serves());
-        let records: BTreeMap<_, _> =
-            own.into_iter().chain(others).map(|record| (record.node.clone(), record)).collect();
-        let capabilities: Vec<_> = records.values().filter_map(|record| record.capabilities).collect();
-        let counters =
-            self.known.records.iter().chain([&self.known.own]).flat_map(|record| record.counters.clone());
-        PublishOrder {
-            epoch: lease.epoch,
-            candidates: records.into_iter().map(|(node, record)| (node, record.points.clone())).collect(),
-            capabilities: (!capabilities.is_empty()).then(|| Capabilities::common(&capabilities)),
-            last_counters: latest(counters),
         }
     }
 }

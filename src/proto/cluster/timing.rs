@@ -14,6 +14,10 @@ pub const DEFAULT_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 /// early costs one superfluous descriptor and one taken too late costs clients.
 pub const DEFAULT_TAKEOVER_GRACE: Duration = Duration::from_millis(500);
 
+/// How long a token that was replaced is still good for everything: a node that cannot be reached for a working day
+/// comes back as if nothing had happened, and one that is away for longer only needs a moment more.
+pub const DEFAULT_TOKEN_OVERLAP: Duration = Duration::from_hours(24);
+
 /// Shortest round that leaves room for a direct and an indirect question.
 pub const MIN_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 /// Longest round; beyond it a node is dead for minutes before anyone notices.

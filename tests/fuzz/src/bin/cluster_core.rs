@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use rustbalance::proto::cluster::core::{Cluster, ClusterConfig};
 use rustbalance::proto::cluster::events::{Action, Event};
 use rustbalance::proto::cluster::message::MAX_DATAGRAM;
+use rustbalance::proto::cluster::memory::Memory;
 use rustbalance::proto::cluster::roster::Peer;
-use rustbalance::proto::cluster::timing::Timing;
+use rustbalance::proto::cluster::timing::{DEFAULT_TOKEN_OVERLAP, Timing};
+use rustbalance::proto::cluster::token::TokenName;
 use rustbalance::proto::node::Priority;
 
 fn peer(name: &str, number: u8) -> Peer {
@@ -26,7 +28,14 @@ fn peer(name: &str, number: u8) -> Peer {
 rustbalance_fuzz::target!(|data: &[u8]| {
     let mut now = Instant::now();
     let mut unix_ms = 1_800_000_000_000;
-    let config = ClusterConfig { own: peer("a", 1), priority: Priority(1), timing: Timing::default() };
+    let config = ClusterConfig {
+        own: peer("a", 1),
+        priority: Priority(1),
+        timing: Timing::default(),
+        token: TokenName::default(),
+        overlap: DEFAULT_TOKEN_OVERLAP,
+        memory: Memory::default(),
+    };
     let mut core = Cluster::new(config, 1, now, unix_ms);
     core.handle(now, unix_ms, Event::PeerConfigured(peer("b", 2)));
     core.handle(now, unix_ms, Event::Start);
@@ -37,7 +46,7 @@ rustbalance_fuzz::target!(|data: &[u8]| {
         rest = after;
         now += Duration::from_millis(100);
         unix_ms += 100;
-        for event in [Event::Datagram { from: &from, bytes }, Event::Timer] {
+        for event in [Event::Datagram { from: &from, bytes, under: TokenName::default() }, Event::Timer] {
             for action in core.handle(now, unix_ms, event) {
                 if let Action::Send { bytes, .. } = action {
                     assert!(bytes.len() <= MAX_DATAGRAM);
