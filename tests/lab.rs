@@ -37,7 +37,9 @@ fn refuses(output: &Output, code: i32, words: &[&str]) {
 
 #[test]
 fn mistaken_arguments_are_refused_with_the_usage_code() {
-    refuses(&lab().args(["--nodes", "1"]).output().unwrap(), 64, &["--nodes"]);
+    refuses(&lab().args(["--nodes", "0"]).output().unwrap(), 64, &["--nodes"]);
+    let kill_alone = lab().args(["--nodes", "1", "--scene", "kill"]).output().unwrap();
+    refuses(&kill_alone, 64, &["kill", "--nodes 2"]);
     refuses(&lab().args(["--scene", "earthquake"]).output().unwrap(), 64, &["earthquake", "kill-holder"]);
     refuses(&lab().arg("--no-such-option").output().unwrap(), 64, &["--no-such-option"]);
     // The roles it plays for itself do nothing without what they need.
@@ -51,7 +53,18 @@ fn help_names_every_scene() {
     let output = lab().arg("--help").output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success());
-    for scene in ["spread", "tor-restart", "kill", "return", "kill-holder", "freeze", "partition", "rotate"] {
+    for scene in [
+        "spread",
+        "tor-restart",
+        "kill",
+        "return",
+        "kill-holder",
+        "freeze",
+        "partition",
+        "two-nodes",
+        "lonely",
+        "rotate",
+    ] {
         assert!(said.contains(&format!("- {scene}:")), "{scene} is not in: {said}");
     }
 }

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use serde::{Deserialize, Serialize};
 
 use super::scene_name::SceneName;
 
-/// Fewest nodes that can lose one and go on.
-const MIN_NODES: u8 = 2;
+/// Fewest nodes: one serves the address alone, and takes part in the scenes that need no second.
+const MIN_NODES: u8 = 1;
 /// Most nodes: each is two tors and three daemons, and a descriptor has room for twenty introduction points.
 const MAX_NODES: u8 = 6;
 
@@ -22,7 +23,7 @@ pub struct Arguments {
     /// How many nodes serve the address.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(i64::from(MIN_NODES)..=i64::from(MAX_NODES)))]
     pub nodes: u8,
-    /// Play this scene only; may be given more than once. Without it all are played.
+    /// Play this scene only; may be given more than once. Without it all are played that so many nodes can play.
     #[arg(long = "scene", value_name = "NAME", value_enum)]
     pub scenes: Vec<SceneName>,
     /// Leave the lab running afterwards, until Ctrl-C, and say how to reach it. Without --scene none is played.
@@ -43,10 +44,51 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// What was asked for, if it can be done; what clap shows otherwise.
+    pub(super) fn ask() -> Result<Self, clap::Error> {
+        Self::try_parse()?.checked()
+    }
+
+    /// Refuses a scene that was named and needs more nodes.
+    fn checked(self) -> Result<Self, clap::Error> {
+        match self.scenes.iter().find(|scene| scene.least_nodes() > self.nodes) {
+            None => Ok(self),
+            Some(scene) => {
+                let least = scene.least_nodes();
+                let reason = format!("scene {} needs at least --nodes {least}", scene.word());
+                Err(Self::command().error(ErrorKind::ValueValidation, reason))
+            }
+        }
+    }
+
     /// The scenes to be played, in the order of the list.
     pub(super) fn chosen(&self) -> Vec<SceneName> {
-        let wanted =
-            |name: &&SceneName| if self.scenes.is_empty() { !self.keep } else { self.scenes.contains(name) };
+        let wanted = |name: &&SceneName| {
+            if self.scenes.is_empty() {
+                !self.keep && name.least_nodes() <= self.nodes
+            } else {
+                self.scenes.contains(name)
+            }
+        };
         SceneName::all().iter().filter(wanted).copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from([&["rustbalance-lab"], words].concat())?.checked()
+    }
+
+    #[test]
+    fn few_nodes_play_what_they_can_and_a_scene_by_name_is_played_or_refused() {
+        let one = parsed(&["--nodes", "1"]).unwrap().chosen();
+        assert!(one.contains(&SceneName::Spread) && !one.contains(&SceneName::Kill), "{one:?}");
+        assert_eq!(parsed(&[]).unwrap().chosen(), SceneName::all());
+        assert_eq!(parsed(&["--nodes", "2", "--scene", "kill"]).unwrap().chosen(), [SceneName::Kill]);
+        assert!(parsed(&["--nodes", "1", "--scene", "kill"]).is_err());
+        assert!(parsed(&["--keep"]).unwrap().chosen().is_empty());
     }
 }

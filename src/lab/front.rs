@@ -7,8 +7,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 
-use clap::Parser;
-
 use super::arguments::Arguments;
 use super::babysit;
 use super::namespaces::{self, NamespaceError};
@@ -82,7 +80,7 @@ pub fn main() -> ExitCode {
 
 /// What the user started: checks, starts the lab in namespaces, waits for its end, writes its report.
 fn outer() -> Result<u8, FrontError> {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match Arguments::ask() {
         Ok(arguments) => arguments,
         Err(error) => {
             let _ = error.print();

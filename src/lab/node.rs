@@ -57,6 +57,8 @@ pub(super) struct Node {
     pub(super) tor_a: Supervised,
     /// The other tor.
     pub(super) tor_b: Supervised,
+    /// Killed, and all can be well without it.
+    pub(super) away: bool,
     daemons: Vec<Supervised>,
     place: Arc<Place>,
     files: NodeFiles,
@@ -107,7 +109,8 @@ impl Node {
             };
             daemons.push(supervise(unit)?);
         }
-        Ok(Self { number: member.number, id: member.id.clone(), tor_a, tor_b, daemons, place, files })
+        let (number, id) = (member.number, member.id.clone());
+        Ok(Self { number, id, tor_a, tor_b, away: false, daemons, place, files })
     }
 
     /// Everything that runs on it.

@@ -21,6 +21,10 @@ pub enum SceneName {
     Freeze,
     /// A node is cut off from the others, but not from Tor.
     Partition,
+    /// Two nodes and no others: either may die and come back.
+    TwoNodes,
+    /// One node alone; others come and go.
+    Lonely,
     /// Time period and shared random value change.
     Rotate,
 }
@@ -29,6 +33,15 @@ impl SceneName {
     /// All, in the order in which they are played.
     pub(super) fn all() -> &'static [Self] {
         Self::value_variants()
+    }
+
+    /// Fewer nodes than this cannot play it.
+    pub(super) fn least_nodes(self) -> u8 {
+        match self {
+            // Nobody dies in these.
+            Self::Spread | Self::Rotate => 1,
+            _ => 2,
+        }
     }
 
     /// As on the command line.

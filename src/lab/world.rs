@@ -82,23 +82,52 @@ impl World {
         timeout(ANSWER_LIMIT, asked).await.ok()?.ok()
     }
 
+    /// The nodes that are not away.
+    pub(super) fn present(&self) -> Vec<usize> {
+        (0..).zip(&self.nodes).filter(|(_, node)| !node.away).map(|(node, _)| node).collect()
+    }
+
+    /// Kills a node; from now on all can be well without it.
+    pub(super) async fn send_away(&mut self, node: usize) {
+        self.note("everything killed, for a while", node);
+        self.nodes[node].away = true;
+        self.nodes[node].kill().await;
+    }
+
+    /// Starts a node that was sent away.
+    pub(super) async fn call_back(&mut self, node: usize) {
+        self.note("everything started", node);
+        self.nodes[node].away = false;
+        self.nodes[node].revive().await;
+    }
+
+    /// Starts every node that was sent away.
+    pub(super) async fn call_all_back(&mut self) {
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].away {
+                self.call_back(node).await;
+            }
+        }
+    }
+
     /// Which nodes publish: the lease holder, as its publisher carries it out.
     pub(super) async fn publishing(&self) -> Vec<usize> {
-        let reports =
-            futures_util::future::join_all(self.nodes.iter().map(|node| self.publisher(node))).await;
+        let present = self.present();
+        let asked = present.iter().map(|node| self.publisher(&self.nodes[*node]));
+        let reports = futures_util::future::join_all(asked).await;
         let duty = |report: &Option<PublisherReport>| {
             report.as_ref().is_some_and(|report| matches!(report.duty, Duty::Publishing { .. }))
         };
-        (0..).zip(&reports).filter(|(_, report)| duty(report)).map(|(node, _)| node).collect()
+        present.into_iter().zip(&reports).filter(|(_, report)| duty(report)).map(|(node, _)| node).collect()
     }
 
     /// The last node that does not publish.
     pub(super) async fn standby(&self) -> usize {
         let publishing = self.publishing().await;
-        (0..self.nodes.len()).rev().find(|node| !publishing.contains(node)).unwrap_or(0)
+        self.present().into_iter().rev().find(|node| !publishing.contains(node)).unwrap_or(0)
     }
 
-    /// How many connections each node's proxy has accepted.
+    /// How many connections each node's proxy has accepted, in the order of [`Self::nodes`].
     pub(super) async fn accepted(&self) -> Result<Vec<u64>, LabError> {
         let mut accepted = Vec::new();
         for node in &self.nodes {
@@ -137,17 +166,18 @@ impl World {
     }
 
     /// Waits until all is well: every daemon ready, one node publishes, every node's points are on every
-    /// responsible HSDir and no others.
+    /// responsible HSDir and no others. Nodes that are away do not count.
     pub(super) async fn settle(&mut self) -> Result<(), LabError> {
         self.screen.doing("waiting until all is well");
         let began = Instant::now();
-        for node in &self.nodes {
-            node.ready(SETTLE_LIMIT).await?;
+        let present = self.present();
+        for node in &present {
+            self.nodes[*node].ready(SETTLE_LIMIT).await?;
         }
         loop {
             let mut all = Vec::new();
-            for node in 0..self.nodes.len() {
-                all.push(self.points(node).await);
+            for node in &present {
+                all.push(self.points(*node).await);
             }
             let union: AuthKeys = all.iter().flatten().copied().collect();
             let copies = self.observer.read().await?;

@@ -10,18 +10,22 @@ mod freeze;
 mod kill;
 mod kill_holder;
 mod load;
+mod lonely;
 mod partition;
 mod r#return;
 mod rotate;
 mod spread;
 mod tor_restart;
+mod two_nodes;
 
 use load::Played;
 
 /// Plays a scene.
 pub(super) async fn play(name: SceneName, world: &mut World) -> Outcome {
     let scene = name.word();
-    match perform(name, world).await {
+    let performed = perform(name, world).await;
+    world.call_all_back().await;
+    match performed {
         Ok(Played { measures, notes }) => Outcome { scene, measures, error: None, notes },
         Err(error) => {
             Outcome { scene, measures: Vec::new(), error: Some(error.to_string()), notes: Vec::new() }
@@ -40,6 +44,8 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::KillHolder => kill_holder::play(world).await,
         SceneName::Freeze => freeze::play(world).await,
         SceneName::Partition => partition::play(world).await,
+        SceneName::TwoNodes => two_nodes::play(world).await,
+        SceneName::Lonely => lonely::play(world).await,
         SceneName::Rotate => rotate::play(world).await,
     }
 }

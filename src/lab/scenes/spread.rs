@@ -34,9 +34,8 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     // Pages come from the target itself: one request each, or more where one was made again.
     let count = usize::try_from(served).unwrap_or(usize::MAX);
     played.measures.push(Measure::count("requests the target has answered", at_least(FETCHES), count));
-    for (node, share) in world.nodes.iter().zip(shares) {
-        let index = usize::from(node.number - 1);
-        let served = after.get(index).zip(before.get(index)).map_or(0, |(after, before)| after - before);
+    for (((node, share), after), before) in world.nodes.iter().zip(shares).zip(after).zip(before) {
+        let served = after - before;
         let served = usize::try_from(served).unwrap_or(usize::MAX);
         played.measures.push(Measure::count(format!("served by {}", node.id), fair(share), served));
     }
