@@ -156,6 +156,8 @@ pub(super) struct NodeFiles {
     pub(super) wireguard_key: PathBuf,
     /// The configuration.
     pub(super) configuration: PathBuf,
+    /// What the coordinator remembers; like everything here, it outlives the node's death.
+    pub(super) state: PathBuf,
 }
 
 impl NodeFiles {
@@ -170,7 +172,13 @@ impl NodeFiles {
             token: run.join("keys/token"),
             wireguard_key: run.join("keys/wireguard.key"),
             configuration: run.join("keys/config.toml"),
+            state: run.join("state/coordinator"),
         }
+    }
+
+    /// The marker of a node that is in the cluster: its serving tor may run.
+    pub(super) fn joined(&self) -> PathBuf {
+        self.state.join("joined")
     }
 
     /// Where the serving tor's onion port leads.

@@ -87,7 +87,8 @@ impl Node {
             published_elsewhere: true,
         };
         let torrc = network.torrc("a", &files.tor_a).socks_unix(&files.tor_a.join("socks")).service(&service);
-        let tor_a = network.run(&name("tor-a"), &place, &files.tor_a, &torrc)?;
+        let joined = Some(files.joined());
+        let tor_a = network.run_once(&name("tor-a"), &place, &files.tor_a, &torrc, joined)?;
         let torrc = network.torrc("b", &files.tor_b).socks_unix(&files.tor_b.join("socks"));
         let tor_b = network.run(&name("tor-b"), &place, &files.tor_b, &torrc)?;
 
@@ -103,6 +104,7 @@ impl Node {
                 place: Arc::clone(&place),
                 program: programs.join(format!("rustbalance-{}", daemon.name())),
                 arguments: vec!["--config".into(), files.configuration.clone().into_os_string()],
+                condition: None,
                 sockets,
                 notify: true,
                 keepalive: Some(KEEPALIVE),
@@ -173,7 +175,8 @@ fn write_files(
     place: &Place,
 ) -> Result<(), LabError> {
     let service = files.tor_a.join("service");
-    for directory in [&files.ipc, &service, Path::new("/run/keys"), Path::new("/run/wireguard")] {
+    for directory in [&files.ipc, &files.state, &service, Path::new("/run/keys"), Path::new("/run/wireguard")]
+    {
         make_private(&place.outside(directory))?;
     }
     let balance = format!("MasterOnionAddress {}\n", plan.address);
@@ -185,6 +188,8 @@ fn write_files(
         (&files.token, plan.token.as_bytes()),
         (&files.wireguard_key, member.key.to_base64().as_bytes()),
         (&files.configuration, configuration.as_bytes()),
+        // A node that is configured by hand has joined.
+        (&files.joined(), b""),
     ] {
         let file =
             fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(place.outside(path));

@@ -30,6 +30,9 @@ const RESTART_DELAY: Duration = Duration::from_millis(100);
 const START_LIMIT: usize = 5;
 /// `StartLimitIntervalSec=`, systemd's own default.
 const START_LIMIT_INTERVAL: Duration = Duration::from_secs(10);
+/// Between two looks at whether a condition is met. A `.path` unit is told by the kernel; a tenth of a second more is
+/// nothing beside a tor's start.
+const CONDITION_POLL: Duration = Duration::from_millis(100);
 /// Longest notification: systemd's daemons send some hundred bytes.
 const MAX_NOTIFICATION: usize = 4096;
 /// How much of a log an error shows.
@@ -169,10 +172,11 @@ impl Task {
     async fn run(mut self) {
         let mut starts: Vec<Instant> = Vec::new();
         loop {
-            let hold = match self.spawn() {
-                Ok(child) => self.watch(child).await,
-                Err(error) => self.note_end(format!("not started: {error}")),
-            };
+            let hold = self.kept_waiting().await
+                || match self.spawn() {
+                    Ok(child) => self.watch(child).await,
+                    Err(error) => self.note_end(format!("not started: {error}")),
+                };
             starts.retain(|start| start.elapsed() < START_LIMIT_INTERVAL);
             starts.push(Instant::now());
             if hold || starts.len() >= START_LIMIT {
@@ -188,6 +192,24 @@ impl Task {
                 sleep(RESTART_DELAY).await;
             }
         }
+    }
+
+    /// Waits until its condition is met. Whether it shall stay dead instead.
+    async fn kept_waiting(&mut self) -> bool {
+        let Some(file) = self.unit.condition.as_ref().map(|file| self.unit.place.outside(file)) else {
+            return false;
+        };
+        while !file.exists() {
+            tokio::select! {
+                order = self.inbox.recv() => match order {
+                    Some(Order::Start | Order::Signal { hold: false, .. }) => {}
+                    // Killed before it ran; or nobody is left to need it.
+                    Some(Order::Signal { hold: true, .. }) | None => return true,
+                },
+                () = sleep(CONDITION_POLL) => {}
+            }
+        }
+        false
     }
 
     /// Looks after one process until its end. Whether it shall stay dead.

@@ -119,6 +119,18 @@ impl TorNetwork {
         directory: &Path,
         torrc: &Torrc,
     ) -> Result<Supervised, LabError> {
+        self.run_once(name, place, directory, torrc, None)
+    }
+
+    /// As [`Self::run`], but only once the file `condition`, as that tor sees it, exists.
+    pub(super) fn run_once(
+        &self,
+        name: &str,
+        place: &Arc<Place>,
+        directory: &Path,
+        torrc: &Torrc,
+        condition: Option<PathBuf>,
+    ) -> Result<Supervised, LabError> {
         let outside = place.outside(directory);
         make_private(&outside.join("data"))?;
         fs::write(outside.join("torrc"), torrc.text()).map_err(doing("writing a torrc"))?;
@@ -132,6 +144,7 @@ impl TorNetwork {
                 OsString::from("--defaults-torrc"),
                 OsString::from("/dev/null"),
             ],
+            condition,
             sockets: Vec::new(),
             notify: false,
             keepalive: None,

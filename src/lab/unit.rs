@@ -19,6 +19,9 @@ pub(super) struct Unit {
     pub(super) program: PathBuf,
     /// Its arguments.
     pub(super) arguments: Vec<OsString>,
+    /// `ConditionPathExists=` and a `.path` unit beside it: it is started as soon as this file, as its place sees it,
+    /// exists.
+    pub(super) condition: Option<PathBuf>,
     /// `.socket`: listeners by `FileDescriptorName=`. The supervisor keeps them while the process restarts.
     pub(super) sockets: Vec<(&'static str, UnixListener)>,
     /// `Type=notify`: it tells when it is ready.

@@ -33,8 +33,16 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
         let victim = if what == "holder" { holder } else { 1 - holder };
         let (alone, back) = lose_and_regain(world, victim).await?;
         let bound = Bound::AtMost(ALONE);
-        measures.push(Measure::time(format!("{what} killed: the other's points alone everywhere"), bound, alone));
-        measures.push(Measure::time(format!("{what} started: both nodes' points everywhere"), Bound::Happens, back));
+        measures.push(Measure::time(
+            format!("{what} killed: the other's points alone everywhere"),
+            bound,
+            alone,
+        ));
+        measures.push(Measure::time(
+            format!("{what} started: both nodes' points everywhere"),
+            Bound::Happens,
+            back,
+        ));
         world.settle().await?;
     }
     let mut played = load.finish(FETCHES, true).await?;
