@@ -5,9 +5,12 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
+
 use super::load::{Load, Played};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
+use crate::lab::pool::FETCH_LIMIT;
 use crate::lab::world::World;
 
 /// Pages.
@@ -44,6 +47,9 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
             back,
         ));
         world.settle().await?;
+        // A client that was just being introduced when the node died tries again after seven seconds (`tor-facts`,
+        // section 11). It shall not meet the second death too.
+        sleep(FETCH_LIMIT).await;
     }
     let mut played = load.finish(FETCHES, true).await?;
     played.measures.splice(0..0, measures);
