@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::ctl::inspect;
+use crate::ctl::error::CtlError;
+use crate::ctl::{init, inspect};
 use crate::sys::exit::{Exit, whole_reason};
+use crate::sys::process::harden;
 
 /// A self-healing, multi-node load balancer for Tor v3 onion services: the operator's tool.
 #[derive(Debug, Parser)]
@@ -22,6 +24,8 @@ struct Arguments {
 /// What the tool can do.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make the first node of a new cluster: keys, cluster token, and a complete configuration
+    Init(init::Arguments),
     /// Compute and check what the onion service protocol makes of keys, times and documents; needs no running daemon
     Inspect(inspect::command::Arguments),
 }
@@ -33,9 +37,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error).into(),
     };
-    let Command::Inspect(inspect) = arguments.command;
     let mut out = Vec::new();
-    let exit = match inspect.run(&mut out) {
+    let exit = match arguments.command.run(&mut out) {
         Ok(()) => Exit::Success,
         Err(error) => {
             // Standard error may be closed; there is nobody else to tell.
@@ -47,6 +50,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         // The reader of a pipe may stop reading early.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Exit::Os.into(),
         _ => exit.into(),
+    }
+}
+
+impl Command {
+    /// Does what was asked, and writes the answer.
+    fn run(self, out: &mut Vec<u8>) -> Result<(), CtlError> {
+        harden()?;
+        match self {
+            Self::Init(init) => init.run(out),
+            Self::Inspect(inspect) => Ok(inspect.run(out)?),
+        }
     }
 }
 

@@ -1,6 +1,12 @@
-//! The operator's tool `rustbalance`: asks, computes and shows; changes nothing.
+//! The operator's tool `rustbalance`: makes nodes, asks daemons, computes and shows.
 
 pub mod answer;
 pub mod command;
+pub mod error;
+pub mod files;
+pub mod init;
+pub mod input;
 pub mod inspect;
 pub mod moment;
+pub mod node_files;
+pub mod passphrase;

@@ -8,8 +8,8 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 
 use crate::ctl::answer::Line;
+use crate::ctl::input::read_key;
 use crate::ctl::inspect::error::InspectError;
-use crate::ctl::inspect::input::read_key;
 use crate::proto::onion::address::HsId;
 
 /// What is asked.

@@ -7,8 +7,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::ctl::answer::Line;
+use crate::ctl::input::read_key;
 use crate::ctl::inspect::error::InspectError;
-use crate::ctl::inspect::input::read_key;
 use crate::ctl::inspect::period::slot_name;
 use crate::ctl::inspect::schedule::Schedule;
 use crate::ctl::moment::Moment;

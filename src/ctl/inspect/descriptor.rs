@@ -8,8 +8,8 @@ use data_encoding::HEXLOWER;
 use serde::Serialize;
 
 use crate::ctl::answer::Line;
+use crate::ctl::input::{read_secret, read_text};
 use crate::ctl::inspect::error::InspectError;
-use crate::ctl::inspect::input::{read_secret, read_text};
 use crate::ctl::inspect::period::Descriptor;
 use crate::ctl::inspect::point::Point;
 use crate::ctl::inspect::schedule::Schedule;

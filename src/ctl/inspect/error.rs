@@ -3,12 +3,12 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::ctl::input::InputError;
 use crate::ctl::moment::Moment;
 use crate::proto::onion::blinding::BlindError;
 use crate::proto::onion::descriptor::client_auth::ClientKeyError;
 use crate::proto::onion::descriptor::hsdesc::OpenError;
 use crate::proto::onion::descriptor::outer::OuterError;
-use crate::proto::onion::identity::KeyError;
 use crate::sys::exit::Exit;
 use crate::tor::consensus::ConsensusError;
 
@@ -17,36 +17,9 @@ use crate::tor::consensus::ConsensusError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InspectError {
-    /// A file cannot be read.
-    #[error("{} cannot be read", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// A file is larger than anything of its kind.
-    #[error("{} is larger than {limit} bytes; is it the right file?", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// What is allowed, in bytes.
-        limit: usize,
-    },
-    /// A file that should be a document is none.
-    #[error("{} is not text; is it the right file?", path.display())]
-    NotText {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A key file holds no key.
-    #[error("{}", path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: KeyError,
-    },
+    /// A file that was named is not what it should be.
+    #[error(transparent)]
+    Input(#[from] InputError),
     /// A client's key file holds no key.
     #[error("{}", path.display())]
     ClientKey {
@@ -113,7 +86,7 @@ impl InspectError {
     /// The exit code: 65 for bad input, 77 for a file one may not read, 71 for other troubles of the system.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
+            Self::Input(error) => error.exit(),
             Self::Write(_) => Exit::Os,
             _ => Exit::Data,
         }

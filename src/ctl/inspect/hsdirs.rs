@@ -8,8 +8,8 @@ use data_encoding::BASE64_NOPAD;
 use serde::Serialize;
 
 use crate::ctl::answer::Line;
+use crate::ctl::input::read_text;
 use crate::ctl::inspect::error::InspectError;
-use crate::ctl::inspect::input::read_text;
 use crate::ctl::inspect::period::Descriptor;
 use crate::ctl::moment::Moment;
 use crate::proto::onion::address::HsId;

@@ -6,7 +6,6 @@ pub mod counter;
 pub mod descriptor;
 pub mod error;
 pub mod hsdirs;
-pub mod input;
 pub mod period;
 pub mod point;
 pub mod schedule;

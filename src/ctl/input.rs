@@ -1,0 +1,98 @@
+//! Files the operator names, read up to a limit. `-` is standard input.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::proto::onion::identity::{HsIdKeypair, KeyError, MAX_KEY_BYTES};
+use crate::sys::exit::Exit;
+
+/// The name tor gives the secret key in a `HiddenServiceDir`.
+const TOR_SECRET_KEY_FILE: &str = "hs_ed25519_secret_key";
+
+/// Why a file that the operator named was not taken. Nothing was kept of it, nothing was changed. The whole reason is
+/// this message and those of its sources, one after the other.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// It cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It is larger than anything of its kind.
+    #[error("{} is larger than {limit} bytes; is it the right file?", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What is allowed, in bytes.
+        limit: usize,
+    },
+    /// It should be a document and is none.
+    #[error("{} is not text; is it the right file?", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It should be a key and holds none.
+    #[error("{}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: KeyError,
+    },
+}
+
+impl InputError {
+    /// The exit code: 77 for a file one may not read, 65 for everything else.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
+            _ => Exit::Data,
+        }
+    }
+}
+
+/// Reads a small file with a secret. The buffer is allocated once, so that no copy is left behind by its growth, and
+/// erased when dropped.
+pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, InputError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_KEY_BYTES + 1));
+    read_into(&mut bytes, path, MAX_KEY_BYTES)?;
+    Ok(bytes)
+}
+
+/// Reads a document of at most `limit` bytes.
+pub fn read_text(path: &Path, limit: usize) -> Result<String, InputError> {
+    let mut bytes = Vec::new();
+    read_into(&mut bytes, path, limit)?;
+    String::from_utf8(bytes).map_err(|_| InputError::NotText { path: path.to_owned() })
+}
+
+/// The secret key in a file of any form, or in tor's `HiddenServiceDir`.
+pub fn read_key(path: &Path) -> Result<HsIdKeypair, InputError> {
+    let path = if path.is_dir() { path.join(TOR_SECRET_KEY_FILE) } else { path.to_owned() };
+    let bytes = read_secret(&path)?;
+    HsIdKeypair::from_any_form(&bytes).map_err(|source| InputError::Key { path, source })
+}
+
+/// Reads all of a file, and refuses more than `limit` bytes.
+fn read_into(bytes: &mut Vec<u8>, path: &Path, limit: usize) -> Result<(), InputError> {
+    let failed = |source| InputError::Read { path: path.to_owned(), source };
+    let source: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(path).map_err(failed)?)
+    };
+    // One byte more than allowed, to notice that there is more.
+    let allowed = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    source.take(allowed).read_to_end(bytes).map_err(failed)?;
+    if bytes.len() > limit {
+        return Err(InputError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! The files of a node: their names, and the text of its configuration.
+
+use std::fmt::{self, Display};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::config::file::{Config, ConfigError};
+use crate::config::mesh::Prefix;
+use crate::proto::cluster::timing::Timing;
+use crate::proto::node::{NodeId, Priority};
+use crate::proto::onion::address::HsId;
+
+/// The configuration.
+pub const CONFIG: &str = "config.toml";
+/// The service's secret identity key, in tor's form and under tor's name.
+pub const MASTER_KEY: &str = "hs_ed25519_secret_key";
+/// The cluster token.
+pub const TOKEN: &str = "cluster.token";
+/// The node's WireGuard key.
+pub const WIREGUARD_KEY: &str = "wireguard.key";
+/// The secret of the path at which joining is answered.
+pub const JOIN_SECRET: &str = "join.secret";
+
+/// What the configuration of a new node says.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// Where its files are.
+    pub directory: &'a Path,
+    /// Its name.
+    pub node: &'a NodeId,
+    /// Its wish for the lease.
+    pub priority: Priority,
+    /// The onion service.
+    pub address: HsId,
+    /// Where connections are carried to, as configurations write it.
+    pub target: &'a str,
+    /// UDP port of WireGuard.
+    pub listen_port: u16,
+    /// Where the others reach that port, if it is fixed.
+    pub endpoint: Option<SocketAddr>,
+    /// The cluster's network of tunnel addresses, where it does not follow from the token.
+    pub prefix: Option<Prefix>,
+    /// The cluster's timing.
+    pub timing: Timing,
+}
+
+impl Settings<'_> {
+    /// The text of the configuration, which has been read back and found right.
+    pub fn text(&self) -> Result<String, ConfigError> {
+        let text = self.to_string();
+        Config::parse(&text, &self.directory.join(CONFIG))?;
+        Ok(text)
+    }
+
+    fn file(&self, name: &str) -> Quoted<String> {
+        Quoted(self.directory.join(name).to_string_lossy().into_owned())
+    }
+}
+
+impl Display for Settings<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "# The configuration of one node, as all its daemons read it; each opens only the secret files of its own\n\
+             # sections. What is commented out shows the default; \"for example\" stands before what has none.\n\n",
+        )?;
+        self.node_and_service(f)?;
+        self.tor_and_proxy(f)?;
+        self.mesh(f)?;
+        self.cluster(f)?;
+        f.write_str(
+            "\n[publisher]\n\
+             # How often the descriptor is published, and tor asked for its introduction points, although nothing changed.\n\
+             # refresh_interval_secs = 600\n\
+             # poll_interval_secs = 30\n\n\
+             [ipc]\n\
+             # The control sockets of the daemons, and who may use them besides root and the daemon's own user.\n\
+             # directory = \"/run/rustbalance\"\n\
+             # allowed_users = []\n\n\
+             [log]\n\
+             # error, warn, info, debug, trace, or pairs such as info,rustbalance::tor=debug.\n\
+             # level = \"info\"\n",
+        )
+    }
+}
+
+impl Settings<'_> {
+    fn node_and_service(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { node, priority, address, .. } = self;
+        let key = self.file(MASTER_KEY);
+        write!(
+            f,
+            "[node]\n\
+             # Short, and different on every node.\n\
+             id = \"{node}\"\n\
+             # Who should hold the lease: the lowest number first, then by id.\n\
+             priority = {priority}\n\n\
+             [service]\n\
+             # The onion address that all nodes serve, and its secret key, which the publisher alone reads.\n\
+             address = \"{address}\"\n\
+             master_key_file = {key}\n\n"
+        )
+    }
+
+    fn tor_and_proxy(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target = Quoted(self.target);
+        write!(
+            f,
+            "[tor]\n\
+             # The tor whose torrc has the HiddenServiceDir; the other one uploads, and serves when the first cannot.\n\
+             serving = \"a\"\n\
+             [tor.a]\n\
+             control = \"unix:/run/rustbalance-tor/a/control\"\n\
+             socks = \"unix:/run/rustbalance-tor/a/socks\"\n\
+             [tor.b]\n\
+             control = \"unix:/run/rustbalance-tor/b/control\"\n\
+             socks = \"unix:/run/rustbalance-tor/b/socks\"\n\n\
+             [proxy]\n\
+             # Where tor's HiddenServicePort points; not used when the service manager hands the socket over.\n\
+             listen = \"unix:/run/rustbalance/onion.sock\"\n\
+             # Your service: tcp://ip:port, unix:/path, or another onion service, http://ADDRESS.onion:port.\n\
+             target = {target}\n\
+             # Reaching the target, silence in both directions, and connections in flight when the proxy stops.\n\
+             # connect_timeout_secs = 30\n\
+             # idle_timeout_secs = 120\n\
+             # drain_timeout_secs = 20\n\
+             # max_connections = 1024\n\n"
+        )
+    }
+
+    fn mesh(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.file(WIREGUARD_KEY);
+        write!(
+            f,
+            "[mesh]\n\
+             # This node's own WireGuard key, different on every node.\n\
+             private_key_file = {key}\n\
+             # The only port that the firewall must let in (UDP).\n\
+             listen_port = {}\n\
+             # Where other nodes reach that port, if this machine has a fixed address.\n",
+            self.listen_port
+        )?;
+        match self.endpoint {
+            Some(endpoint) => writeln!(f, "endpoint = \"{endpoint}\"")?,
+            None => f.write_str("# for example: endpoint = \"192.0.2.1:51820\"\n")?,
+        }
+        f.write_str(
+            "# The network of the tunnel's addresses; without it, it follows from the cluster token.\n",
+        )?;
+        match &self.prefix {
+            Some(prefix) => writeln!(f, "prefix = \"{prefix}\"")?,
+            None => f.write_str("# for example: prefix = \"fd12:3456:789a::/48\"\n")?,
+        }
+        f.write_str(
+            "# kernel, userspace, or whichever is there.\n\
+             # backend = \"auto\"\n\
+             # interface = \"wg-rb\"\n\
+             # datagram_port = 51821\n\
+             # Nodes that were invited are learnt and not listed. One configured by hand, for example:\n\
+             # [[mesh.peers]]\n\
+             # id = \"beta\"\n\
+             # public_key = \"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\"\n\
+             # endpoint = \"192.0.2.2:51820\"\n\n",
+        )
+    }
+
+    fn cluster(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (timing, default, token) = (self.timing, Timing::default(), self.file(TOKEN));
+        write!(
+            f,
+            "[cluster]\n\
+             # The secret that all nodes share.\n\
+             token_file = {token}\n\
+             # How often a node asks another whether it lives, after how long without an answer it counts as dead, and how\n\
+             # long the next one then waits before it takes the lease. The same on every node.\n\
+             {}{}{}",
+            Seconds("heartbeat_interval_secs", timing.heartbeat_interval(), default.heartbeat_interval()),
+            Seconds("heartbeat_timeout_secs", timing.heartbeat_timeout(), default.heartbeat_timeout()),
+            Seconds("takeover_grace_secs", timing.takeover_grace(), default.takeover_grace()),
+        )
+    }
+}
+
+/// A text between quotation marks, as TOML escapes it.
+struct Quoted<T>(T);
+
+impl<T: AsRef<str>> Display for Quoted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        toml::Value::from(self.0.as_ref()).fmt(f)
+    }
+}
+
+/// A line with a key, its value, and the default: commented out where it is the default.
+struct Seconds(&'static str, Duration, Duration);
+
+impl Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(key, value, default) = self;
+        let mark = if value == default { "# " } else { "" };
+        writeln!(f, "{mark}{key} = {}", value.as_secs_f64())
+    }
+}

@@ -1,0 +1,12 @@
+//! `rustbalance`, the real program, where it makes and changes things.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    unreachable_pub,
+    missing_docs
+)]
+
+mod init;
+mod tool;
