@@ -23,8 +23,11 @@ pub(super) const CONTROL_PASSWORD: &str = "lab";
 /// What `tor --hash-password` makes of it.
 const HASHED_PASSWORD: &str = "16:A55F245759FE84E7605311A8A4E598A914F41AF1558934CAF7EBC1CF18";
 
-/// When a client of the lab gives a circuit up.
-const CLIENT_BUILD_TIMEOUT: Duration = Duration::from_secs(2);
+/// When a tor of the lab gives a circuit up: what tors of the public network learn. On loopback they would learn a
+/// fiftieth of it, and a service that gives up a rendezvous after 43 ms, and for good after the second, leaves its
+/// client waiting for many seconds whenever the machine is busy; clients would forget what they learnt and wait a
+/// minute then (three, for an introduction whose node has died). Users see nothing of that kind.
+const BUILD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where the first authority's, and the first relay's, OR port is; the others follow.
 const FIRST_OR_PORT: u16 = 5000;
@@ -83,6 +86,8 @@ impl Torrc {
         // All addresses are private. Reading where others lie takes a second of a core at every start.
         torrc.line("GeoIPFile", "/dev/null");
         torrc.line("GeoIPv6File", "/dev/null");
+        torrc.line("LearnCircuitBuildTimeout", 0);
+        torrc.line("CircuitBuildTimeout", BUILD_TIMEOUT.as_secs());
         // Killed tors must not leave anything to wait for.
         torrc.line("ShutdownWaitLength", 0);
         for authority in authorities {
@@ -138,13 +143,9 @@ impl Torrc {
         torrc
     }
 
-    /// A client for programs that connect over TCP. It takes two seconds for a slow circuit, as clients of the public
-    /// network learn to. On loopback, tor learns a tenth of that, forgets it whenever the machine is busy, and waits
-    /// a minute then (three, for an introduction whose node has died): nothing that a user ever sees.
+    /// A client for programs that connect over TCP.
     pub(super) fn socks(mut self, address: SocketAddr) -> Self {
         self.line("SocksPort", address);
-        self.line("LearnCircuitBuildTimeout", 0);
-        self.line("CircuitBuildTimeout", CLIENT_BUILD_TIMEOUT.as_secs());
         self
     }
 
