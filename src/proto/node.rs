@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 /// Longest node name, in bytes: a name travels in every datagram and in file names, and a DNS label
@@ -14,9 +15,11 @@ pub const NODE_ID_MAX_LEN: usize = 32;
 ///
 /// Always valid once constructed, also when it came out of a datagram or a configuration file. The order is
 /// that of the bytes; it breaks ties between equal [`Priority`] values.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct NodeId(String);
+///
+/// Kept in place and filled up with zeroes, which come before every letter: a name is copied and compared several
+/// times for each datagram, and should ask for no memory.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId([u8; NODE_ID_MAX_LEN]);
 
 /// Why a text is not a node name. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -35,7 +38,8 @@ pub enum NodeIdError {
 impl NodeId {
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        let len = self.0.iter().position(|byte| *byte == 0).unwrap_or(NODE_ID_MAX_LEN);
+        str::from_utf8(self.0.get(..len).unwrap_or_default()).unwrap_or_default()
     }
 }
 
@@ -59,34 +63,45 @@ impl FromStr for NodeId {
 
     fn from_str(text: &str) -> Result<Self, NodeIdError> {
         validate(text)?;
-        Ok(Self(text.to_owned()))
+        let mut name = [0; NODE_ID_MAX_LEN];
+        name.iter_mut().zip(text.bytes()).for_each(|(to, from)| *to = from);
+        Ok(Self(name))
     }
 }
 
-impl TryFrom<String> for NodeId {
-    type Error = NodeIdError;
-
-    fn try_from(text: String) -> Result<Self, NodeIdError> {
-        validate(&text)?;
-        Ok(Self(text))
+impl Serialize for NodeId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
-impl From<NodeId> for String {
-    fn from(node: NodeId) -> Self {
-        node.0
+impl<'de> Deserialize<'de> for NodeId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = NodeId;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a node name")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<NodeId, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Name)
     }
 }
 
 impl fmt::Display for NodeId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(self.as_str())
     }
 }
 
 impl fmt::Debug for NodeId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(self.as_str())
     }
 }
 
@@ -120,7 +135,8 @@ mod tests {
         assert_eq!("-a".parse::<NodeId>(), Err(NodeIdError::BadCharacter(0)));
         assert_eq!("aB".parse::<NodeId>(), Err(NodeIdError::BadCharacter(1)));
         assert_eq!("é".parse::<NodeId>(), Err(NodeIdError::BadCharacter(0)));
-        assert!("x".repeat(NODE_ID_MAX_LEN).parse::<NodeId>().is_ok());
+        let longest = "x".repeat(NODE_ID_MAX_LEN);
+        assert_eq!(longest.parse::<NodeId>().unwrap().as_str(), longest);
         assert_eq!("x".repeat(33).parse::<NodeId>(), Err(NodeIdError::TooLong(33)));
 
         let forged = postcard::to_stdvec("../etc").unwrap();
@@ -128,6 +144,17 @@ mod tests {
         assert!(serde_json::from_str::<NodeId>("\"A\"").is_err());
         let node: NodeId = serde_json::from_str("\"n1\"").unwrap();
         assert_eq!(serde_json::to_string(&node).unwrap(), "\"n1\"");
+    }
+
+    #[test]
+    fn names_are_in_the_order_of_their_bytes() {
+        let ordered = ["0", "a", "a-", "a-0", "a0", "aa", "b", "b-1", "n1", "n10", "n2"];
+        for (at, low) in ordered.iter().enumerate() {
+            for high in &ordered[at + 1..] {
+                assert!(low.parse::<NodeId>().unwrap() < high.parse::<NodeId>().unwrap(), "{low} {high}");
+                assert!(low.as_bytes() < high.as_bytes());
+            }
+        }
     }
 
     #[test]
