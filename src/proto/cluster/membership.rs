@@ -1,7 +1,7 @@
 //! Who is there: foca (SWIM) as a pure state machine.
 //!
 //! foca asks one member per round, then lets others ask, then suspects, and a suspect that does not object in
-//! time is down. What it leaves to its host is kept here: time (its timers wait in `timers`, one slot per kind,
+//! time is down. What it leaves to its host is kept here: time (its timers wait in `waiting`, one per kind,
 //! so their number is bounded by that of the members), randomness (a seed), and the return of the dead: foca
 //! takes a node that is down back only under a new identity, so an identity is a name and a generation, and
 //! a node that learns of its own death takes the next one.
@@ -14,7 +14,7 @@
 //! lease holder is known, and its lease taken, after 2.0 s in the median (3 nodes; worst of 40: 2.6 s; 10 nodes: 2.4 s,
 //! worst 3.5 s).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::time::{Duration, Instant};
 
@@ -100,14 +100,24 @@ pub enum MembershipError {
     Refused(String),
 }
 
-/// foca's timers that can wait at the same time: one per kind, one suspicion per node. A new one of a kind makes
-/// the old one moot (its token has changed), so it replaces it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Slot {
-    Probe,
-    IndirectProbe,
-    Gossip,
-    Suspicion(NodeId),
+/// One of foca's timers, waiting.
+struct Waiting {
+    at: Instant,
+    timer: Timer<Life>,
+    /// Counts what was armed, so that a pass over what is due knows what it armed itself.
+    serial: u64,
+}
+
+/// Whether a timer makes another one moot: one per kind waits at a time, and one suspicion per node. A new one of a
+/// kind is only asked for when the old one's token is no longer valid.
+fn replaces(new: &Timer<Life>, old: &Timer<Life>) -> bool {
+    match (new, old) {
+        (
+            Timer::ChangeSuspectToDown { member_id: new, .. },
+            Timer::ChangeSuspectToDown { member_id: old, .. },
+        ) => new.node == old.node,
+        _ => std::mem::discriminant(new) == std::mem::discriminant(old),
+    }
 }
 
 /// Collects what foca wants while it runs.
@@ -142,7 +152,9 @@ impl Runtime<Life> for Wishes {
 /// The members of the cluster, as one node sees them.
 pub struct Membership {
     foca: Foca<Life, PostcardCodec, StdRng, NoCustomBroadcast>,
-    timers: BTreeMap<Slot, (Instant, Timer<Life>)>,
+    /// At most one per kind, and one suspicion per member.
+    waiting: Vec<Waiting>,
+    armed: u64,
     timing: Timing,
     live: BTreeSet<NodeId>,
     rng: StdRng,
@@ -153,7 +165,7 @@ impl Membership {
     pub fn new(node: NodeId, generation: u64, timing: &Timing, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let foca = start(Life { node, generation }, timing, &mut rng);
-        Self { foca, timers: BTreeMap::new(), timing: *timing, live: BTreeSet::new(), rng }
+        Self { foca, waiting: Vec::new(), armed: 0, timing: *timing, live: BTreeSet::new(), rng }
     }
 
     /// The nodes that are there, without us.
@@ -179,7 +191,7 @@ impl Membership {
 
     /// When [`Membership::run_timers`] is due.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.timers.values().map(|(at, _)| *at).min()
+        self.waiting.iter().filter(|waiting| self.has_work(waiting)).map(|waiting| waiting.at).min()
     }
 
     /// Takes in a payload of [`super::message::Message::Swim`].
@@ -205,28 +217,33 @@ impl Membership {
         }
     }
 
+    /// A round of gossip has nothing to do while there is no news, and nobody need wake up for it; it is overdue then,
+    /// and news goes out at once.
+    fn has_work(&self, waiting: &Waiting) -> bool {
+        !matches!(waiting.timer, Timer::PeriodicGossip(_)) || self.foca.updates_backlog() > 0
+    }
+
     /// Does what is due.
     pub fn run_timers(&mut self, now: Instant) -> Output {
         let mut wishes = Wishes::default();
         // One pass over what is due at the start: a timer that re-arms itself in the past (a long pause) waits
         // for the next call instead of spinning here.
-        let due: Vec<Slot> = {
-            let mut due: Vec<_> = self.timers.iter().filter(|(_, (at, _))| *at <= now).collect();
-            due.sort_by(|(_, a), (_, b)| a.0.cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-            due.into_iter().map(|(slot, _)| slot.clone()).collect()
-        };
-        for slot in due {
-            // One of the others may have armed it anew: that one has its time still before it.
-            if self.timers.get(&slot).is_some_and(|(at, _)| *at > now) {
-                continue;
-            }
-            if let Some((_, timer)) = self.timers.remove(&slot) {
-                // An error here says that a round was cut short; foca has already begun the next one.
-                let _ = self.foca.handle_timer(timer, &mut wishes);
-                self.arm(now, &mut wishes);
-            }
+        let armed_before = self.armed;
+        while let Some(timer) = self.take_due(now, armed_before) {
+            // An error here says that a round was cut short; foca has already begun the next one.
+            let _ = self.foca.handle_timer(timer, &mut wishes);
+            self.arm(now, &mut wishes);
         }
         self.settle(now, wishes)
+    }
+
+    /// Takes the first timer that is due, among those armed before `armed_before`.
+    fn take_due(&mut self, now: Instant, armed_before: u64) -> Option<Timer<Life>> {
+        let is_due =
+            |waiting: &Waiting| waiting.at <= now && waiting.serial < armed_before && self.has_work(waiting);
+        let due = self.waiting.iter().enumerate().filter(|(_, waiting)| is_due(waiting));
+        let (first, _) = due.min_by(|(_, a), (_, b)| a.at.cmp(&b.at).then_with(|| a.timer.cmp(&b.timer)))?;
+        Some(self.waiting.swap_remove(first).timer)
     }
 
     /// Calls a node: if it is there it answers with whom it knows.
@@ -259,7 +276,7 @@ impl Membership {
         let Life { node, generation } = self.foca.identity().clone();
         let life = Life { node, generation: generation.saturating_add(1) };
         self.foca = start(life, &self.timing, &mut self.rng);
-        self.timers.clear();
+        self.waiting.clear();
         self.live.clear();
     }
 
@@ -289,21 +306,26 @@ impl Membership {
 
     fn arm(&mut self, now: Instant, wishes: &mut Wishes) {
         for (after, timer) in wishes.timers.drain(..) {
-            let slot = match &timer {
-                Timer::ProbeRandomMember(_) => Slot::Probe,
-                Timer::SendIndirectProbe { .. } => Slot::IndirectProbe,
-                Timer::PeriodicGossip(_) => Slot::Gossip,
-                Timer::ChangeSuspectToDown { member_id, .. } => Slot::Suspicion(member_id.node.clone()),
+            match timer {
+                Timer::ProbeRandomMember(_)
+                | Timer::SendIndirectProbe { .. }
+                | Timer::PeriodicGossip(_)
+                | Timer::ChangeSuspectToDown { .. } => {}
                 // Not configured, see `config`.
                 Timer::PeriodicAnnounce(_) | Timer::PeriodicAnnounceDown(_) | Timer::RemoveDown(_) => {
                     continue;
                 }
-            };
-            // A second failed round must not give the same suspicion more time.
-            if self.timers.get(&slot).is_some_and(|(_, waiting)| *waiting == timer) {
-                continue;
             }
-            self.timers.insert(slot, (now + after, timer));
+            let old = self.waiting.iter().position(|waiting| replaces(&timer, &waiting.timer));
+            if let Some(old) = old {
+                // A second failed round must not give the same suspicion more time.
+                if self.waiting.get(old).is_some_and(|waiting| waiting.timer == timer) {
+                    continue;
+                }
+                self.waiting.swap_remove(old);
+            }
+            self.waiting.push(Waiting { at: now + after, timer, serial: self.armed });
+            self.armed += 1;
         }
     }
 }

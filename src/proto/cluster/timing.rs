@@ -29,7 +29,7 @@ pub const MAX_TAKEOVER_GRACE: Duration = Duration::from_hours(1);
 const MIN_SUSPICION: Duration = Duration::from_millis(500);
 /// Rounds that pass, on average and before any suspicion, between a node's death and the verdict of the first
 /// who asks: one and a half until it is asked, one without an answer.
-const ROUNDS_UNTIL_SUSPECTED: f64 = 2.5;
+const HALF_ROUNDS_UNTIL_SUSPECTED: u32 = 5;
 
 /// The operator's three numbers, and everything that follows from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,10 +102,12 @@ impl Timing {
     ///
     /// News needs about log(nodes) hops both ways, so beyond ten nodes the time grows with the logarithm.
     pub fn suspicion(&self, nodes: usize) -> Duration {
-        let base =
-            self.heartbeat_timeout.saturating_sub(self.heartbeat_interval.mul_f64(ROUNDS_UNTIL_SUSPECTED));
-        let nodes = u32::try_from(nodes).unwrap_or(u32::MAX);
-        base.max(MIN_SUSPICION).mul_f64(f64::from(nodes).log10().max(1.0))
+        let unsuspected = self.heartbeat_interval * HALF_ROUNDS_UNTIL_SUSPECTED / 2;
+        let base = self.heartbeat_timeout.saturating_sub(unsuspected).max(MIN_SUSPICION);
+        if nodes <= 10 {
+            return base;
+        }
+        base.mul_f64(f64::from(u32::try_from(nodes).unwrap_or(u32::MAX)).log10())
     }
 
     /// How often membership news is passed on while there is any.
