@@ -15,7 +15,7 @@ pub struct Network {
     pub duplicates_per_mille: u32,
     /// The least time a datagram takes.
     pub delay: Duration,
-    /// The most it takes on top of that; what is sent later may so arrive earlier.
+    /// The most it takes on top of that; below a second; what is sent later may so arrive earlier.
     pub jitter: Duration,
     /// Which nodes are in which part, while the network is parted. Nodes not named are in part 0.
     pub parts: BTreeMap<usize, u8>,
@@ -62,17 +62,17 @@ impl Network {
     }
 
     /// When a datagram sent now arrives: not at all, once, or more often.
-    pub fn deliver(&self, rng: &mut StdRng, from: usize, to: usize) -> Vec<Duration> {
-        let copies = if rng.random_range(0..1000) < self.duplicates_per_mille { 2 } else { 1 };
-        let mut arrivals = Vec::new();
-        for _ in 0..copies {
+    pub fn deliver(&self, rng: &mut StdRng, from: usize, to: usize) -> [Option<Duration>; 2] {
+        let second = rng.random_range(0..1000) < self.duplicates_per_mille;
+        let connected = self.connects(from, to);
+        [true, second].map(|copy| {
+            if !copy {
+                return None;
+            }
             // Dice are thrown also where nothing can arrive, so that a link's state does not shift all later ones.
             let lost = rng.random_range(0..1000) < self.loss_per_mille;
-            let late = self.jitter.mul_f64(rng.random_range(0.0..1.0));
-            if !lost && self.connects(from, to) {
-                arrivals.push(self.delay + late);
-            }
-        }
-        arrivals
+            let late = rng.random_range(0..=self.jitter.subsec_nanos());
+            (!lost && connected).then(|| self.delay + Duration::from_nanos(late.into()))
+        })
     }
 }

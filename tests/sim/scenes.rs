@@ -10,8 +10,8 @@ use rustbalance::proto::node::Priority;
 use rustbalance::proto::onion::descriptor::capabilities::{Capabilities, FlowControl};
 
 use crate::laws::{BOUND, Laws};
+use crate::life::watch;
 use crate::network::Network;
-use crate::watch;
 use crate::world::World;
 
 fn secs(secs: f64) -> Duration {

@@ -17,6 +17,7 @@ use rustbalance::proto::node::{NodeId, Priority};
 use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
 
 use crate::network::Network;
+use crate::queue::Queue;
 
 /// What a frozen process finds in its socket when it wakes: the kernel keeps about so many small datagrams.
 const SOCKET_QUEUE: usize = 256;
@@ -88,7 +89,10 @@ pub struct Node {
     suspended_for: Duration,
     /// Counts starts and wake-ups, so that a dead life's timer does not disturb a later one.
     life: u64,
+    /// When its timer is due, and when the queue will say so at the latest: most events put the timer off, and that
+    /// need not be said each time.
     timer_at: Option<Duration>,
+    timer_queued: Option<Duration>,
     socket: VecDeque<(usize, Datagram)>,
     peers: Vec<usize>,
 }
@@ -97,6 +101,13 @@ impl Node {
     /// Whether it runs: neither dead nor frozen.
     pub fn is_up(&self) -> bool {
         self.core.is_some() && self.frozen_since.is_none()
+    }
+
+    /// Timers of an earlier life do not count.
+    fn begin_life(&mut self) {
+        self.life += 1;
+        self.timer_at = None;
+        self.timer_queued = None;
     }
 
     /// What its publisher reports.
@@ -129,8 +140,8 @@ pub struct World {
     /// Of a thousand datagrams, so many arrive with a byte changed: more than sealing lets through.
     pub tamper_per_mille: u32,
     start: Instant,
-    queue: BTreeMap<(Duration, u64), Happening>,
-    serial: u64,
+    queue: Queue<Happening>,
+    numbers: BTreeMap<NodeId, usize>,
     log: VecDeque<String>,
 }
 
@@ -160,6 +171,7 @@ impl World {
                 suspended_for: Duration::ZERO,
                 life: 0,
                 timer_at: None,
+                timer_queued: None,
                 socket: VecDeque::new(),
                 peers: (0..nodes).filter(|other| *other != number).collect(),
             })
@@ -167,6 +179,7 @@ impl World {
         for (number, node) in all.iter_mut().enumerate() {
             node.points = fresh_points(&mut rng, number);
         }
+        let numbers = all.iter().zip(0..).map(|(node, number)| (node.id.clone(), number)).collect();
         Self {
             seed,
             now: Duration::ZERO,
@@ -180,8 +193,8 @@ impl World {
             rotations: BTreeMap::new(),
             tamper_per_mille: 0,
             start: Instant::now(),
-            queue: BTreeMap::new(),
-            serial: 0,
+            queue: Queue::new(),
+            numbers,
             log: VecDeque::new(),
         }
     }
@@ -197,7 +210,7 @@ impl World {
     }
 
     fn find(&self, id: &NodeId) -> Option<usize> {
-        self.nodes.iter().position(|node| node.id == *id)
+        self.numbers.get(id).copied()
     }
 
     /// Starts a node, dead or alive, with what it kept of an earlier life.
@@ -219,7 +232,7 @@ impl World {
         let core = Cluster::new(config, seed, self.instant(node), self.unix_ms(node));
         let this = &mut self.nodes[node];
         this.core = Some(core);
-        this.life += 1;
+        this.begin_life();
         this.frozen_since = None;
         this.order = None;
         this.muted = false;
@@ -250,7 +263,7 @@ impl World {
         this.core = None;
         this.order = None;
         this.socket.clear();
-        this.life += 1;
+        this.begin_life();
     }
 
     /// The node ends in order.
@@ -259,21 +272,20 @@ impl World {
         self.happen(node, Event::Shutdown);
         self.nodes[node].core = None;
         self.nodes[node].order = None;
-        self.nodes[node].life += 1;
+        self.nodes[node].begin_life();
     }
 
     /// The node stops running without noticing.
     pub fn freeze(&mut self, node: usize) {
         self.note(&format!("{node} freezes"));
         self.nodes[node].frozen_since = Some(self.now);
-        self.nodes[node].life += 1;
+        self.nodes[node].begin_life();
     }
 
     /// The node runs again: first what waits in its socket, then its timer.
     pub fn thaw(&mut self, node: usize) {
         self.note(&format!("{node} thaws"));
         self.nodes[node].frozen_since = None;
-        self.nodes[node].timer_at = None;
         for (from, datagram) in std::mem::take(&mut self.nodes[node].socket) {
             let from = self.nodes[from].id.clone();
             self.open(node, &from, &datagram);
@@ -349,7 +361,7 @@ impl World {
     fn publish(&mut self, node: usize) {
         let nodes = self.bringing(node);
         let life = self.nodes[node].life;
-        self.schedule(self.now + self.publishing, Happening::Published { node, life, nodes });
+        self.queue.push(self.now + self.publishing, Happening::Published { node, life, nodes });
     }
 
     /// Lets an event happen to a node and does what its core wants.
@@ -370,12 +382,31 @@ impl World {
         let due = self.nodes[node].core.as_ref().and_then(Cluster::next_timeout);
         let lag = self.nodes[node].suspended_for;
         let due = due.map(|due| (due.saturating_duration_since(self.start) + lag).max(self.now));
-        if due != self.nodes[node].timer_at {
-            self.nodes[node].timer_at = due;
-            let life = self.nodes[node].life;
-            if let Some(at) = due {
-                self.schedule(at, Happening::Timer { node, life });
+        let this = &mut self.nodes[node];
+        this.timer_at = due;
+        if let Some(at) = due.filter(|at| this.timer_queued.is_none_or(|queued| *at < queued)) {
+            this.timer_queued = due;
+            let life = this.life;
+            self.queue.push(at, Happening::Timer { node, life });
+        }
+    }
+
+    fn timer(&mut self, node: usize, life: u64) {
+        let this = &mut self.nodes[node];
+        if this.life != life || this.timer_queued != Some(self.now) {
+            return;
+        }
+        this.timer_queued = None;
+        match this.timer_at {
+            Some(at) if at > self.now => {
+                this.timer_queued = Some(at);
+                self.queue.push(at, Happening::Timer { node, life });
             }
+            Some(_) => {
+                this.timer_at = None;
+                self.happen(node, Event::Timer);
+            }
+            None => {}
         }
     }
 
@@ -469,23 +500,17 @@ impl World {
             a.wireguard.get(&b.id) == Some(&b.wireguard_key)
         };
         let tunnel = lets_in(from, to_number) && lets_in(to_number, from);
-        for delay in self.network.deliver(&mut self.rng, from, to_number) {
+        for delay in self.network.deliver(&mut self.rng, from, to_number).into_iter().flatten() {
             if tunnel {
                 let arrival = Happening::Arrival { from, to: to_number, datagram: datagram.clone() };
-                self.schedule(self.now + delay, arrival);
+                self.queue.push(self.now + delay, arrival);
             }
         }
     }
 
-    fn schedule(&mut self, at: Duration, happening: Happening) {
-        self.serial += 1;
-        self.queue.insert((at, self.serial), happening);
-    }
-
     /// Lets the world run until then.
     pub fn run_until(&mut self, until: Duration) {
-        while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= until) {
-            let ((at, _), happening) = entry.remove_entry();
+        while let Some((at, happening)) = self.queue.pop_until(until) {
             self.now = at;
             match happening {
                 Happening::Arrival { from, to, datagram } => self.arrive(from, to, datagram),
@@ -494,13 +519,7 @@ impl World {
                         self.happen(node, Event::Published(nodes));
                     }
                 }
-                Happening::Timer { node, life } => {
-                    let this = &mut self.nodes[node];
-                    if this.life == life && this.timer_at == Some(at) {
-                        this.timer_at = None;
-                        self.happen(node, Event::Timer);
-                    }
-                }
+                Happening::Timer { node, life } => self.timer(node, life),
             }
         }
         self.now = until;
