@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use zeroize::Zeroizing;
 
 use crate::ctl::error::CtlError;
-use crate::ctl::{init, inspect};
+use crate::ctl::{init, inspect, sealing};
 use crate::sys::exit::{Exit, whole_reason};
 use crate::sys::process::harden;
 
@@ -26,6 +27,12 @@ struct Arguments {
 enum Command {
     /// Make the first node of a new cluster: keys, cluster token, and a complete configuration
     Init(init::Arguments),
+    /// Seal files with secrets under a passphrase
+    Seal(sealing::seal::Arguments),
+    /// Open what was sealed
+    Unseal(sealing::unseal::Arguments),
+    /// Change the passphrase of what was sealed
+    Reseal(sealing::reseal::Arguments),
     /// Compute and check what the onion service protocol makes of keys, times and documents; needs no running daemon
     Inspect(inspect::command::Arguments),
 }
@@ -37,7 +44,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error).into(),
     };
-    let mut out = Vec::new();
+    // What `unseal` answers is a secret.
+    let mut out = Zeroizing::new(Vec::new());
     let exit = match arguments.command.run(&mut out) {
         Ok(()) => Exit::Success,
         Err(error) => {
@@ -59,6 +67,9 @@ impl Command {
         harden()?;
         match self {
             Self::Init(init) => init.run(out),
+            Self::Seal(seal) => seal.run(out),
+            Self::Unseal(unseal) => unseal.run(out),
+            Self::Reseal(reseal) => reseal.run(out),
             Self::Inspect(inspect) => Ok(inspect.run(out)?),
         }
     }

@@ -10,6 +10,7 @@ use crate::ctl::inspect::error::InspectError;
 use crate::ctl::passphrase::NoPassphrase;
 use crate::sys::exit::Exit;
 use crate::sys::process::HardenError;
+use crate::vault::sealed::{OpenError, SealError};
 
 /// Why a command failed. The whole reason is this message and those of its sources, one after the other.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,45 @@ pub enum CtlError {
     /// There is no passphrase.
     #[error(transparent)]
     Passphrase(#[from] NoPassphrase),
+    /// Something was not sealed. No file was changed.
+    #[error("{}", path.display())]
+    Seal {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: SealError,
+    },
+    /// Something sealed was not opened. No file was changed.
+    #[error("{}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
+    /// A file that was to be sealed is sealed. No file was changed.
+    #[error("{} is sealed already, or once was; no file was changed", path.display())]
+    SealedAlready {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Files that were to be checked are not sealed.
+    #[error("not sealed: {number} of the files, the first is {}", first.display())]
+    NotSealed {
+        /// How many.
+        number: usize,
+        /// The first of them.
+        first: PathBuf,
+    },
+    /// A value must be one line of text.
+    #[error("{} is not one line of text, so it cannot be a value; seal it as a file", path.display())]
+    NotALine {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Standard input has no place to be replaced in.
+    #[error("standard input cannot be unsealed in place; leave --in-place out")]
+    NoPlace,
     /// The configuration cannot be used. Nothing was changed.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -57,7 +97,12 @@ impl CtlError {
             Self::Files(error) => error.exit(),
             Self::Passphrase(error) => error.exit(),
             Self::Config(_) => Exit::Config,
-            Self::NoNodeName(_) | Self::Path { .. } => Exit::Usage,
+            Self::NoNodeName(_) | Self::Path { .. } | Self::NoPlace => Exit::Usage,
+            Self::Seal { .. }
+            | Self::Open { .. }
+            | Self::SealedAlready { .. }
+            | Self::NotSealed { .. }
+            | Self::NotALine { .. } => Exit::Data,
             Self::Harden(_) | Self::Write(_) => Exit::Os,
         }
     }

@@ -9,6 +9,8 @@ use zeroize::Zeroizing;
 use crate::proto::onion::identity::{HsIdKeypair, KeyError, MAX_KEY_BYTES};
 use crate::sys::exit::Exit;
 
+/// The name that stands for standard input, and where it is written to for standard output.
+pub const STANDARD_INPUT: &str = "-";
 /// The name tor gives the secret key in a `HiddenServiceDir`.
 const TOR_SECRET_KEY_FILE: &str = "hs_ed25519_secret_key";
 
@@ -58,11 +60,11 @@ impl InputError {
     }
 }
 
-/// Reads a small file with a secret. The buffer is allocated once, so that no copy is left behind by its growth, and
+/// Reads a file with a secret of at most `limit` bytes. The buffer is allocated once, so that no copy is left behind by its growth, and
 /// erased when dropped.
-pub fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, InputError> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_KEY_BYTES + 1));
-    read_into(&mut bytes, path, MAX_KEY_BYTES)?;
+pub fn read_secret(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, InputError> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
+    read_into(&mut bytes, path, limit)?;
     Ok(bytes)
 }
 
@@ -76,14 +78,14 @@ pub fn read_text(path: &Path, limit: usize) -> Result<String, InputError> {
 /// The secret key in a file of any form, or in tor's `HiddenServiceDir`.
 pub fn read_key(path: &Path) -> Result<HsIdKeypair, InputError> {
     let path = if path.is_dir() { path.join(TOR_SECRET_KEY_FILE) } else { path.to_owned() };
-    let bytes = read_secret(&path)?;
+    let bytes = read_secret(&path, MAX_KEY_BYTES)?;
     HsIdKeypair::from_any_form(&bytes).map_err(|source| InputError::Key { path, source })
 }
 
 /// Reads all of a file, and refuses more than `limit` bytes.
 fn read_into(bytes: &mut Vec<u8>, path: &Path, limit: usize) -> Result<(), InputError> {
     let failed = |source| InputError::Read { path: path.to_owned(), source };
-    let source: Box<dyn Read> = if path == Path::new("-") {
+    let source: Box<dyn Read> = if path == Path::new(STANDARD_INPUT) {
         Box::new(io::stdin())
     } else {
         Box::new(File::open(path).map_err(failed)?)

@@ -10,3 +10,4 @@ pub mod inspect;
 pub mod moment;
 pub mod node_files;
 pub mod passphrase;
+pub mod sealing;

@@ -78,11 +78,6 @@ impl PassphraseSource {
         Self { file, credential, variable }
     }
 
-    /// Whether the operator would be asked.
-    pub fn is_terminal(&self) -> bool {
-        self.file.is_none() && self.credential.is_none() && self.variable.is_none()
-    }
-
     /// The passphrase of something sealed; asks `question` where nothing else was given.
     pub fn passphrase(&self, question: &str) -> Result<Passphrase, NoPassphrase> {
         match self.without_asking()? {

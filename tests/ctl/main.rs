@@ -9,4 +9,6 @@
 )]
 
 mod init;
+mod seal;
+mod terminal;
 mod tool;

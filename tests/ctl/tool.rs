@@ -1,6 +1,7 @@
 //! Running the tool, and looking at what it left.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -9,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 pub const USAGE: i32 = 64;
 pub const DATA: i32 = 65;
 pub const CANNOT_CREATE: i32 = 73;
+pub const PERMISSION: i32 = 77;
 pub const CONFIG: i32 = 78;
 
 pub fn command(arguments: &[&str]) -> Command {
@@ -36,6 +38,18 @@ pub fn complaint_of(code: i32, output: Output) -> String {
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
     assert!(code == USAGE || error.trim_end().lines().count() == 1, "{error}");
     error
+}
+
+/// Runs it with something on its standard input.
+pub fn with_input(arguments: &[&str], input: &[u8]) -> Output {
+    let mut child = command(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 /// Everything in a directory: names, modes and contents.

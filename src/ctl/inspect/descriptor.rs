@@ -19,6 +19,7 @@ use crate::proto::onion::counter::RevisionCounter;
 use crate::proto::onion::descriptor::client_auth::{ClientKeyError, ClientSecretKey};
 use crate::proto::onion::descriptor::hsdesc::Opened;
 use crate::proto::onion::descriptor::outer::{Outer, VerifiedOuter};
+use crate::proto::onion::identity::MAX_KEY_BYTES;
 
 /// Twice what HSDirs accept, so that a descriptor somewhat too long is called so.
 const MAX_DOCUMENT_BYTES: usize = 100_000;
@@ -96,7 +97,7 @@ impl Question {
     /// The client's key, if there is one.
     fn client_key(&self) -> Result<Option<ClientSecretKey>, InspectError> {
         let Some(path) = &self.client_key else { return Ok(None) };
-        let bytes = read_secret(path)?;
+        let bytes = read_secret(path, MAX_KEY_BYTES)?;
         let key = str::from_utf8(&bytes).map_err(|_| ClientKeyError::Form).and_then(str::parse);
         key.map(Some).map_err(|source| InspectError::ClientKey { path: path.clone(), source })
     }
