@@ -115,6 +115,7 @@ fn the_example_is_a_configuration_and_shows_the_defaults() {
             part(config.proxy("x").unwrap()),
             part(config.mesh("x").unwrap()),
             part(config.cluster("x").unwrap()),
+            part(config.join().unwrap()),
             part(&config.publisher),
             part(&config.ipc),
             part(&config.log),
@@ -158,12 +159,16 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(proxy.listen, None);
     assert_eq!(proxy.connect_timeout_secs, Duration::from_secs(30));
     assert_eq!(proxy.idle_timeout_secs, Duration::from_mins(2));
+    assert_eq!(proxy.probe_interval_secs, Duration::from_mins(1));
     let mesh = config.mesh("test").unwrap();
     assert_eq!((mesh.interface.as_str(), mesh.listen_port, mesh.datagram_port), ("wg-rb", 51820, 51821));
     let cluster = config.cluster("test").unwrap();
     assert_eq!(cluster.heartbeat_interval_secs, Duration::from_millis(500));
     assert_eq!(cluster.heartbeat_timeout_secs, Duration::from_secs(2));
     assert_eq!(cluster.takeover_grace_secs, Duration::from_millis(500));
+    assert_eq!((cluster.token_seq, cluster.token_overlap_secs), (0, Duration::from_hours(24)));
+    assert_eq!(cluster.state_directory, Path::new("/var/lib/rustbalance/coordinator"));
+    assert!(config.join().is_none());
     assert_eq!(config.publisher.refresh_interval_secs, Duration::from_mins(10));
     assert_eq!(config.ipc.proxy_socket(), Path::new("/run/rustbalance/proxy.sock"));
     assert_eq!(config.log.level, "info");

@@ -1,10 +1,12 @@
 //! `[cluster]`: membership and lease.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
+use super::endpoint::absolute_path;
 use super::seconds;
 use super::secret_file::{SecretFile, SecretFileError};
 use crate::proto::cluster::timing::{
@@ -20,6 +22,19 @@ const MIN_TOKEN_BYTES: usize = 24;
 pub struct Cluster {
     /// The secret that all nodes share; mesh datagrams are sealed under a key derived from it.
     pub token_file: SecretFile,
+    /// How many tokens the cluster had before the one in the file: 0 where the cluster began with it.
+    #[serde(default)]
+    pub token_seq: u32,
+    /// How long a token counts after a newer one was made: nodes that are away for longer catch up all the same, but
+    /// invitations made under the older one end.
+    #[serde(
+        default = "Cluster::default_overlap",
+        deserialize_with = "seconds::between::<_, 1_000, 2_592_000_000>"
+    )]
+    pub token_overlap_secs: Duration,
+    /// Where the coordinator keeps what it knows of the cluster over a restart.
+    #[serde(default = "Cluster::default_state_directory", deserialize_with = "absolute_path")]
+    pub state_directory: PathBuf,
     /// How often a node asks another whether it lives.
     #[serde(default = "Cluster::default_interval", deserialize_with = "seconds::between::<_, 100, 60_000>")]
     pub heartbeat_interval_secs: Duration,
@@ -45,6 +60,15 @@ impl Cluster {
 
     fn default_grace() -> Duration {
         DEFAULT_TAKEOVER_GRACE
+    }
+
+    /// A day: every node that is looked after is back by then.
+    fn default_overlap() -> Duration {
+        Duration::from_hours(24)
+    }
+
+    fn default_state_directory() -> PathBuf {
+        Path::new("/var/lib/rustbalance/coordinator").to_owned()
     }
 
     /// The three numbers together, and all that follows from them.

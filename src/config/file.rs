@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::cluster::Cluster;
 use super::endpoint::Target;
 use super::ipc::Ipc;
+use super::join::Join;
 use super::log::Log;
 use super::mesh::{MAX_PEERS, Mesh};
 use super::node::{Node, Service};
@@ -34,6 +35,7 @@ pub struct Config {
     proxy: Option<Proxy>,
     mesh: Option<Mesh>,
     cluster: Option<Cluster>,
+    join: Option<Join>,
     /// `[publisher]`.
     #[serde(default)]
     pub publisher: Publisher,
@@ -170,6 +172,11 @@ impl Config {
         self.need(self.cluster.as_ref(), "cluster", daemon)
     }
 
+    /// `[join]`, if there is one.
+    pub fn join(&self) -> Option<&Join> {
+        self.join.as_ref()
+    }
+
     fn need<'a, T>(
         &self,
         section: Option<&'a T>,
@@ -189,6 +196,12 @@ impl Config {
         self.cluster.as_ref().map_or(Ok(()), check_cluster)?;
         self.proxy.as_ref().map_or(Ok(()), check_proxy)?;
         self.mesh.as_ref().map_or(Ok(()), |mesh| check_mesh(mesh, self.node.as_ref()))?;
+        if let (Some(Mesh { tunnel_address: Some(_), .. }), Some(_)) = (&self.mesh, &self.join) {
+            return wrong(
+                ["mesh", "tunnel_address"],
+                "cannot be chosen in a cluster that nodes join ([join]): a new node's address is derived from its key",
+            );
+        }
         if let (Some(Proxy { target: Target::Onion { address, .. }, .. }), Some(service)) =
             (&self.proxy, &self.service)
             && *address == service.address

@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod endpoint;
 pub mod file;
 pub mod ipc;
+pub mod join;
 pub mod log;
 pub mod mesh;
 pub mod node;

@@ -25,6 +25,9 @@ pub struct Proxy {
     /// After how long without a byte in either direction a connection is closed.
     #[serde(default = "Proxy::default_idle", deserialize_with = "seconds::between::<_, 100, 86_400_000>")]
     pub idle_timeout_secs: Duration,
+    /// How often reaching the target is tried although no client asks for it.
+    #[serde(default = "Proxy::default_probe", deserialize_with = "seconds::between::<_, 1_000, 3_600_000>")]
+    pub probe_interval_secs: Duration,
     /// How long connections in flight may take to finish when the proxy is told to stop.
     #[serde(default = "Proxy::default_drain", deserialize_with = "seconds::between::<_, 0, 3_600_000>")]
     pub drain_timeout_secs: Duration,
@@ -40,6 +43,11 @@ impl Proxy {
 
     fn default_idle() -> Duration {
         Duration::from_mins(2)
+    }
+
+    /// The seed's section 2.1.
+    fn default_probe() -> Duration {
+        Duration::from_mins(1)
     }
 
     /// Well below systemd's 90 s `TimeoutStopSec`.

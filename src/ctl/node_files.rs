@@ -68,6 +68,7 @@ impl Display for Settings<'_> {
         self.tor_and_proxy(f)?;
         self.mesh(f)?;
         self.cluster(f)?;
+        self.join(f)?;
         f.write_str(
             "\n[publisher]\n\
              # How often the descriptor is published, and tor asked for its introduction points, although nothing changed.\n\
@@ -124,7 +125,9 @@ impl Settings<'_> {
              # connect_timeout_secs = 30\n\
              # idle_timeout_secs = 120\n\
              # drain_timeout_secs = 20\n\
-             # max_connections = 1024\n\n"
+             # max_connections = 1024\n\
+             # How often reaching the target is tried although no client asks for it.\n\
+             # probe_interval_secs = 60\n\n"
         )
     }
 
@@ -173,10 +176,32 @@ impl Settings<'_> {
              token_file = {token}\n\
              # How often a node asks another whether it lives, after how long without an answer it counts as dead, and how\n\
              # long the next one then waits before it takes the lease. The same on every node.\n\
-             {}{}{}",
+             {}{}{}\
+             # How long a token counts once there is a newer one: invitations made under it end then.\n\
+             # token_overlap_secs = 86400\n\
+             # Where the coordinator keeps what it knows of the cluster over a restart.\n\
+             # state_directory = \"/var/lib/rustbalance/coordinator\"\n\n",
             Seconds("heartbeat_interval_secs", timing.heartbeat_interval(), default.heartbeat_interval()),
             Seconds("heartbeat_timeout_secs", timing.heartbeat_timeout(), default.heartbeat_timeout()),
             Seconds("takeover_grace_secs", timing.takeover_grace(), default.takeover_grace()),
+        )
+    }
+}
+
+impl Settings<'_> {
+    fn join(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let secret = self.file(JOIN_SECRET);
+        write!(
+            f,
+            "[join]\n\
+             # The secret of the path at which joining is asked for, the same on every node; without it nobody is let in here.\n\
+             secret_file = {secret}\n\
+             # A node that was invited has a ticket: it joins before it serves.\n\
+             # for example: ticket_file = \"/etc/rustbalance/join.ticket\"\n\
+             # The onion service's port for joining; how often a new node tries before it tries more rarely, and how long it waits.\n\
+             # port = 80\n\
+             # attempts = 5\n\
+             # retry_secs = 15\n"
         )
     }
 }

@@ -51,7 +51,7 @@ impl ClusterToken {
 
     /// What this token is worth in joining.
     pub fn join_keys(&self) -> JoinKeys {
-        JoinKeys::new(self.derive("join ticket", &[]))
+        JoinKeys::new(self.derive("join ticket", &[]), self.derive("join proof", &[]))
     }
 
     /// A key for one purpose: HKDF-Expand (RFC 5869) of one block, its info being `label`, a zero byte, and

@@ -1,4 +1,4 @@
-//! What a cluster token is worth here: keys, derived from it by whoever holds it.
+//! What a cluster token is worth here: two keys, derived from it by whoever holds it.
 
 use std::fmt;
 
@@ -13,6 +13,7 @@ pub(super) type Tag = [u8; 32];
 /// The keys of one cluster token. Erased when dropped, and never shown.
 pub struct JoinKeys {
     ticket: Zeroizing<[u8; 32]>,
+    proof: Zeroizing<[u8; 32]>,
 }
 
 /// What a tag is made for: each purpose has a key of its own, or what was made for one could be passed off as another.
@@ -20,18 +21,24 @@ pub struct JoinKeys {
 pub(super) enum Purpose {
     /// That a ticket was issued by a holder of the token.
     Ticket,
+    /// That a request comes from a holder of the token.
+    Request,
+    /// That an answer does.
+    Answer,
 }
 
 impl JoinKeys {
-    /// Takes a key that only holders of the token can derive.
-    pub fn new(ticket: Zeroizing<[u8; 32]>) -> Self {
-        Self { ticket }
+    /// Takes two independent keys that only holders of the token can derive.
+    pub fn new(ticket: Zeroizing<[u8; 32]>, proof: Zeroizing<[u8; 32]>) -> Self {
+        Self { ticket, proof }
     }
 
     /// The tag of these parts, each of which is told apart from its neighbours by its length.
     pub(super) fn tag(&self, purpose: Purpose, parts: &[&[u8]]) -> Tag {
         let (key, label): (_, &[u8]) = match purpose {
             Purpose::Ticket => (&self.ticket, b"rustbalance ticket v1"),
+            Purpose::Request => (&self.proof, b"rustbalance join request v1"),
+            Purpose::Answer => (&self.proof, b"rustbalance join answer v1"),
         };
         let mut block = Zeroizing::new([0; 64]);
         block[..32].copy_from_slice(&**key);
@@ -61,7 +68,7 @@ pub(super) mod tests {
 
     /// Keys for tests.
     pub(in super::super) fn keys(number: u8) -> JoinKeys {
-        JoinKeys::new(Zeroizing::new([number; 32]))
+        JoinKeys::new(Zeroizing::new([number; 32]), Zeroizing::new([number ^ 0xff; 32]))
     }
 
     #[test]
@@ -69,7 +76,9 @@ pub(super) mod tests {
         let parts: [&[&[u8]]; 4] = [&[], &[b"ab"], &[b"a", b"b"], &[b"", b"ab"]];
         let mut tags = Vec::new();
         for number in [1, 2] {
-            tags.extend(parts.map(|parts| keys(number).tag(Purpose::Ticket, parts)));
+            for purpose in [Purpose::Ticket, Purpose::Request, Purpose::Answer] {
+                tags.extend(parts.map(|parts| keys(number).tag(purpose, parts)));
+            }
         }
         let all = tags.len();
         tags.sort_unstable();
@@ -77,6 +86,7 @@ pub(super) mod tests {
         assert_eq!(tags.len(), all);
         let tag = keys(1).tag(Purpose::Ticket, &[b"x"]);
         assert!(keys(1).is_tag(Purpose::Ticket, &[b"x"], &tag));
+        assert!(!keys(1).is_tag(Purpose::Request, &[b"x"], &tag));
         assert_eq!(format!("{:?}", keys(1)), "JoinKeys(..)");
     }
 
