@@ -59,6 +59,10 @@ impl Daemon {
                         reply.answer(&Taken {});
                     }
                     PublisherCall::Publish { order: None, reply } => reply.refuse("it never published"),
+                    PublisherCall::Mute { muted, reply } => {
+                        state_in_loop.send_modify(|report| report.muted = muted);
+                        reply.answer(&Taken {});
+                    }
                 }
             }
         });

@@ -15,6 +15,7 @@ use rustbalance::proto::onion::period::TimePeriod;
 use rustbalance::proto::onion::shared_random::SharedRandom;
 use rustbalance::proto::publish::collect::Reading;
 use rustbalance::proto::publish::exchange::{HsDirAnswer, Post};
+use rustbalance::proto::publish::mute::IntroCircuit;
 use rustbalance::proto::publish::order::{Candidate, Order};
 use rustbalance::proto::publish::plan::{Plan, SlotPlan};
 use rustbalance::proto::publish::publication::{Action, Event, Pace, Publication};
@@ -361,4 +362,72 @@ fn lost_events_lead_to_reading_everything_anew() {
     assert!(matches!(actions[..], [Action::ReadOwn(_)]), "{actions:?}");
     let actions = desk.run(Duration::from_secs(4));
     assert!(actions.iter().any(|action| matches!(action, Action::ReadNetwork(Serving, _))), "{actions:?}");
+}
+
+fn published(desk: &Desk) -> Vec<String> {
+    desk.publication.report().published.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_node_is_published_once_all_hsdirs_have_its_points_and_until_all_have_others() {
+    let mut desk = Desk::ready();
+    desk.posts(order(&[("me", &[]), ("other", &[5])]));
+    assert_eq!(published(&desk), [] as [&str; 0], "nobody has answered");
+    desk.accept_everything(Standby);
+    assert_eq!(published(&desk), ["me", "other"]);
+    desk.run(Duration::from_secs(1));
+    desk.posts(order(&[("me", &[]), ("third", &[6])]));
+    desk.run(Duration::from_secs(1));
+    assert_eq!(published(&desk), ["me", "other"], "HSDirs may still give the old one out");
+    desk.accept_everything(Standby);
+    assert_eq!(published(&desk), ["me", "third"]);
+    desk.posts(Event::Order(None));
+    assert_eq!(published(&desk), [] as [&str; 0], "another node publishes");
+}
+
+#[test]
+fn an_hsdir_that_never_answers_is_not_waited_for_for_ever() {
+    let mut desk = Desk::ready();
+    desk.posts(order(&[("me", &[]), ("other", &[5])]));
+    for _ in 0..3 {
+        // HSDir 3 stores what clients fetch.
+        for id in [1, 2, 4] {
+            desk.handle(Event::Answer(Standby, [id; 20], None, HsDirAnswer::Uploaded));
+        }
+    }
+    desk.run(Duration::from_secs(4));
+    assert_eq!(published(&desk), [] as [&str; 0]);
+    desk.run(Duration::from_secs(60));
+    assert_eq!(published(&desk), ["me", "other"]);
+}
+
+#[test]
+fn a_muted_node_withdraws_its_points_and_closes_the_way_to_them() {
+    let circuit = |id: &str, last: u8| IntroCircuit { id: id.to_owned(), path: vec![[9; 20], [last; 20]] };
+    let closed = |actions: Vec<Action>| -> Vec<String> {
+        let id = |action| if let Action::CloseCircuit(id) = action { Some(id) } else { None };
+        actions.into_iter().filter_map(id).collect()
+    };
+    let mut desk = Desk::ready();
+    desk.posts(order(&[("me", &[]), ("other", &[5])]));
+    desk.accept_everything(Standby);
+    desk.run(Duration::from_secs(1));
+    let actions = desk.handle(Event::Mute(true));
+    assert!(actions.iter().any(|action| matches!(action, Action::ListIntroCircuits)), "{actions:?}");
+    let posts = actions
+        .into_iter()
+        .filter_map(|action| if let Action::Post(_, post) = action { Some(post) } else { None });
+    assert!(posts.map(|post| keys(&post)).all(|keys| keys == BTreeSet::from([5])));
+    let report = desk.publication.report();
+    assert!(report.muted && report.points.is_empty());
+    let all = Event::IntroCircuits(vec![circuit("3", 1), circuit("4", 2)]);
+    assert_eq!(closed(desk.handle(all)), ["3", "4"]);
+    assert_eq!(closed(desk.handle(Event::IntroBuilding(circuit("5", 7)))), ["5"], "tor builds them again");
+    desk.run(Duration::from_secs(11));
+    assert_eq!(closed(desk.handle(Event::IntroEstablished(circuit("6", 7)))), [] as [&str; 0]);
+    assert_eq!(closed(desk.handle(Event::IntroEstablished(circuit("7", 2)))), ["7"], "clients know relay 2");
+    let actions = desk.handle(Event::Mute(false));
+    assert!(actions.iter().all(|action| matches!(action, Action::Post(..))), "{actions:?}");
+    assert_eq!(desk.publication.report().points, points(&[1, 2]), "what tor has then");
+    assert_eq!(closed(desk.handle(Event::IntroEstablished(circuit("8", 2)))), [] as [&str; 0]);
 }

@@ -23,6 +23,14 @@ pub enum PublisherCall {
         /// To say that the order was taken.
         reply: Responder<Taken>,
     },
+    /// `Mute`: give this node's introduction points up, or take them back. Lasts until the next such call, or until
+    /// the publisher ends; whoever wants it must say it again to the next one.
+    Mute {
+        /// Whether to give them up.
+        muted: bool,
+        /// To say that it was heard.
+        reply: Responder<Taken>,
+    },
 }
 
 /// An order was taken. It says nothing about what became of it: the report does.
@@ -34,6 +42,13 @@ pub struct Taken {}
 #[serde(deny_unknown_fields)]
 struct Publish {
     order: Option<Order>,
+}
+
+/// Parameters of `Mute`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Mute {
+    muted: bool,
 }
 
 impl Interface for PublisherCall {
@@ -55,6 +70,11 @@ impl Interface for PublisherCall {
                 let Publish { order } = parameters.parse()?;
                 let (reply, answer) = Responder::new();
                 Ok((Self::Publish { order, reply }, answer))
+            }
+            "Mute" => {
+                let Mute { muted } = parameters.parse()?;
+                let (reply, answer) = Responder::new();
+                Ok((Self::Mute { muted, reply }, answer))
             }
             other => Err(Fault::MethodNotFound(other.to_owned())),
         }
@@ -79,6 +99,11 @@ impl PublisherClient {
     /// Hands over an order, or takes it back with `None`.
     pub async fn publish(&mut self, order: Option<Order>) -> Result<Taken, ClientError> {
         self.0.call("io.rustbalance.Publisher.Publish", &Publish { order }).await
+    }
+
+    /// Has this node's introduction points given up, or taken back.
+    pub async fn mute(&mut self, muted: bool) -> Result<Taken, ClientError> {
+        self.0.call("io.rustbalance.Publisher.Mute", &Mute { muted }).await
     }
 
     /// Follows the report; the connection is used up by it.

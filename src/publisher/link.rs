@@ -5,6 +5,7 @@ use tracing::{debug, warn};
 
 use crate::proto::onion::address::HsId;
 use crate::proto::publish::exchange::HsDirAnswer;
+use crate::proto::publish::mute::IntroCircuit;
 use crate::proto::publish::publication::Event;
 use crate::proto::publish::uplink::TorRole;
 use crate::publisher::identity::check_read_back;
@@ -110,13 +111,21 @@ fn read_back(role: TorRole, content: &HsDescContent) -> Option<Event> {
     })
 }
 
+/// Whether this is an introduction circuit of the service.
+pub(super) fn introduces_to(circuit: &CircuitEvent, service: HsId) -> bool {
+    circuit.rend_query == Some(service) && circuit.purpose.as_deref() == Some("HS_SERVICE_INTRO")
+}
+
 fn circuit(role: TorRole, event: &CircuitEvent) -> Option<Event> {
     let established = |state: &Option<String>| state.as_deref() == Some("HSSI_ESTABLISHED");
-    let introduces = event.purpose.as_deref() == Some("HS_SERVICE_INTRO") && role == TorRole::Serving;
+    if event.purpose.as_deref() != Some("HS_SERVICE_INTRO") || role != TorRole::Serving {
+        return None;
+    }
+    let circuit = IntroCircuit { id: event.id.clone(), path: event.path.clone() };
     match event.change.as_str() {
-        "CLOSED" | "FAILED" if introduces && established(&event.hs_state) => Some(Event::IntroClosed),
-        "PURPOSE_CHANGED" if introduces && established(&event.hs_state) => Some(Event::IntroEstablished),
-        _ => None,
+        "CLOSED" | "FAILED" => established(&event.hs_state).then_some(Event::IntroClosed),
+        "PURPOSE_CHANGED" if established(&event.hs_state) => Some(Event::IntroEstablished(circuit)),
+        _ => Some(Event::IntroBuilding(circuit)),
     }
 }
 
@@ -148,7 +157,8 @@ mod tests {
             ),
             (
                 &format!("CIRC_MINOR 9 PURPOSE_CHANGED {HSDIR} {intro} OLD_HS_STATE=HSSI_CONNECTING"),
-                "Some(IntroEstablished)",
+                "Some(IntroEstablished(IntroCircuit { id: \"9\", path: [[160, 39, 155, 214, 76, 53, 219, 188, 14, 187, \
+                 159, 159, 108, 218, 243, 39, 174, 161, 138, 150]] }))",
             ),
             (&format!("CIRC 9 CLOSED {HSDIR} {intro} REASON=FINISHED"), "Some(IntroClosed)"),
             (&format!("CIRC 9 FAILED {HSDIR} {intro} REASON=TIMEOUT"), "Some(IntroClosed)"),
@@ -162,6 +172,10 @@ mod tests {
             (&format!("CIRC 9 CLOSED {HSDIR} {} REASON=FINISHED", intro.replace("INTRO", "REND")), "None"),
             (&format!("CIRC 9 CLOSED {HSDIR} {} REASON=FINISHED", intro.replace('@', OTHER)), "None"),
             ("CIRC 9 BUILT PURPOSE=GENERAL", "None"),
+            (
+                &format!("CIRC 9 EXTENDED {}", intro.replace("ESTABLISHED", "CONNECTING")),
+                "Some(IntroBuilding(IntroCircuit { id: \"9\", path: [] }))",
+            ),
         ];
         for (line, expected) in lines {
             assert_eq!(heard(TorRole::Serving, line), expected, "{line}");

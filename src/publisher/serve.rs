@@ -91,6 +91,10 @@ impl Publisher {
                 self.watched = true;
                 self.handle(Event::CoordinatorBack);
             }
+            PublisherCall::Mute { muted, reply } => {
+                self.handle(Event::Mute(muted));
+                reply.answer(&Taken {});
+            }
             PublisherCall::Publish { order, reply } => {
                 self.handle(Event::Order(order));
                 reply.answer(&Taken {});

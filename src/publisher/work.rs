@@ -9,10 +9,12 @@ use crate::proto::onion::address::HsId;
 use crate::proto::onion::hsdir::HsDir;
 use crate::proto::publish::collect::Reading;
 use crate::proto::publish::exchange::{Launch, Post, PostId};
+use crate::proto::publish::mute::IntroCircuit;
 use crate::proto::publish::plan::Plan;
 use crate::proto::publish::publication::{Action, Event};
 use crate::proto::publish::uplink::TorRole;
 use crate::publisher::identity::Identity;
+use crate::publisher::link::introduces_to;
 use crate::sys::clock::unix_secs;
 use crate::sys::exit::whole_reason;
 use crate::tor::command::Signal;
@@ -24,6 +26,8 @@ use crate::tor::error::ControlError;
 const STATUS_NOT_THERE: u16 = 551;
 /// tor's status for a relay that is not in its consensus.
 const STATUS_UNKNOWN_SERVER: u16 = 552;
+/// tor's status for a circuit that it does not have (any more).
+const STATUS_UNKNOWN_CIRCUIT: u16 = 552;
 /// A relay's RSA identity in hexadecimal digits.
 const FINGERPRINT_DIGITS: usize = 40;
 
@@ -65,6 +69,13 @@ impl Workshop {
                     Vec::new()
                 }),
                 Action::Post(role, post) => posts.push((role, post)),
+                Action::ListIntroCircuits => self.spawn(TorRole::Serving, async move |tor| {
+                    list_intro_circuits(&tor, identity.hs_id()).await
+                }),
+                Action::CloseCircuit(id) => self.spawn(TorRole::Serving, async move |tor| {
+                    close_circuit(&tor, &id).await;
+                    Vec::new()
+                }),
             }
         }
         if let Some(role) = posts.first().map(|(role, _)| *role) {
@@ -195,6 +206,29 @@ async fn look(tor: &Controller, identity: &Identity, hsdirs: &[HsDir]) {
     if let Err(error) = tor.hsfetch(&identity.hs_id(), &hsdirs).await {
         // No answers will come, which the core takes as it takes any silence.
         warn!(%error, "the descriptor could not be read back");
+    }
+}
+
+async fn list_intro_circuits(tor: &Controller, service: HsId) -> Vec<Event> {
+    match tor.circuits().await {
+        Ok(circuits) => {
+            let ours = circuits.into_iter().filter(|circuit| introduces_to(circuit, service));
+            let named = ours.map(|circuit| IntroCircuit { id: circuit.id, path: circuit.path });
+            vec![Event::IntroCircuits(named.collect())]
+        }
+        Err(error) => {
+            // Clients go on coming to the old points until this tor or the node stops.
+            warn!(%error, "tor did not list its circuits; introduction points that are to be given up stay");
+            Vec::new()
+        }
+    }
+}
+
+async fn close_circuit(tor: &Controller, id: &str) {
+    match tor.close_circuit(id).await {
+        // It had gone by itself.
+        Ok(()) | Err(ControlError::Refused { status: STATUS_UNKNOWN_CIRCUIT, .. }) => {}
+        Err(error) => warn!(%error, "an introduction circuit was not closed"),
     }
 }
 

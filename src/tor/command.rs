@@ -157,6 +157,11 @@ impl Command {
         Ok(Self { keyword: KEYWORD, bytes })
     }
 
+    /// `CLOSECIRCUIT`, whatever runs over it.
+    pub fn close_circuit(id: &str) -> Result<Self, ControlError> {
+        Self::line("CLOSECIRCUIT", one_word("CLOSECIRCUIT", id)?)
+    }
+
     /// `HSFETCH` from these HSDirs, of the descriptor of the period that clients use now.
     pub fn hsfetch(address: &HsId, servers: &[[u8; 20]]) -> Result<Self, ControlError> {
         let servers = server_arguments("HSFETCH", servers)?;

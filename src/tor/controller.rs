@@ -18,7 +18,7 @@ use crate::tor::authentication::{COOKIE_BYTES, Method, ProtocolInfo, USUAL_COOKI
 use crate::tor::command::{Command, Signal};
 use crate::tor::connection::{self, Handle, Request};
 use crate::tor::error::{CloseReason, ControlError};
-use crate::tor::event::{EventKind, TorEvent};
+use crate::tor::event::{self, CircuitEvent, EventKind, TorEvent};
 use crate::tor::quoting::unquote;
 use crate::tor::reply::{Reply, ReplyLine};
 
@@ -163,6 +163,17 @@ impl Controller {
             command: "GETINFO",
             what: "it is not about the key that was asked for",
         })
+    }
+
+    /// All circuits that tor has now, those under construction too. Lines that are not understood are left out.
+    pub async fn circuits(&self) -> Result<Vec<CircuitEvent>, ControlError> {
+        let status = self.getinfo("circuit-status").await?;
+        Ok(status.lines().filter_map(|line| event::circuit(line).ok()).collect())
+    }
+
+    /// Closes a circuit, whatever runs over it. One that is gone already is refused with a status of 552.
+    pub async fn close_circuit(&self, id: &str) -> Result<(), ControlError> {
+        self.run(Command::close_circuit(id)?).await.map(drop)
     }
 
     /// An option's values, or those of a group of options, in tor's order: its name in tor's spelling and its

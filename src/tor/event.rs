@@ -235,6 +235,11 @@ pub fn parse(mut reply: Reply) -> Result<TorEvent, EventError> {
     })
 }
 
+/// Reads one line of `GETINFO circuit-status` (control-spec 3.9), which has the form of a `CIRC` event.
+pub fn circuit(line: &str) -> Result<CircuitEvent, EventError> {
+    parse_circuit(words(line).take(MAX_WORDS))
+}
+
 /// `action address auth-type HsDir [descriptor id] [REASON=…] …`.
 fn parse_hs_desc<'a>(arguments: impl Iterator<Item = &'a str>) -> Result<HsDescEvent, EventError> {
     let (positional, keywords) = split_arguments(arguments);

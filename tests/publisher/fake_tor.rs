@@ -56,6 +56,8 @@ pub(crate) struct Knows {
     /// How many more commands `+HSPOST` are answered before it dies.
     pub(crate) dies_after_posts: Option<u32>,
     pub(crate) commands: Vec<String>,
+    /// The circuits it has, as `GETINFO circuit-status` gives them.
+    pub(crate) circuits: Vec<String>,
 }
 
 /// A running tor.
@@ -85,6 +87,7 @@ impl FakeTor {
             unknown: BTreeSet::new(),
             dies_after_posts: None,
             commands: Vec::new(),
+            circuits: Vec::new(),
         };
         Self {
             name,
@@ -181,6 +184,17 @@ impl Peer {
         let reply = match words[0] {
             "PROTOCOLINFO" => "250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250 OK\r\n".to_owned(),
             "AUTHENTICATE" | "SETEVENTS" | "SIGNAL" => "250 OK\r\n".to_owned(),
+            "CLOSECIRCUIT" => {
+                let mut knows = self.knows.lock().unwrap();
+                let before = knows.circuits.len();
+                knows.circuits.retain(|circuit| !circuit.starts_with(&format!("{} ", words[1])));
+                let known = knows.circuits.len() < before;
+                if known {
+                    "250 OK\r\n".to_owned()
+                } else {
+                    format!("552 Unknown circuit \"{}\"\r\n", words[1])
+                }
+            }
             "GETCONF" => "250 TestingTorNetwork=1\r\n".to_owned(),
             "GETINFO" => self.info(words[1]),
             "HSFETCH" => {
@@ -214,6 +228,9 @@ impl Peer {
             "status/enough-dir-info" => format!("250-{key}=1\r\n250 OK\r\n"),
             "consensus/valid-after" => format!("250-{key}={}\r\n250 OK\r\n", knows.network.valid_after),
             "dir/status-vote/current/consensus-microdesc" => block(&knows.network.consensus),
+            "circuit-status" => {
+                block(&knows.circuits.iter().map(|circuit| format!("{circuit}\n")).collect::<String>())
+            }
             "md/all" => block(&knows.network.microdescs),
             own => {
                 assert_eq!(own, format!("hs/service/desc/id/{}", service().service_id()));

@@ -12,7 +12,7 @@ use rustbalance::proto::onion::counter::RevisionCounter;
 use rustbalance::proto::publish::report::{Alarm, Duty, HsDirState, TorState};
 use rustbalance::sys::clock::unix_secs;
 
-use network::{CAPABILITIES, point, relay};
+use network::{CAPABILITIES, fingerprint, point, relay, service};
 use node::{Node, PATIENCE, Setup, command, write_files};
 
 /// Less than any timer of the publisher that could cover up a missed event, and enough for a debug build on a busy
@@ -83,6 +83,46 @@ async fn a_rotation_of_the_serving_tor_is_published_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_muted_node_gives_up_its_points_and_keeps_its_clients() {
+    let mut node = Node::start(BOTH).await;
+    node.order(&[point(3, 3)]).await;
+    node.until_published(&[1, 2, 3]).await;
+    let (report, _) = node.until("all HSDirs agree", |report| report.published.len() == 2).await;
+    assert_eq!(report.published.iter().map(ToString::to_string).collect::<Vec<_>>(), ["one", "two"]);
+    let service = service().service_id();
+    let circuit = |id: u8, purpose: &str, whose: &str| {
+        let path = format!("${}~x,${}~y", fingerprint(relay(9)), fingerprint(relay(1)));
+        format!("{id} BUILT {path} PURPOSE={purpose} HS_STATE=HSSI_ESTABLISHED REND_QUERY={whose}")
+    };
+    node.a.knows().circuits = vec![
+        circuit(1, "HS_SERVICE_INTRO", &service),
+        circuit(2, "HS_SERVICE_REND", &service),
+        circuit(3, "HS_SERVICE_INTRO", &"a".repeat(56)),
+        circuit(4, "HS_SERVICE_INTRO", &service),
+    ];
+    node.mute(true).await;
+    node.until("its points are withdrawn", |report| report.muted && report.points.is_empty()).await;
+    node.until_published(&[3]).await;
+    let began = std::time::Instant::now();
+    while node.a.knows().circuits.len() > 2 {
+        assert!(began.elapsed() < PATIENCE, "{:?}", node.a.knows().circuits);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // What tor builds again is closed before it is there; one that has gone meanwhile does no harm.
+    let building = "CIRC 7 EXTENDED PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_CONNECTING REND_QUERY=@";
+    node.a.tell(building);
+    while !node.a.knows().commands.iter().any(|command| command == "CLOSECIRCUIT 7") {
+        assert!(began.elapsed() < PATIENCE, "{:?}", node.a.knows().commands);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let left: Vec<_> = node.a.knows().circuits.iter().map(|circuit| circuit.as_bytes()[0]).collect();
+    assert_eq!(left, *b"23", "connections of clients and other services are left alone");
+    node.mute(false).await;
+    node.until_published(&[1, 2, 3]).await;
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_serving_tor_that_dies_leaves_the_descriptor_at_once_and_returns() {
     let mut node = Node::start(BOTH).await;
     let mut watch = node.watch().await;
@@ -129,7 +169,7 @@ async fn a_silent_hsdir_is_tried_again_with_a_higher_counter() {
     let is_hung = |report: &rustbalance::proto::publish::report::PublisherReport| {
         let slot = report.slots.iter().find(|slot| slot.client_fetches).unwrap();
         let (behind, done): (Vec<_>, Vec<_>) =
-            slot.hsdirs.iter().partition(|hsdir| hsdir.fingerprint == network::fingerprint(hung));
+            slot.hsdirs.iter().partition(|hsdir| hsdir.fingerprint == fingerprint(hung));
         behind[0].answers.silent >= 1 && done.iter().all(|hsdir| hsdir.state == HsDirState::Verified)
     };
     node.until("the others are done and one is silent", is_hung).await;
@@ -156,7 +196,7 @@ async fn a_rejection_is_answered_by_looking_and_going_higher() {
     // Another publisher, hours ahead of us by its clock, has posted there.
     let ahead = rustbalance::proto::onion::descriptor::build::DescriptorBuilder {
         blind: &clients.keys,
-        subcredential: network::service().subcredential(&blinded),
+        subcredential: service().subcredential(&blinded),
         counter: RevisionCounter(7_000_000_000),
         points: &[point(8, 8)],
         clients: &[],
@@ -189,7 +229,7 @@ async fn an_hsdir_that_tor_does_not_know_does_not_spoil_the_post_to_the_others()
         .until("the others are done", |report| {
             let slot = report.slots.iter().find(|slot| slot.client_fetches).unwrap();
             slot.hsdirs.iter().all(|hsdir| match hsdir.state {
-                HsDirState::Unknown => hsdir.fingerprint == network::fingerprint(unknown),
+                HsDirState::Unknown => hsdir.fingerprint == fingerprint(unknown),
                 state => state == HsDirState::Verified,
             })
         })

@@ -103,6 +103,10 @@ impl Node {
         self.client.as_mut().unwrap().publish(order).await.unwrap();
     }
 
+    pub(crate) async fn mute(&mut self, muted: bool) {
+        self.client.as_mut().unwrap().mute(muted).await.unwrap();
+    }
+
     pub(crate) async fn status(&mut self) -> PublisherReport {
         self.client.as_mut().unwrap().status().await.unwrap()
     }

@@ -3,6 +3,7 @@
 pub mod collect;
 pub mod exchange;
 pub mod ledger;
+pub mod mute;
 pub mod order;
 pub mod place;
 pub mod plan;

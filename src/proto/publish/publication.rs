@@ -17,11 +17,13 @@ use crate::proto::node::NodeId;
 use crate::proto::onion::blinding::HsBlindId;
 use crate::proto::onion::counter::RevisionCounter;
 use crate::proto::onion::descriptor::capabilities::Capabilities;
+use crate::proto::onion::descriptor::intro_point::IntroPoint;
 use crate::proto::onion::hsdir::HsDir;
 use crate::proto::publish::collect::{Collect, CollectAction, CollectEvent, Reading};
 use crate::proto::publish::exchange::{
     HsDirAnswer, Launch, Material, Post, PostId, ScheduleAction, ScheduleEvent,
 };
+use crate::proto::publish::mute::{IntroCircuit, Mute};
 use crate::proto::publish::order::{Candidate, Order};
 use crate::proto::publish::plan::Plan;
 use crate::proto::publish::report::{Alarm, Duty, PublisherReport};
@@ -47,9 +49,13 @@ pub enum Event {
     /// `HS_DESC CREATED` for our address, at the serving tor.
     Created,
     /// An introduction circuit of our service was established, at the serving tor.
-    IntroEstablished,
+    IntroEstablished(IntroCircuit),
     /// An introduction circuit of our service closed, at the serving tor.
     IntroClosed,
+    /// The serving tor is building an introduction circuit of our service.
+    IntroBuilding(IntroCircuit),
+    /// The answer to [`Action::ListIntroCircuits`]: all that the serving tor has, established or not.
+    IntroCircuits(Vec<IntroCircuit>),
     /// The answer to [`Action::ReadOwn`] with the same ticket.
     OwnRead(u64, Reading),
     /// What became of an [`Action::Post`].
@@ -60,6 +66,8 @@ pub enum Event {
     ReadBack(TorRole, [u8; 20], HsBlindId, RevisionCounter),
     /// The coordinator's word; `None` stands down.
     Order(Option<Order>),
+    /// The coordinator wants this node's introduction points given up (`true`), or back.
+    Mute(bool),
     /// Nobody watches this publisher any more, so the coordinator does not either.
     CoordinatorAway,
     /// Somebody watches.
@@ -79,6 +87,10 @@ pub enum Action {
     Post(TorRole, Post),
     /// Read back from these HSDirs through this tor.
     Look(TorRole, Vec<HsDir>),
+    /// List the introduction circuits that the serving tor has for our service.
+    ListIntroCircuits,
+    /// Close this circuit of the serving tor.
+    CloseCircuit(String),
 }
 
 /// How often things are done although nothing happened.
@@ -95,6 +107,7 @@ pub struct Pace {
 pub struct Publication {
     node: NodeId,
     collect: Collect,
+    mute: Mute,
     uplink: Uplink,
     schedule: Schedule,
     /// The tor that the schedule uploads through.
@@ -110,6 +123,7 @@ impl Publication {
         Self {
             node,
             collect: Collect::new(pace.poll),
+            mute: Mute::default(),
             uplink: Uplink::default(),
             schedule: Schedule::new(pace.refresh),
             uploader: None,
@@ -161,7 +175,14 @@ impl Publication {
                 }
             }
             Event::Created => self.collect(turn, CollectEvent::Created),
-            Event::IntroEstablished => self.collect(turn, CollectEvent::IntroEstablished),
+            Event::IntroEstablished(circuit) => {
+                self.collect(turn, CollectEvent::IntroEstablished);
+                self.close_muted(turn, circuit);
+            }
+            Event::IntroBuilding(circuit) => self.close_muted(turn, circuit),
+            Event::IntroCircuits(circuits) => {
+                circuits.into_iter().for_each(|circuit| self.close_muted(turn, circuit));
+            }
             Event::IntroClosed => self.collect(turn, CollectEvent::IntroClosed),
             Event::OwnRead(ticket, reading) => self.collect(turn, CollectEvent::Read(ticket, reading)),
             Event::PostLaunched(role, id, launch) => {
@@ -177,6 +198,12 @@ impl Publication {
                 self.coordinator = true;
                 self.yielded = false;
                 self.order = order;
+                self.supply(turn);
+            }
+            Event::Mute(muted) => {
+                if self.mute.set(turn.now, muted, self.collect.points()) {
+                    turn.actions.push(Action::ListIntroCircuits);
+                }
                 self.supply(turn);
             }
             Event::CoordinatorAway => self.coordinator = false,
@@ -203,15 +230,29 @@ impl Publication {
             None => Duty::Idle,
         };
         PublisherReport {
-            points: self.collect.points().to_vec(),
+            points: self.own_points().to_vec(),
             capabilities: self.collect.capabilities(),
             counters: self.schedule.counters(),
             duty,
             serving_tor: self.uplink.state(TorRole::Serving),
             standby_tor: self.uplink.state(TorRole::Standby),
             slots: self.schedule.slots(),
+            published: self.schedule.published(),
+            muted: self.mute.is_muted(),
             alarms: alarms.into_iter().collect(),
         }
+    }
+
+    /// Closes a circuit that clients shall not come by any more.
+    fn close_muted(&self, turn: &mut Turn, circuit: IntroCircuit) {
+        if self.mute.closes(turn.now, &circuit) {
+            turn.actions.push(Action::CloseCircuit(circuit.id));
+        }
+    }
+
+    /// The points that clients may be told of.
+    fn own_points(&self) -> &[IntroPoint] {
+        if self.mute.is_muted() { &[] } else { self.collect.points() }
     }
 
     fn serving(&mut self, turn: &mut Turn, role: TorRole, event: CollectEvent) {
@@ -260,12 +301,8 @@ impl Publication {
         let read = self.collect.capabilities().is_some();
         let own = |candidate: &Candidate| Candidate {
             node: candidate.node.clone(),
-            points: if read && candidate.node == self.node {
-                self.collect.points()
-            } else {
-                &candidate.points
-            }
-            .to_vec(),
+            points: if read && candidate.node == self.node { self.own_points() } else { &candidate.points }
+                .to_vec(),
         };
         let material = self.order.as_ref().map(|order| Material {
             candidates: order.candidates.iter().map(own).collect(),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::proto::node::NodeId;
 use crate::proto::onion::descriptor::capabilities::Capabilities;
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
 use crate::proto::onion::network::SlotKind;
@@ -23,6 +24,11 @@ pub struct PublisherReport {
     pub standby_tor: TorState,
     /// Both live descriptors, once the network is known.
     pub slots: Vec<SlotReport>,
+    /// The nodes with an introduction point in what clients fetch, as it was last accepted by every responsible HSDir
+    /// that answers; by name. Empty while this publisher does not publish.
+    pub published: Vec<NodeId>,
+    /// Whether this node's introduction points are given up because it is drained; `points` is empty then.
+    pub muted: bool,
     /// What an operator should know. Empty when all is well.
     pub alarms: Vec<Alarm>,
 }

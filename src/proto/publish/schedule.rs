@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::proto::node::NodeId;
 use crate::proto::onion::blinding::HsBlindId;
 use crate::proto::publish::exchange::{
     HsDirAnswer, Launch, Material, Post, PostId, ScheduleAction, ScheduleEvent,
@@ -88,6 +89,12 @@ impl Schedule {
     /// The highest counters known, as (period, counter).
     pub fn counters(&self) -> Vec<(u64, u64)> {
         self.ledger.all()
+    }
+
+    /// The nodes whose points clients find, as the HSDirs last agreed.
+    pub fn published(&self) -> Vec<NodeId> {
+        let clients = self.slots.iter().find(|slot| slot.readable());
+        clients.map(|slot| slot.published.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// The state of both descriptors.
@@ -181,7 +188,7 @@ impl Schedule {
         for slot in &mut self.slots {
             let points = select(&material.candidates, &self.relays, &slot.plan.keys.id().0);
             if !points.is_empty() {
-                let content = Content { points, capabilities: material.capabilities };
+                let content = Content::new(material, points);
                 self.last_content = Some(content.clone());
                 slot.want(content);
             } else if let Some(content) = self.last_content.as_ref() {
@@ -337,7 +344,7 @@ impl Schedule {
                     self.waiting.post(hsdir.rsa_id, InFlight { period: period.num, edition, deadline });
                 }
             }
-            let Content { points, capabilities } = current.content.clone();
+            let Content { points, capabilities, .. } = current.content.clone();
             let keys = Arc::clone(&slot.plan.keys);
             actions.push(ScheduleAction::Post(Post { period, keys, counter, points, capabilities, hsdirs }));
         }

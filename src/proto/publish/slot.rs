@@ -1,12 +1,15 @@
 //! One of the two live descriptors: what it should say, and how far that is on its HSDirs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::proto::node::NodeId;
 use crate::proto::onion::counter::RevisionCounter;
 use crate::proto::onion::descriptor::capabilities::Capabilities;
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
 use crate::proto::onion::hsdir::HsDir;
+use crate::proto::publish::exchange::Material;
+use crate::proto::publish::order::Candidate;
 use crate::proto::publish::place::Place;
 use crate::proto::publish::plan::SlotPlan;
 use crate::proto::publish::report::{Alarm, HsDirReport, HsDirState, SlotReport};
@@ -19,13 +22,29 @@ const BEHIND: Duration = Duration::from_mins(1);
 /// When a descriptor that no HSDir accepts is worth an alarm: one and a half times the usual refresh (R2.3).
 const STALE: Duration = Duration::from_mins(15);
 
+/// An HSDir that has failed so often in a row is not waited for when it is asked whose points are published: it would
+/// keep a drained node for as long as it is ill. Clients that ask it in vain ask another one.
+const NOT_WAITED_FOR: u32 = 3;
+
 /// What a descriptor says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Content {
     /// The merged introduction points; never empty.
     pub(super) points: Vec<IntroPoint>,
+    /// The nodes that serve at them.
+    pub(super) nodes: BTreeSet<NodeId>,
     /// What all nodes can do.
     pub(super) capabilities: Capabilities,
+}
+
+impl Content {
+    /// What there is to say with these points, which were chosen from the material.
+    pub(super) fn new(material: &Material, points: Vec<IntroPoint>) -> Self {
+        let chosen: BTreeSet<[u8; 32]> = points.iter().map(|point| point.auth_key).collect();
+        let serves = |node: &&Candidate| node.points.iter().any(|point| chosen.contains(&point.auth_key));
+        let nodes = material.candidates.iter().filter(serves).map(|candidate| candidate.node.clone());
+        Self { nodes: nodes.collect(), points, capabilities: material.capabilities }
+    }
 }
 
 /// A content that is to be on all HSDirs.
@@ -54,6 +73,8 @@ pub(super) struct SlotState {
     pub(super) current: Option<Current>,
     /// What should be published, if that is not what is.
     next: Option<Content>,
+    /// Whose points all HSDirs had when they last agreed.
+    pub(super) published: BTreeSet<NodeId>,
     /// The responsible HSDirs by RSA identity, which is how the control port names them.
     pub(super) places: BTreeMap<[u8; 20], (HsDir, Place)>,
 }
@@ -62,7 +83,14 @@ impl SlotState {
     /// A descriptor of which nothing is known yet.
     pub(super) fn new(plan: SlotPlan, refresh: Duration) -> Self {
         let place = |hsdir: &HsDir| (hsdir.rsa_id, (*hsdir, Place::default()));
-        Self { refresh, places: plan.hsdirs.iter().map(place).collect(), plan, current: None, next: None }
+        Self {
+            refresh,
+            places: plan.hsdirs.iter().map(place).collect(),
+            plan,
+            current: None,
+            next: None,
+            published: BTreeSet::new(),
+        }
     }
 
     /// Takes over a new consensus: other HSDirs, perhaps other roles, the same period.
@@ -109,6 +137,7 @@ impl SlotState {
     pub(super) fn stop(&mut self) {
         self.current = None;
         self.next = None;
+        self.published.clear();
     }
 
     /// When [`SlotState::renew`] has something to do.
@@ -198,6 +227,11 @@ impl SlotState {
             let behind = |place: &Place| !place.unknown && !place.holds(current.generation);
             let any_behind = self.places.values().any(|(_, place)| behind(place));
             current.behind_since = any_behind.then(|| current.behind_since.unwrap_or(now));
+            let awaited = |place: &Place| behind(place) && place.failures < NOT_WAITED_FOR;
+            let any_holds = self.places.values().any(|(_, place)| place.holds(current.generation));
+            if any_holds && !self.places.values().any(|(_, place)| awaited(place)) {
+                self.published.clone_from(&current.content.nodes);
+            }
         }
     }
 
