@@ -153,6 +153,7 @@ impl Node {
             ..PublisherReport::default()
         };
         let (report, reports) = watch::channel(report);
+        let muting = report.clone();
         let serving = tokio::spawn(server::serve::<PublisherCall>(listener, own, calls, Limits::default()));
         let answering = tokio::spawn(async move {
             while let Some(call) = inbox.recv().await {
@@ -161,6 +162,10 @@ impl Node {
                     PublisherCall::Watch(watcher) => watcher.follow(reports.clone()),
                     PublisherCall::Publish { order, reply } => {
                         ordered.send_replace(order);
+                        reply.answer(&Taken {});
+                    }
+                    PublisherCall::Mute { muted, reply } => {
+                        muting.send_modify(|report| report.muted = muted);
                         reply.answer(&Taken {});
                     }
                 }

@@ -229,15 +229,17 @@ impl Publication {
             None if self.yielded => Duty::Yielded,
             None => Duty::Idle,
         };
+        let slots = self.schedule.slots();
+        let clients = slots.iter().find(|slot| slot.client_fetches);
         PublisherReport {
+            published: clients.map(|slot| slot.published.clone()).unwrap_or_default(),
             points: self.own_points().to_vec(),
             capabilities: self.collect.capabilities(),
             counters: self.schedule.counters(),
             duty,
             serving_tor: self.uplink.state(TorRole::Serving),
             standby_tor: self.uplink.state(TorRole::Standby),
-            slots: self.schedule.slots(),
-            published: self.schedule.published(),
+            slots,
             muted: self.mute.is_muted(),
             alarms: alarms.into_iter().collect(),
         }

@@ -24,8 +24,7 @@ pub struct PublisherReport {
     pub standby_tor: TorState,
     /// Both live descriptors, once the network is known.
     pub slots: Vec<SlotReport>,
-    /// The nodes with an introduction point in what clients fetch, as it was last accepted by every responsible HSDir
-    /// that answers; by name. Empty while this publisher does not publish.
+    /// [`SlotReport::published`] of the descriptor that clients fetch.
     pub published: Vec<NodeId>,
     /// Whether this node's introduction points are given up because it is drained; `points` is empty then.
     pub muted: bool,
@@ -74,6 +73,9 @@ pub struct SlotReport {
     pub client_fetches: bool,
     /// Introduction points that it should hold now.
     pub points: usize,
+    /// The nodes with an introduction point in it, by name, as it was when every responsible HSDir that answers last
+    /// had the same. Empty while this publisher does not publish.
+    pub published: Vec<NodeId>,
     /// When its content last changed or was refreshed; `None` while there is none.
     pub renewed_at: Option<u64>,
     /// The responsible HSDirs.

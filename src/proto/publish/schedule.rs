@@ -15,7 +15,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::proto::node::NodeId;
 use crate::proto::onion::blinding::HsBlindId;
 use crate::proto::publish::exchange::{
     HsDirAnswer, Launch, Material, Post, PostId, ScheduleAction, ScheduleEvent,
@@ -89,12 +88,6 @@ impl Schedule {
     /// The highest counters known, as (period, counter).
     pub fn counters(&self) -> Vec<(u64, u64)> {
         self.ledger.all()
-    }
-
-    /// The nodes whose points clients find, as the HSDirs last agreed.
-    pub fn published(&self) -> Vec<NodeId> {
-        let clients = self.slots.iter().find(|slot| slot.readable());
-        clients.map(|slot| slot.published.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// The state of both descriptors.

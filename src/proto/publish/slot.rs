@@ -74,7 +74,7 @@ pub(super) struct SlotState {
     /// What should be published, if that is not what is.
     next: Option<Content>,
     /// Whose points all HSDirs had when they last agreed.
-    pub(super) published: BTreeSet<NodeId>,
+    published: BTreeSet<NodeId>,
     /// The responsible HSDirs by RSA identity, which is how the control port names them.
     pub(super) places: BTreeMap<[u8; 20], (HsDir, Place)>,
 }
@@ -273,6 +273,7 @@ impl SlotState {
             period: self.period(),
             client_fetches: self.readable(),
             points: self.current.as_ref().map_or(0, |current| current.content.points.len()),
+            published: self.published.iter().cloned().collect(),
             renewed_at: self.current.as_ref().map(|current| current.since_unix),
             hsdirs: self.places.iter().map(hsdir).collect(),
         }
