@@ -10,10 +10,13 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 use super::address_book::AddressBook;
 use super::publisher_link::News;
 use super::tunnel::Wish;
-use crate::ipc::coordinator::{CoordinatorCall, CoordinatorStatus, MeshStatus, TunnelStatus};
+use crate::ipc::coordinator::{
+    Checked, CoordinatorCall, CoordinatorStatus, DrainWish, JoinReply, MeshStatus, Noted, TunnelStatus,
+};
 use crate::mesh::socket::{MeshSocket, Received};
 use crate::proto::cluster::core::Cluster;
 use crate::proto::cluster::events::{Action, Event, PublishOrder};
+use crate::proto::cluster::note::Drain;
 use crate::proto::cluster::roster::Peer;
 use crate::proto::cluster::token::TokenName;
 use crate::proto::publish::order::{Candidate, Order};
@@ -211,8 +214,9 @@ impl Coordinator {
             News::Found => self.happen(Event::PublisherFound),
             News::Lost => self.happen(Event::PublisherLost),
             News::Report(report) => {
-                let PublisherReport { points, capabilities, counters, .. } = *report;
+                let PublisherReport { points, capabilities, counters, published, .. } = *report;
                 self.happen(Event::OwnCounters(counters));
+                self.happen(Event::Published(published));
                 // Without capabilities it has not read its own descriptor yet, and no points means nothing.
                 if let Some(capabilities) = capabilities {
                     self.happen(Event::OwnCapabilities(capabilities));
@@ -225,7 +229,26 @@ impl Coordinator {
     fn answer(&mut self, call: CoordinatorCall) {
         match call {
             CoordinatorCall::Status(reply) => reply.answer(&self.describe()),
+            // Without a join secret nobody can know it.
+            CoordinatorCall::CheckSecret { digest: _, reply } => reply.answer(&Checked { ours: false }),
+            CoordinatorCall::Join { body: _, reply } => reply.answer(&JoinReply { answer: None }),
+            CoordinatorCall::Drain { wish, reply } => {
+                self.drain(wish);
+                reply.answer(&Noted {});
+            }
+            CoordinatorCall::RotateToken(reply) => reply.refuse("this node cannot make tokens"),
+            CoordinatorCall::Leave(reply) => {
+                self.happen(Event::Leave);
+                reply.answer(&Noted {});
+            }
         }
+    }
+
+    fn drain(&mut self, wish: DrainWish) {
+        let own = self.core.status(Instant::now()).node;
+        let DrainWish { node, draining, deadline_secs, after } = wish;
+        let (node, at_ms) = (node.unwrap_or_else(|| own.clone()), unix_ms());
+        self.happen(Event::Drain(Drain { node, draining, at_ms, by: own, deadline_secs, after }));
     }
 
     fn describe(&self) -> CoordinatorStatus {
