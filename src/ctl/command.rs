@@ -5,17 +5,26 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use zeroize::Zeroizing;
 
 use crate::ctl::error::CtlError;
-use crate::ctl::{init, inspect, sealing};
+use crate::ctl::{completions, init, inspect, manuals, sealing};
 use crate::sys::exit::{Exit, whole_reason};
 use crate::sys::process::harden;
 
 /// A self-healing, multi-node load balancer for Tor v3 onion services: the operator's tool.
 #[derive(Debug, Parser)]
-#[command(name = "rustbalance", version, about, disable_help_subcommand = true)]
+#[command(
+    name = "rustbalance",
+    version,
+    about,
+    disable_help_subcommand = true,
+    after_help = "\
+Examples:
+  rustbalance init --target tcp://127.0.0.1:8080
+  rustbalance COMMAND --help"
+)]
 struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -35,6 +44,10 @@ enum Command {
     Reseal(sealing::reseal::Arguments),
     /// Compute and check what the onion service protocol makes of keys, times and documents; needs no running daemon
     Inspect(inspect::command::Arguments),
+    /// Print the script with which a shell completes this tool's words
+    Completions(completions::Arguments),
+    /// Write the manual: a page for every command
+    Manuals(manuals::Arguments),
 }
 
 /// Runs the tool with its arguments (the first is its own name); the answer goes to standard output, an error in one
@@ -71,6 +84,8 @@ impl Command {
             Self::Unseal(unseal) => unseal.run(out),
             Self::Reseal(reseal) => reseal.run(out),
             Self::Inspect(inspect) => Ok(inspect.run(out)?),
+            Self::Completions(completions) => completions.run(Arguments::command(), out),
+            Self::Manuals(manuals) => manuals.run(Arguments::command(), out),
         }
     }
 }

@@ -2,11 +2,13 @@
 
 pub mod answer;
 pub mod command;
+pub mod completions;
 pub mod error;
 pub mod files;
 pub mod init;
 pub mod input;
 pub mod inspect;
+pub mod manuals;
 pub mod moment;
 pub mod node_files;
 pub mod passphrase;

@@ -8,6 +8,7 @@
     missing_docs
 )]
 
+mod documents;
 mod init;
 mod seal;
 mod terminal;

@@ -14,6 +14,10 @@ use crate::proto::onion::address::HsId;
 
 /// What is asked.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rustbalance inspect address /var/lib/tor/hidden_service
+  rustbalance inspect address key.pem --json")]
 pub struct Question {
     /// The secret key: tor's `hs_ed25519_secret_key` or its directory, PKCS#8 PEM, 32-byte seed or 64-byte expanded key
     /// (raw, hex or base64); - reads it from standard input

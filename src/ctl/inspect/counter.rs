@@ -18,6 +18,9 @@ use crate::proto::onion::network::SlotKind;
 
 /// What is asked.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rustbalance inspect counter --key /etc/rustbalance/hs_ed25519_secret_key --at 2026-11-24T12:00:00Z")]
 pub struct Question {
     /// The secret key, in any of the forms of `inspect address`
     #[arg(long, value_name = "KEY_FILE")]

@@ -26,6 +26,10 @@ const MAX_DOCUMENT_BYTES: usize = 100_000;
 
 /// What is asked.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rustbalance inspect descriptor descriptor.txt --address ADDRESS.onion
+  rustbalance inspect descriptor - --address ADDRESS.onion --at 2026-11-24T12:00:00Z < descriptor.txt")]
 pub struct Question {
     /// The descriptor, as `HSFETCH` and HSDirs give it; - reads it from standard input
     #[arg(value_name = "FILE")]

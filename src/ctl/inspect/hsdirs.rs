@@ -23,6 +23,10 @@ const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 
 /// What is asked.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rustbalance inspect hsdirs --consensus cached-microdesc-consensus --microdescs cached-microdescs \\
+    --address ADDRESS.onion")]
 pub struct Question {
     /// Tor's cached-microdesc-consensus, or `GETINFO dir/status-vote/current/consensus-microdesc`
     #[arg(long, value_name = "FILE")]

@@ -15,6 +15,10 @@ use crate::proto::onion::network::{NetworkView, Slot, SlotKind};
 
 /// What is asked.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rustbalance inspect period --address ADDRESS.onion
+  rustbalance inspect period --address ADDRESS.onion --at 2026-11-24T12:00:00Z")]
 pub struct Question {
     /// The onion address
     #[arg(long, value_name = "ADDRESS")]
