@@ -10,6 +10,9 @@ mod life;
 mod network;
 mod queue;
 mod scenes;
+mod scenes_draining;
+mod scenes_joining;
+mod scenes_tokens;
 mod world;
 
 use crate::life::live;

@@ -14,12 +14,12 @@ use crate::life::watch;
 use crate::network::Network;
 use crate::world::World;
 
-fn secs(secs: f64) -> Duration {
+pub fn secs(secs: f64) -> Duration {
     Duration::from_secs_f64(secs)
 }
 
 /// `nodes` nodes of falling rank (0 is the best), settled for ten seconds.
-fn settled(seed: u64, nodes: usize, network: Network) -> World {
+pub fn settled(seed: u64, nodes: usize, network: Network) -> World {
     let mut world = World::new(seed, nodes, network, Timing::default());
     for node in 0..nodes {
         world.nodes[node].priority = Priority(u32::try_from(node).unwrap() + 1);
@@ -29,19 +29,19 @@ fn settled(seed: u64, nodes: usize, network: Network) -> World {
     world
 }
 
-fn holders(world: &World) -> Vec<usize> {
+pub fn holders(world: &World) -> Vec<usize> {
     (0..world.nodes.len()).filter(|node| world.nodes[*node].order.is_some()).collect()
 }
 
 /// Whose points the holder wants published.
-fn ordered(world: &World, holder: usize) -> Vec<usize> {
+pub fn ordered(world: &World, holder: usize) -> Vec<usize> {
     let order = world.nodes[holder].order.as_ref().expect("it holds the lease");
     let bringing = order.candidates.iter().filter(|(_, points)| !points.is_empty());
     bringing.map(|(node, _)| world.number(node)).collect()
 }
 
 /// Runs on until that is so; how long it took.
-fn until(world: &mut World, limit: Duration, what: &str, so: impl Fn(&World) -> bool) -> Duration {
+pub fn until(world: &mut World, limit: Duration, what: &str, so: impl Fn(&World) -> bool) -> Duration {
     let begin = world.now;
     while !so(world) {
         assert!(world.now < begin + limit, "{}", world.story(&format!("still not so: {what}")));
@@ -51,7 +51,7 @@ fn until(world: &mut World, limit: Duration, what: &str, so: impl Fn(&World) -> 
 }
 
 /// Runs on; that must stay so.
-fn throughout(world: &mut World, time: Duration, what: &str, so: impl Fn(&World) -> bool) {
+pub fn throughout(world: &mut World, time: Duration, what: &str, so: impl Fn(&World) -> bool) {
     let end = world.now + time;
     while world.now < end {
         world.run_until(world.now + Duration::from_millis(10));
@@ -60,7 +60,7 @@ fn throughout(world: &mut World, time: Duration, what: &str, so: impl Fn(&World)
 }
 
 /// The one in the middle and the last, of sorted times.
-fn median_and_worst(mut times: Vec<Duration>) -> (Duration, Duration) {
+pub fn median_and_worst(mut times: Vec<Duration>) -> (Duration, Duration) {
     times.sort_unstable();
     (times[times.len() / 2], times[times.len() - 1])
 }
@@ -353,8 +353,7 @@ fn fifty_nodes_settle() {
 fn the_lifecycle_is_told() {
     let mut world = World::new(18, 3, Network::good(), Timing::default());
     let seen = |world: &World, node: usize| {
-        let status = world.nodes[0].core.as_ref().unwrap().status(world.instant(0));
-        status.nodes.into_iter().find(|seen| seen.node == world.nodes[node].id).unwrap()
+        world.status(0).nodes.into_iter().find(|seen| seen.node == world.nodes[node].id).unwrap()
     };
     world.start(0);
     assert_eq!(seen(&world, 1).lifecycle, Lifecycle::Joining);
@@ -387,6 +386,6 @@ fn whatever_arrives_is_survived() {
     let mut laws = Laws::new(BOUND);
     let end = world.now + secs(15.0);
     watch(&mut world, &mut laws, end);
-    let traffic = world.nodes[0].core.as_ref().unwrap().status(world.instant(0)).traffic;
+    let traffic = world.status(0).traffic;
     assert!(traffic.malformed + traffic.refused > 0, "{traffic:?}");
 }

@@ -9,8 +9,9 @@ use rand::{RngExt, SeedableRng};
 use rustbalance::proto::cluster::core::{Cluster, ClusterConfig};
 use rustbalance::proto::cluster::events::{Action, Event, PublishOrder, StateChange, Verdict};
 use rustbalance::proto::cluster::memory::Memory;
-use rustbalance::proto::cluster::note::{Admission, Drain, Rotation};
+use rustbalance::proto::cluster::note::{Admission, Drain, Note, Rotation};
 use rustbalance::proto::cluster::roster::{Peer, RosterError};
+use rustbalance::proto::cluster::status::ClusterStatus;
 use rustbalance::proto::cluster::timing::{DEFAULT_TOKEN_OVERLAP, Timing};
 use rustbalance::proto::cluster::token::TokenName;
 use rustbalance::proto::node::{NodeId, Priority};
@@ -78,7 +79,7 @@ pub struct Node {
     /// What it keeps over a restart.
     pub memory: Memory,
     /// What it answered to requests to be let in.
-    pub verdicts: BTreeMap<u64, Verdict>,
+    pub answers: BTreeMap<usize, Verdict>,
     /// Whom its WireGuard lets in, and under which key.
     pub wireguard: BTreeMap<NodeId, [u8; 32]>,
     pub wireguard_key: [u8; 32],
@@ -135,6 +136,10 @@ pub struct World {
     pub overlap: Duration,
     /// How long a publisher takes from an order until all HSDirs have accepted the descriptor.
     pub publishing: Duration,
+    /// Whether the next token that is made cannot be opened.
+    pub forge_next: bool,
+    /// How many datagrams could not be opened for want of their token.
+    pub unopened: u64,
     /// The new tokens that anybody has made; only these can be opened.
     pub rotations: BTreeMap<TokenName, Vec<u8>>,
     /// Of a thousand datagrams, so many arrive with a byte changed: more than sealing lets through.
@@ -163,7 +168,7 @@ impl World {
                 left: false,
                 tokens: BTreeSet::from([FIRST_TOKEN]),
                 memory: Memory::default(),
-                verdicts: BTreeMap::new(),
+                answers: BTreeMap::new(),
                 wireguard: BTreeMap::new(),
                 wireguard_key: [u8::try_from(number + 1).unwrap(); 32],
                 sent: 0,
@@ -190,6 +195,8 @@ impl World {
             verdicts: 0,
             overlap: DEFAULT_TOKEN_OVERLAP,
             publishing: Duration::from_millis(300),
+            forge_next: false,
+            unopened: 0,
             rotations: BTreeMap::new(),
             tamper_per_mille: 0,
             start: Instant::now(),
@@ -275,6 +282,12 @@ impl World {
         self.nodes[node].begin_life();
     }
 
+    /// The node leaves the cluster for good.
+    pub fn leave(&mut self, node: usize) {
+        self.note(&format!("{node} leaves"));
+        self.happen(node, Event::Leave);
+    }
+
     /// The node stops running without noticing.
     pub fn freeze(&mut self, node: usize) {
         self.note(&format!("{node} freezes"));
@@ -336,11 +349,41 @@ impl World {
         let previous = self.nodes[node].tokens.last().copied().unwrap();
         let token = TokenName { seq: previous.seq + 1, tag: self.rng.random() };
         let sealed = self.rng.random::<[u8; 32]>().to_vec();
-        self.rotations.insert(token, sealed.clone());
+        if !std::mem::take(&mut self.forge_next) {
+            self.rotations.insert(token, sealed.clone());
+        }
         self.note(&format!("{node} makes token {token}"));
         let rotation = Rotation { token, previous, at_ms: self.unix_ms(node), sealed };
         self.happen(node, Event::RotateToken { rotation });
         token
+    }
+
+    /// Somebody with this ticket asks `via` to be let in as `node`.
+    pub fn ask(&mut self, node: usize, via: usize, ticket: u8, uses: u16) {
+        let admission = self.admission(node, ticket, uses);
+        self.note(&format!("{node} asks {via} to be let in"));
+        self.nodes[via].answers.remove(&node);
+        self.happen(via, Event::Admit { number: node as u64, admission });
+    }
+
+    /// What `via` has answered `node`.
+    pub fn answer(&self, node: usize, via: usize) -> Option<&Verdict> {
+        self.nodes[via].answers.get(&node)
+    }
+
+    /// The node starts with what `via` has told it, if that was a welcome.
+    pub fn enter(&mut self, node: usize, via: usize) {
+        let Some(Verdict::Welcome(welcome)) = self.answer(node, via).cloned() else { return };
+        let peers = welcome.peers.into_iter().chain([self.peer(via)]).collect();
+        let notes = welcome.rotations.into_iter().map(Note::Rotation).collect();
+        self.nodes[node].memory = Memory { peers, notes };
+        self.introduce(node, Vec::new());
+        self.start(node);
+    }
+
+    /// What the node can tell.
+    pub fn status(&self, node: usize) -> ClusterStatus {
+        self.nodes[node].core.as_ref().unwrap().status(self.instant(node))
     }
 
     /// The note that would let `node` in with this ticket.
@@ -426,8 +469,8 @@ impl World {
             Action::Adopt(rotation) => return Some(self.adopt(node, &rotation)),
             Action::Remember(memory) => self.nodes[node].memory = memory,
             Action::Admitted { number, verdict } => {
-                self.note(&format!("{node} answers request {number}: {verdict:?}"));
-                self.nodes[node].verdicts.insert(number, verdict);
+                self.note(&format!("{node} answers {number}: {verdict:?}"));
+                self.nodes[node].answers.insert(usize::try_from(number).unwrap(), verdict);
             }
             Action::Mute(muted) => {
                 self.note(&format!("{node} muted: {muted}"));
@@ -544,6 +587,8 @@ impl World {
         let Datagram { bytes, under } = datagram;
         if self.nodes[node].tokens.contains(under) {
             self.happen(node, Event::Datagram { from, bytes, under: *under });
+        } else {
+            self.unopened += 1;
         }
     }
 

@@ -20,7 +20,7 @@ impl Cluster {
         if !self.applicants.has_room() {
             return actions.push(Action::Admitted { number, verdict: Verdict::Full });
         }
-        if self.standing_of(&admission).is_none()
+        if self.noted(&admission).is_none()
             && let Some(verdict) = self.note_admission(now, admission.clone(), actions)
         {
             return actions.push(Action::Admitted { number, verdict });
@@ -31,10 +31,10 @@ impl Cluster {
     /// Answers those whose admission everybody has heard of by now.
     pub(super) fn answer_applicants(&mut self, now: Instant, actions: &mut Vec<Action>) {
         for applicant in self.applicants.due(now) {
-            let verdict = match self.standing_of(&applicant.admission) {
-                Some(Standing::Stands) => Verdict::Welcome(self.welcome(&applicant.admission)),
-                Some(Standing::Over) => Verdict::NameTaken,
-                Some(Standing::Lost) | None => Verdict::Spent,
+            let verdict = match self.noted(&applicant.admission) {
+                Some((noted, Standing::Stands)) => Verdict::Welcome(self.welcome(&noted)),
+                Some((noted, Standing::Over)) if !self.has_departed(&noted) => Verdict::NameTaken,
+                _ => Verdict::Spent,
             };
             actions.push(Action::Admitted { number: applicant.number, verdict });
         }
@@ -64,7 +64,7 @@ impl Cluster {
         );
         let at_ms = admission.at_ms;
         if !self.note(now, Note::Admission(admission.clone()), actions)
-            || self.standing_of(&admission) != Some(Standing::Stands)
+            || self.noted(&admission).is_none_or(|(_, standing)| standing != Standing::Stands)
         {
             return Some(Verdict::Spent);
         }
@@ -80,17 +80,20 @@ impl Cluster {
         None
     }
 
-    fn standing_of(&self, admission: &Admission) -> Option<Standing> {
+    /// The same admission as it was noted first, and what became of it.
+    fn noted(&self, admission: &Admission) -> Option<(Admission, Standing)> {
         let same = |other: &Admission| {
             (other.ticket, &other.node, other.wireguard_key)
                 == (admission.ticket, &admission.node, admission.wireguard_key)
         };
-        self.known
-            .ledger
-            .admissions()
-            .into_iter()
-            .find(|(other, _)| same(other))
-            .map(|(_, standing)| standing)
+        let mut all = self.known.ledger.admissions().into_iter();
+        all.find(|(other, _)| same(other)).map(|(noted, standing)| (noted.clone(), standing))
+    }
+
+    /// Whether its node has left since: then it was the one who spent the ticket.
+    fn has_departed(&self, admission: &Admission) -> bool {
+        let departure = self.known.ledger.departure(&admission.node, &admission.wireguard_key);
+        departure.is_some_and(|at_ms| at_ms >= admission.at_ms)
     }
 
     fn welcome(&self, admission: &Admission) -> Welcome {

@@ -14,6 +14,9 @@ use crate::proto::node::NodeId;
 /// stays, for telling it so and for what it had to say before.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How often notes are looked through for expired ones: they live for hours.
+const EXPIRY_INTERVAL: Duration = Duration::from_mins(1);
+
 impl Cluster {
     /// Peers and notes from before the start.
     pub(super) fn recall(&mut self, actions: &mut Vec<Action>) {
@@ -71,6 +74,17 @@ impl Cluster {
         if !news.is_empty() {
             let sends = self.courier.tell(&self.known, from, &news);
             self.send(sends, actions);
+            self.draw_conclusions(now, actions);
+        }
+    }
+
+    /// Drops notes that have expired.
+    pub(super) fn expire_notes(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if now < self.expiry_at {
+            return;
+        }
+        self.expiry_at = now + EXPIRY_INTERVAL;
+        if self.known.ledger.expire(self.unix_ms) {
             self.draw_conclusions(now, actions);
         }
     }

@@ -11,7 +11,7 @@
 //! after a pause (stopped, suspended, starved) what it knew may be wrong. A node without peers has nobody to
 //! discover and holds it at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -111,6 +111,10 @@ pub struct Cluster {
     pub(super) history: History,
     /// Whether what is kept over a restart has changed since it was last said.
     pub(super) memory_changed: bool,
+    /// When to look again for notes that have expired.
+    pub(super) expiry_at: Instant,
+    /// Whom the order leaves out because they are drained.
+    pub(super) left_out: BTreeSet<NodeId>,
     /// Peers kept from before the start.
     pub(super) recalled: Vec<Peer>,
     pub(super) overlap: Duration,
@@ -174,6 +178,8 @@ impl Cluster {
             reported_points: Vec::new(),
             history: History::default(),
             memory_changed: false,
+            expiry_at: now,
+            left_out: BTreeSet::new(),
             recalled: memory.peers,
             overlap,
             unix_ms,
@@ -283,6 +289,7 @@ impl Cluster {
         self.known.own.version.change += 1;
         self.known.records = Records::default();
         self.known.membership.restart();
+        self.tokens.forget_all();
         self.absent.clear();
         self.election = Election::default();
         self.records_missing_since = None;
@@ -306,6 +313,7 @@ impl Cluster {
         self.send(sends, actions);
         self.answer_applicants(now, actions);
         self.end_farewells(now, actions);
+        self.expire_notes(now, actions);
         let long_gone = self.absent.longer_than(now, FORGET_AFTER);
         let strangers: Vec<NodeId> =
             long_gone.filter(|node| !self.roster.is_configured(node)).cloned().collect();

@@ -59,7 +59,8 @@ impl Courier {
         to_all(some.into_iter(), &pack(news))
     }
 
-    /// `from` has a ledger with this hash: if ours is another one, it gets all our notes.
+    /// `from` has a ledger with this hash: if ours is another one, it gets all our notes, and hears that we lack some of
+    /// its own, or it would keep them to itself until our next digest.
     pub fn compare(&mut self, now: Instant, known: &Knowledge, from: &NodeId, hash: u64) -> Sends {
         if hash == known.ledger.hash() {
             return Sends::new();
@@ -70,7 +71,9 @@ impl Courier {
         }
         self.given.insert(from.clone(), now);
         let all: Vec<Note> = known.ledger.notes().collect();
-        to(from, &all)
+        let mut sends = to(from, &all);
+        sends.extend(to_all(std::iter::once(from), &known.own_digest()));
+        sends
     }
 
     /// Repeats news, if that is due.

@@ -112,3 +112,99 @@ impl DrainWatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(60);
+    /// Nobody else serves.
+    const ALONE: View = View { replaceable: false, replaced: false, published: true, deadline: DEADLINE };
+    /// Others serve, but are not in the descriptor.
+    const EARLY: View = View { replaceable: true, ..ALONE };
+    /// They are, and so is this node.
+    const BOTH: View = View { replaced: true, ..EARLY };
+    /// Only they are.
+    const OUT: View = View { published: false, ..BOTH };
+
+    fn after(watch: &mut DrainWatch, now: Instant, view: View) -> Option<DrainPhase> {
+        watch.advance(now, Some(view));
+        watch.phase()
+    }
+
+    #[test]
+    fn a_node_stays_until_others_are_in_the_descriptor_and_it_is_out() {
+        let start = Instant::now();
+        let mut watch = DrainWatch::default();
+        assert_eq!(after(&mut watch, start, ALONE), Some(DrainPhase::Draining));
+        assert_eq!(after(&mut watch, start + DEADLINE * 9, ALONE), Some(DrainPhase::Draining));
+        assert_eq!(after(&mut watch, start + DEADLINE * 9, EARLY), Some(DrainPhase::Draining));
+        assert_eq!(watch.next_timeout(), None);
+        let now = start + DEADLINE * 10;
+        assert_eq!(after(&mut watch, now, BOTH), Some(DrainPhase::Draining));
+        assert_eq!(watch.next_timeout(), Some(now + MUTE_PATIENCE));
+        assert_eq!(after(&mut watch, now + Duration::from_secs(1), OUT), Some(DrainPhase::Muted));
+    }
+
+    #[test]
+    fn a_silent_hsdir_does_not_hold_it_up_for_ever() {
+        let start = Instant::now();
+        let mut watch = DrainWatch::default();
+        after(&mut watch, start, BOTH);
+        // The holder lost its way in between: the patience begins anew.
+        after(&mut watch, start + MUTE_PATIENCE / 2, EARLY);
+        after(&mut watch, start + MUTE_PATIENCE / 2, BOTH);
+        assert_eq!(after(&mut watch, start + MUTE_PATIENCE, BOTH), Some(DrainPhase::Draining));
+        assert_eq!(after(&mut watch, start + MUTE_PATIENCE * 3 / 2, BOTH), Some(DrainPhase::Muted));
+    }
+
+    #[test]
+    fn it_is_drained_when_it_is_quiet_or_its_time_is_up() {
+        let start = Instant::now();
+        let mut idle = DrainWatch::default();
+        idle.connections(start, 0);
+        let muted = start + Duration::from_secs(10);
+        assert_eq!(
+            after(&mut idle, muted, OUT),
+            Some(DrainPhase::Muted),
+            "quiet counts from when it is muted"
+        );
+        assert_eq!(idle.next_timeout(), Some(muted + QUIET));
+        idle.connections(muted + QUIET / 2, 3);
+        assert_eq!(after(&mut idle, muted + QUIET, OUT), Some(DrainPhase::Muted));
+        assert_eq!(idle.next_timeout(), Some(muted + DEADLINE));
+        idle.connections(muted + QUIET * 2, 0);
+        idle.connections(muted + QUIET * 5 / 2, 0);
+        assert_eq!(after(&mut idle, muted + QUIET * 3, OUT), Some(DrainPhase::Drained));
+        assert_eq!(idle.next_timeout(), None);
+
+        let mut busy = DrainWatch::default();
+        after(&mut busy, start, OUT);
+        busy.connections(start, 1);
+        assert_eq!(after(&mut busy, start + DEADLINE / 2, OUT), Some(DrainPhase::Muted));
+        assert_eq!(after(&mut busy, start + DEADLINE, OUT), Some(DrainPhase::Drained));
+    }
+
+    #[test]
+    fn a_muted_node_stays_muted_while_the_holder_changes() {
+        let start = Instant::now();
+        let mut watch = DrainWatch::default();
+        after(&mut watch, start, OUT);
+        for view in [EARLY, BOTH, OUT] {
+            assert_eq!(after(&mut watch, start, view), Some(DrainPhase::Muted));
+        }
+    }
+
+    #[test]
+    fn it_comes_back_when_it_is_wanted_or_nobody_else_is_left() {
+        let start = Instant::now();
+        let mut watch = DrainWatch::default();
+        after(&mut watch, start, OUT);
+        after(&mut watch, start + DEADLINE, OUT);
+        assert_eq!(after(&mut watch, start + DEADLINE, ALONE), Some(DrainPhase::Draining));
+        assert_eq!(after(&mut watch, start + DEADLINE, OUT), Some(DrainPhase::Muted));
+        watch.advance(start + DEADLINE, None);
+        assert_eq!(watch.phase(), None);
+        assert_eq!(watch.next_timeout(), None);
+    }
+}

@@ -204,7 +204,7 @@ pub enum StateChange {
     DrainPhase(DrainPhase),
     /// There is a newer token.
     TokenChanged(TokenName),
-    /// A new token could not be opened.
+    /// A new token could not be opened, or does not follow the newest one.
     TokenRefused(TokenName),
     /// The proxy reaches the target, or does not any more.
     TargetWell(bool),
@@ -275,10 +275,9 @@ impl fmt::Display for StateChange {
             }
             Self::DrainPhase(DrainPhase::Drained) => f.write_str("this node is drained and may be stopped"),
             Self::TokenChanged(token) => write!(f, "the cluster's token is now {token}"),
-            Self::TokenRefused(token) => write!(
-                f,
-                "the new token {token} cannot be opened and is ignored; the present one stays in use"
-            ),
+            Self::TokenRefused(token) => {
+                write!(f, "the new token {token} cannot be used and is ignored; the present one stays in use")
+            }
             Self::TargetWell(true) => f.write_str("the target can be reached"),
             Self::TargetWell(false) => f.write_str(
                 "the target cannot be reached; this node leaves the descriptor while others reach theirs",

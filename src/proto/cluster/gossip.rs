@@ -94,6 +94,11 @@ impl Knowledge {
         self.digests(&entries)
     }
 
+    /// That of our own record, and of the ledger.
+    pub fn own_digest(&self) -> Vec<Vec<u8>> {
+        self.digests(&[self.entry(&self.own.node)])
+    }
+
     fn digests(&self, entries: &[Entry]) -> Vec<Vec<u8>> {
         let ledger = self.ledger.hash();
         let digest = |some: &[Entry]| Message::Digest { ledger, entries: some.to_vec() }.encode().ok();
@@ -149,7 +154,7 @@ impl Gossip {
         if self.reminders > 0 && now >= self.remind_at {
             self.reminders -= 1;
             self.remind_at = now + REMIND_AFTER;
-            sends.extend(to_all(live.iter(), &known.digests(&[known.entry(&known.own.node)])));
+            sends.extend(to_all(live.iter(), &known.own_digest()));
         }
         if now >= self.digest_at {
             self.digest_at = now + self.digest_interval;

@@ -8,7 +8,6 @@ use super::gossip::Gossip;
 use super::membership::{Change, Output};
 use super::message::{Entry, Message};
 use super::record::{Applied, NodeRecord, Version};
-use super::roster::RosterError;
 use super::token::TokenName;
 use crate::proto::node::NodeId;
 
@@ -81,12 +80,11 @@ impl Cluster {
 
     /// Keeps a record that has arrived whole, if it is believable and newer.
     fn learn(&mut self, now: Instant, from: &NodeId, record: NodeRecord, actions: &mut Vec<Action>) {
-        let known = if self.register.excludes(&record.node, &record.wireguard_key) {
-            Err(RosterError::Gone)
-        } else {
-            self.roster.learn(&record)
-        };
-        match known {
+        if self.register.excludes(&record.node, &record.wireguard_key) {
+            self.traffic.records_refused += 1;
+            return self.gossip.refuse(&record);
+        }
+        match self.roster.learn(&record) {
             Ok(update) => self.set_peer(update, actions),
             Err(reason) => {
                 self.traffic.records_refused += 1;

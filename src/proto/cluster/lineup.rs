@@ -1,6 +1,6 @@
 //! Whose introduction points belong into the descriptor, and how a drained node's leave it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::core::Cluster;
@@ -8,6 +8,7 @@ use super::drain::{DrainPhase, View};
 use super::election::Contender;
 use super::events::{Action, PublishOrder, StateChange};
 use super::record::{Lease, NodeRecord, latest};
+use crate::proto::node::NodeId;
 use crate::proto::onion::descriptor::capabilities::Capabilities;
 
 impl Cluster {
@@ -38,19 +39,26 @@ impl Cluster {
             .any(|other| holder.published.contains(&other.node))
     }
 
-    /// Whether a drained node's points are left out: others are in the descriptor in its place, or it has closed its
-    /// introduction circuits because they were. Never if nobody else can serve.
-    fn is_out(&self, record: &NodeRecord) -> bool {
-        self.register.draining.contains(&record.node)
-            && self.stand_ins(record).next().is_some()
-            && (record.drain_phase > Some(DrainPhase::Draining) || self.is_replaced(record, &self.known.own))
+    /// The drained nodes whose points are left out: others are in the descriptor in their place, or they have closed their
+    /// introduction circuits because they were. While that is posted it may not be so for a moment, so who is out stays
+    /// out, unless nobody else can serve any more.
+    pub(super) fn drained_out(&self) -> BTreeSet<NodeId> {
+        let is_out = |record: &&NodeRecord| {
+            self.register.draining.contains(&record.node)
+                && self.stand_ins(record).next().is_some()
+                && (self.left_out.contains(&record.node)
+                    || record.drain_phase > Some(DrainPhase::Draining)
+                    || self.is_replaced(record, &self.known.own))
+        };
+        self.present().filter(is_out).map(|record| record.node.clone()).collect()
     }
 
     /// What the holder of this lease, ourselves, wants published.
     pub(super) fn order_under(&self, lease: Lease) -> PublishOrder {
         let own = &self.known.own;
         let wanted = |record: &&NodeRecord| {
-            (record.serves() || (record.node == own.node && !record.leaving)) && !self.is_out(record)
+            (record.serves() || (record.node == own.node && !record.leaving))
+                && !self.left_out.contains(&record.node)
         };
         let mut records: BTreeMap<_, _> =
             self.present().filter(wanted).map(|record| (record.node.clone(), record)).collect();

@@ -209,6 +209,12 @@ impl Membership {
         }
         let mut wishes = Wishes::default();
         let result = self.foca.handle_data(payload, &mut wishes);
+        // Who calls is told whom we know. Called by somebody new, we want to know whom it knows: there may be nodes
+        // that we cannot call ourselves.
+        let is_new = wishes.output.changes.iter().any(|change| *change == Change::Up(from.clone()));
+        if is_new && header.message == foca::Message::Announce {
+            let _ = self.foca.announce(header.src, &mut wishes);
+        }
         let output = self.settle(now, wishes);
         // A refused payload may still have moved something, so its output is not thrown away unless empty.
         match result {

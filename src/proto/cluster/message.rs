@@ -151,6 +151,8 @@ impl Part<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::note::{Admission, Departure, Drain, Rotation};
+    use super::super::token::TokenName;
     use super::*;
 
     fn messages<'a>() -> Vec<Message<'a>> {
@@ -163,7 +165,55 @@ mod tests {
             Message::Digest { ledger: u64::MAX, entries: vec![entry; MAX_DIGEST] },
             Message::Pull(vec![node.clone(); MAX_PULL]),
             Message::Part(Part { node, label, bytes: &[1; MAX_PART] }),
+            Message::Notes(vec![Note::Rotation(rotation()); MAX_NOTES]),
         ]
+    }
+
+    fn rotation() -> Rotation {
+        let token = TokenName { seq: u32::MAX, tag: [255; 4] };
+        Rotation { token, previous: token, at_ms: u64::MAX, sealed: vec![255; MAX_SEALED] }
+    }
+
+    #[test]
+    fn no_note_is_longer_than_six_in_a_datagram_may_be() {
+        let node: NodeId = "n".repeat(NODE_ID_MAX_LEN).parse().unwrap();
+        let wireguard_key = [255; 32];
+        let notes = [
+            Note::Rotation(rotation()),
+            Note::Departure(Departure { node: node.clone(), wireguard_key, at_ms: u64::MAX }),
+            Note::Drain(Drain {
+                node: node.clone(),
+                draining: true,
+                at_ms: u64::MAX,
+                by: node.clone(),
+                deadline_secs: u32::MAX,
+                after: Some(node.clone()),
+            }),
+            Note::Admission(Admission {
+                ticket: [255; 16],
+                uses: u16::MAX,
+                node,
+                wireguard_key,
+                endpoint: Some("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse().unwrap()),
+                tunnel_address: "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap(),
+                at_ms: u64::MAX,
+                expires_ms: u64::MAX,
+            }),
+        ];
+        for note in notes {
+            assert!(postcard::to_stdvec(&note).unwrap().len() <= MAX_NOTE, "{note:?}");
+        }
+    }
+
+    #[test]
+    fn sealed_tokens_that_are_too_long_are_dropped() {
+        let long = Rotation { sealed: vec![0; MAX_SEALED + 1], ..rotation() };
+        let datagram = Message::Notes(vec![Note::Rotation(long)]).encode().unwrap();
+        assert_eq!(Message::decode(&datagram), Err(MessageError::Malformed));
+        let small =
+            Note::Departure(Departure { node: "a".parse().unwrap(), wireguard_key: [0; 32], at_ms: 0 });
+        let overfull = Message::Notes(vec![small; MAX_NOTES + 1]).encode().unwrap();
+        assert_eq!(Message::decode(&overfull), Err(MessageError::Malformed));
     }
 
     #[test]

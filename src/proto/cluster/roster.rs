@@ -276,4 +276,52 @@ mod tests {
         assert_eq!(roster.forget(&"x".parse().unwrap()), Some(now));
         assert_eq!(roster.forget(&"x".parse().unwrap()), None);
     }
+
+    fn keyed(node: &str, key: u8) -> Peer {
+        let tunnel_address = IpAddr::from([10, 9, 9, key]);
+        Peer { wireguard_key: [key; 32], tunnel_address, ..peer(node) }
+    }
+
+    #[test]
+    fn who_is_let_in_takes_the_place_of_whoever_had_its_name_or_key() {
+        let mut roster = Roster::new(peer("a"));
+        roster.configure(keyed("b", 200)).unwrap();
+        roster.configure(keyed("c", 201)).unwrap();
+        let (gone, update) = roster.admit(keyed("b", 202));
+        assert_eq!(gone, []);
+        assert_eq!(update, Some(Update { gone: Some(keyed("b", 200)), peer: keyed("b", 202) }));
+        let (gone, update) = roster.admit(keyed("d", 201));
+        assert_eq!(gone, [keyed("c", 201)]);
+        assert_eq!(update, Some(Update { gone: None, peer: keyed("d", 201) }));
+        assert_eq!(roster.admit(keyed("d", 201)), (Vec::new(), None), "twice is once");
+        for own in [keyed("a", 203), Peer { node: "x".parse().unwrap(), ..peer("a") }] {
+            assert_eq!(roster.admit(own), (Vec::new(), None), "our name and key stay ours");
+        }
+        assert_eq!(roster.nodes().map(NodeId::as_str).collect::<Vec<_>>(), ["b", "d"]);
+    }
+
+    #[test]
+    fn who_was_let_in_keeps_its_key() {
+        let mut roster = Roster::new(peer("a"));
+        roster.learn(&record("x", 1, 1, 0)).unwrap();
+        let learnt = peer("x");
+        roster.admit(learnt.clone());
+        let moved = NodeRecord { wireguard_key: [0; 32], ..record("x", 1, 2, 0) };
+        assert_eq!(roster.learn(&moved), Err(RosterError::NotAsConfigured));
+        let there: SocketAddr = "192.0.2.2:1".parse().unwrap();
+        let says_where = NodeRecord { endpoint: Some(there), ..record("x", 1, 2, 0) };
+        assert!(roster.learn(&says_where).unwrap().is_some());
+        assert!(!roster.is_configured(&learnt.node));
+    }
+
+    #[test]
+    fn what_was_known_before_a_restart_contradicts_nobody() {
+        let mut roster = Roster::new(peer("a"));
+        roster.configure(keyed("b", 200)).unwrap();
+        assert_eq!(roster.recall(keyed("b", 201)), None);
+        assert_eq!(roster.recall(keyed("c", 200)), None);
+        assert_eq!(roster.recall(peer("a")), None);
+        assert_eq!(roster.recall(keyed("c", 201)), Some(Update { gone: None, peer: keyed("c", 201) }));
+        assert!(roster.learn(&record("c", 1, 1, 0)).unwrap().is_some(), "it may have moved meanwhile");
+    }
 }

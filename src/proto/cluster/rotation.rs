@@ -30,7 +30,11 @@ impl Cluster {
     /// A token is in our hands. Everyone learns so from our record, and speaks to us under it.
     pub(super) fn token_adopted(&mut self, now: Instant, token: TokenName, actions: &mut Vec<Action>) {
         let Some(made_ms) = self.known.ledger.rotation(token).map(|rotation| rotation.at_ms) else { return };
+        let before = self.tokens.newest();
         self.tokens.hold(token, made_ms);
+        if self.tokens.is_retired(before, self.overlap, self.unix_ms) {
+            self.ask_around(now, actions);
+        }
         if self.tokens.newest() == token {
             self.alter_own(|own| own.token = token);
             actions.push(Action::StateChanged(StateChange::TokenChanged(token)));
@@ -40,6 +44,15 @@ impl Cluster {
             }
         }
         self.adopt(actions);
+    }
+
+    /// We were away for so long that nobody has answered us about who is there; whoever we know has only answered what it
+    /// had to.
+    fn ask_around(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        for node in self.known.membership.live().clone() {
+            let output = self.known.membership.announce(now, &node);
+            self.follow(now, output, actions);
+        }
     }
 
     /// A token cannot be opened.

@@ -1,5 +1,6 @@
 //! The lease in practice: taking it, letting go, and what its holder orders to be published.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::core::{Cluster, Phase};
@@ -110,6 +111,7 @@ impl Cluster {
 
     /// Tells the publisher, if what it should do has changed.
     pub(super) fn order(&mut self, actions: &mut Vec<Action>) {
+        self.left_out = if self.known.own.lease.is_some() { self.drained_out() } else { BTreeSet::new() };
         let order = self.known.own.lease.map(|lease| self.order_under(lease));
         let essence = |order: &PublishOrder| (order.epoch, order.candidates.clone(), order.capabilities);
         if order.as_ref().map(essence) != self.order.as_ref().map(essence) {

@@ -75,6 +75,9 @@ impl Tokens {
     pub fn hold(&mut self, token: TokenName, made_ms: u64) {
         self.asked.remove(&token);
         self.held.insert(token, made_ms);
+        // Who has spoken to us under an older one may only have answered in kind, and we to it: each would wait for the
+        // other to speak under the new one first.
+        self.peers.retain(|_, known| known.claimed.is_some());
     }
 
     /// Whether a token that is sealed under `previous` is to be opened now. Says so once.
@@ -123,6 +126,11 @@ impl Tokens {
     /// `peer` begins another life, and may have lost its tokens with the last one: nothing is known of them.
     pub fn forget(&mut self, peer: &NodeId) {
         self.peers.remove(peer);
+    }
+
+    /// We have not heard of anybody for so long that nothing is known of their tokens.
+    pub fn forget_all(&mut self) {
+        self.peers.clear();
     }
 
     /// `peer` is called once more. Where nothing is known of its tokens, every other call tries an older one.
