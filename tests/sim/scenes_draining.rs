@@ -1,14 +1,16 @@
 //! Told stories of nodes that are drained, and of targets that fail.
 
+use std::time::Duration;
+
 use rustbalance::proto::cluster::drain::DrainPhase;
 use rustbalance::proto::cluster::events::Event;
 use rustbalance::proto::cluster::note::Drain;
 use rustbalance::proto::cluster::status::Lifecycle;
 
 use crate::laws::{BOUND, Laws};
+use crate::life::watch;
 use crate::network::Network;
 use crate::scenes::{holders, ordered, secs, settled, throughout, until};
-use crate::watch;
 use crate::world::World;
 
 fn phase(world: &World, node: usize) -> Option<DrainPhase> {
@@ -156,7 +158,7 @@ fn a_drain_survives_the_death_of_the_holder() {
     for seed in 0..10 {
         let mut world = settled(60 + seed, 4, Network { loss_per_mille: 20, ..Network::good() });
         world.drain(3, true);
-        world.run_until(world.now + secs(0.05 * seed as f64));
+        world.run_until(world.now + Duration::from_millis(50 * seed));
         world.crash(0);
         throughout(&mut world, secs(8.0), "who is muted is not published", |world| {
             !world.nodes[3].muted || holders(world).is_empty() || !published(world).contains(&3)

@@ -6,9 +6,9 @@ use rustbalance::proto::cluster::timing::Timing;
 use rustbalance::proto::cluster::token::TokenName;
 
 use crate::laws::{BOUND, Laws};
+use crate::life::watch;
 use crate::network::Network;
 use crate::scenes::{holders, ordered, secs, settled, until};
-use crate::watch;
 use crate::world::World;
 
 /// Whether all running nodes hold this token, and know it of each other.
@@ -81,7 +81,7 @@ fn whoever_was_away_catches_up_through_any_peer() {
         world.start(3);
         let back = |world: &World| all_hold(world, newest) && ordered(world, holders(world)[0]).contains(&3);
         let took = until(&mut world, BOUND, "it has caught up and serves", back);
-        assert!(took <= secs(3.5), "{took:?}");
+        assert!(took <= secs(3.5), "{}", world.story(&format!("{took:?}")));
         settle(&mut world, 10.0);
     }
 }

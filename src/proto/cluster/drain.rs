@@ -117,7 +117,7 @@ impl DrainWatch {
 mod tests {
     use super::*;
 
-    const DEADLINE: Duration = Duration::from_secs(60);
+    const DEADLINE: Duration = Duration::from_mins(1);
     /// Nobody else serves.
     const ALONE: View = View { replaceable: false, replaced: false, published: true, deadline: DEADLINE };
     /// Others serve, but are not in the descriptor.

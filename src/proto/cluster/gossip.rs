@@ -239,6 +239,11 @@ impl Gossip {
         self.refused.clear();
     }
 
+    /// Questions asked so far may not have been understood: they may be asked again at once.
+    pub fn forget_questions(&mut self) {
+        self.pulled.clear();
+    }
+
     /// A foreign record, just learnt from `from`, has been kept: tell some others that we have it.
     pub fn tell(&mut self, known: &Knowledge, from: &NodeId, node: &NodeId) -> Sends {
         let strangers = known.membership.live().iter().filter(|peer| *peer != from && *peer != node);

@@ -488,7 +488,7 @@ mod tests {
         assert_eq!(full.drains.len(), MAX_DRAINS);
         let first = full.admissions.values().map(|new| new.at_ms).min();
         assert_eq!(first, Some(NOW + 400 - MAX_ADMISSIONS as u64));
-        assert_eq!(full.rotations().next().map(|first| first.token.seq), Some(401 - MAX_ROTATIONS as u32));
+        assert_eq!(full.rotations().next().map(|first| first.token.seq as usize), Some(401 - MAX_ROTATIONS));
         assert_eq!(full.departures().map(|gone| gone.at_ms).min(), Some(NOW + 400 - MAX_DEPARTURES as u64));
     }
 

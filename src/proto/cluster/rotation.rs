@@ -49,6 +49,7 @@ impl Cluster {
     /// We were away for so long that nobody has answered us about who is there; whoever we know has only answered what it
     /// had to.
     fn ask_around(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        self.gossip.forget_questions();
         for node in self.known.membership.live().clone() {
             let output = self.known.membership.announce(now, &node);
             self.follow(now, output, actions);
