@@ -6,15 +6,23 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Answer, Fault, Interface, Parameters, Responder};
-use super::client::{Client, ClientError};
+use super::call::{Answer, Fault, Interface, Parameters, Responder, Watcher};
+use super::client::{Client, ClientError, Watch};
 
 /// A call to the proxy.
 #[derive(Debug)]
 pub enum ProxyCall {
     /// `Status`: the counters of this moment.
     Status(Responder<ProxyStatus>),
+    /// `Watch`: the counters, and again whenever they change.
+    Watch(Watcher<ProxyStatus>),
+    /// `Finish`: cut the connections that are being carried; new ones are carried as before.
+    Finish(Responder<Finishing>),
 }
+
+/// The connections that are being carried now end at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finishing {}
 
 /// The proxy's counters since it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +37,10 @@ pub struct ProxyStatus {
     pub refused: u64,
     /// Connections that both sides ended in order.
     pub finished: u64,
+    /// Connections that asked to join and were answered.
+    pub joins: u64,
+    /// Whether the target could be reached when it was last tried, a failure or two aside.
+    pub target_well: bool,
     /// Connections that failed, by reason.
     pub failed: BTreeMap<FailureReason, u64>,
     /// Bytes carried from clients to the target.
@@ -119,6 +131,16 @@ impl Interface for ProxyCall {
                 let (reply, answer) = Responder::new();
                 Ok((Self::Status(reply), answer))
             }
+            "Watch" => {
+                parameters.none()?;
+                let (watcher, answer) = Watcher::new();
+                Ok((Self::Watch(watcher), answer))
+            }
+            "Finish" => {
+                parameters.none()?;
+                let (reply, answer) = Responder::new();
+                Ok((Self::Finish(reply), answer))
+            }
             other => Err(Fault::MethodNotFound(other.to_owned())),
         }
     }
@@ -137,5 +159,15 @@ impl ProxyClient {
     /// Asks for the counters.
     pub async fn status(&mut self) -> Result<ProxyStatus, ClientError> {
         self.0.call("io.rustbalance.Proxy.Status", &()).await
+    }
+
+    /// Follows the counters; the connection is used up by it.
+    pub async fn watch(self) -> Result<Watch<ProxyStatus>, ClientError> {
+        self.0.watch("io.rustbalance.Proxy.Watch", &()).await
+    }
+
+    /// Has the connections that are being carried now cut.
+    pub async fn finish(&mut self) -> Result<Finishing, ClientError> {
+        self.0.call("io.rustbalance.Proxy.Finish", &()).await
     }
 }

@@ -11,10 +11,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::connection::carry;
-use super::dial::Dialer;
+use super::connection::{Ending, Ways, carry};
 use super::tally::{News, Tally};
-use crate::ipc::proxy::{FailureReason, ProxyCall};
+use crate::ipc::proxy::{FailureReason, Finishing, ProxyCall, ProxyStatus};
 use crate::sys::listen::Listener;
 use crate::sys::notify::{Keepalive, Notice, notify};
 use crate::sys::stop::Stop;
@@ -83,8 +82,6 @@ impl Listeners {
 pub struct Bounds {
     /// Connections carried at once.
     pub connections: usize,
-    /// See `idle_timeout_secs`.
-    pub idle: Duration,
     /// See `drain_timeout_secs`.
     pub drain: Duration,
 }
@@ -93,13 +90,17 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct Proxy {
     listeners: Listeners,
-    dialer: Arc<Dialer>,
+    ways: Arc<Ways>,
     bounds: Bounds,
     calls: mpsc::Receiver<ProxyCall>,
     tally: Tally,
-    connections: JoinSet<Result<(), FailureReason>>,
-    /// Set once, when the connections still under way have to end.
+    connections: JoinSet<Result<Ending, FailureReason>>,
+    /// At most one at a time.
+    probe: JoinSet<Result<(), FailureReason>>,
+    /// Set once, when the connections under way have to end.
     cut: watch::Sender<bool>,
+    /// The counters for those who watch them.
+    watched: watch::Sender<ProxyStatus>,
     keepalive: Keepalive,
     status: Interval,
     told: String,
@@ -109,20 +110,22 @@ impl Proxy {
     /// A proxy that accepts nothing until [`Proxy::run`].
     pub fn new(
         listeners: Listeners,
-        dialer: Dialer,
+        ways: Ways,
         bounds: Bounds,
-        target: String,
+        tally: Tally,
         calls: mpsc::Receiver<ProxyCall>,
     ) -> Self {
         let mut status = interval(STATUS_EVERY);
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             listeners,
-            dialer: Arc::new(dialer),
+            ways: Arc::new(ways),
             bounds,
             calls,
-            tally: Tally::new(target),
+            watched: watch::Sender::new(tally.status()),
+            tally,
             connections: JoinSet::new(),
+            probe: JoinSet::new(),
             cut: watch::Sender::new(false),
             keepalive: Keepalive::from_environment(),
             status,
@@ -137,11 +140,14 @@ impl Proxy {
             tokio::select! {
                 accepted = self.listeners.accept() => self.admit(accepted).await,
                 Some(ended) = self.connections.join_next() => self.note(ended),
+                Some(tried) = self.probe.join_next() => self.probed(tried),
+                () = sleep_until(self.tally.probe_at()), if self.probe.is_empty() => self.begin_probe(),
                 Some(call) = self.calls.recv() => self.answer(call),
                 () = self.keepalive.ping() => {}
                 _ = self.status.tick() => self.tell_status(),
                 () = stop.wanted() => break,
             }
+            self.tell_watchers();
         }
         self.drain(stop).await;
     }
@@ -162,18 +168,36 @@ impl Proxy {
             return client.reset();
         }
         self.tally.accepted();
-        let (dialer, traffic, idle) = (Arc::clone(&self.dialer), self.tally.traffic(), self.bounds.idle);
+        let (ways, traffic) = (Arc::clone(&self.ways), self.tally.traffic());
         let cut = self.cut.subscribe();
-        self.connections.spawn(async move { carry(client, &dialer, idle, &traffic, cut).await });
+        self.connections.spawn(async move { carry(client, &ways, &traffic, cut).await });
+    }
+
+    /// Tries whether the target can be reached; nothing is said to it.
+    fn begin_probe(&mut self) {
+        let ways = Arc::clone(&self.ways);
+        self.probe.spawn(async move { ways.dialer.dial().await.map(drop) });
+    }
+
+    fn probed(&mut self, tried: Result<Result<(), FailureReason>, JoinError>) {
+        // A probe that panicked would have to be a failure, or it would be begun again at once.
+        let outcome = tried.unwrap_or(Err(FailureReason::TargetUnreachable));
+        let news = self.tally.tried(Instant::now(), outcome);
+        self.tell_news(news);
     }
 
     /// A connection ended.
-    fn note(&mut self, ended: Result<Result<(), FailureReason>, JoinError>) {
+    fn note(&mut self, ended: Result<Result<Ending, FailureReason>, JoinError>) {
         let outcome = ended.unwrap_or_else(|error| {
             tracing::error!(%error, "carrying a connection panicked; this is a mistake in rustbalance");
             Err(FailureReason::CutByStop)
         });
-        match self.tally.ended(outcome) {
+        let news = self.tally.ended(Instant::now(), outcome);
+        self.tell_news(news);
+    }
+
+    fn tell_news(&mut self, news: Option<News>) {
+        match news {
             Some(News::Trouble(reason)) => tracing::warn!("cannot reach the target: {reason}"),
             Some(News::Recovered) => tracing::info!("the target can be reached again"),
             None => return,
@@ -181,9 +205,31 @@ impl Proxy {
         self.tell_status();
     }
 
-    fn answer(&self, call: ProxyCall) {
+    fn answer(&mut self, call: ProxyCall) {
         match call {
             ProxyCall::Status(reply) => reply.answer(&self.tally.status()),
+            ProxyCall::Watch(watcher) => {
+                watcher.follow(self.watched.subscribe());
+                self.tell_watchers();
+            }
+            ProxyCall::Finish(reply) => {
+                self.cut_all();
+                // Those that come from now on are not concerned.
+                self.cut = watch::Sender::new(false);
+                reply.answer(&Finishing {});
+            }
+        }
+    }
+
+    /// Gives the counters to those who watch, if anybody does and anything changed.
+    fn tell_watchers(&self) {
+        if self.watched.receiver_count() > 0 {
+            let status = self.tally.status();
+            self.watched.send_if_modified(|told| {
+                let changed = *told != status;
+                *told = status;
+                changed
+            });
         }
     }
 
@@ -212,6 +258,7 @@ impl Proxy {
                 () = sleep_until(deadline), if !cut => self.cut_all(),
                 () = stop.wanted(), if !cut => self.cut_all(),
             }
+            self.tell_watchers();
         }
         tracing::info!("stopped");
     }

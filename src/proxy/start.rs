@@ -5,9 +5,14 @@ use std::process::ExitCode;
 
 use rand::RngExt;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+use super::connection::Ways;
 use super::dial::Dialer;
+use super::doorway::Doorway;
+use super::health::TargetHealth;
 use super::serve::{Bounds, Listeners, Proxy};
+use super::tally::Tally;
 use crate::config::endpoint::{Endpoint, Target};
 use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
 use crate::config::proxy::Proxy as ProxyConfig;
@@ -87,7 +92,11 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
         let control = tokio::net::UnixListener::from_std(control)?;
         let (calls, inbox) = mpsc::channel(WAITING_CALLS);
         tokio::spawn(server::serve(control, allowed, calls, Limits::default()));
-        Proxy::new(listeners, dialer, bounds, proxy.target.to_string(), inbox).run(stop).await;
+        let doorway = Doorway::new(config.ipc.coordinator_socket());
+        let ways = Ways { dialer, doorway, idle: proxy.idle_timeout_secs };
+        let health = TargetHealth::new(Instant::now(), proxy.probe_interval_secs);
+        let tally = Tally::new(proxy.target.to_string(), health);
+        Proxy::new(listeners, ways, bounds, tally, inbox).run(stop).await;
         Ok(())
     })
 }
@@ -127,9 +136,5 @@ fn bounds(proxy: &ProxyConfig) -> Bounds {
     if possible < wanted {
         tracing::warn!(wanted, possible, "the limit of open files (LimitNOFILE=) is below max_connections");
     }
-    Bounds {
-        connections: wanted.min(possible),
-        idle: proxy.idle_timeout_secs,
-        drain: proxy.drain_timeout_secs,
-    }
+    Bounds { connections: wanted.min(possible), drain: proxy.drain_timeout_secs }
 }

@@ -1,6 +1,7 @@
 //! The proxy, the real binary, under a supervisor that starts it as systemd does, with scripted targets and tors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod join;
 mod supervisor;
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use rustbalance::ipc::proxy::FailureReason;
+use rustbalance::ipc::proxy::{FailureReason, ProxyClient};
 use supervisor::Scene;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -116,14 +117,7 @@ async fn without_inheritance_it_opens_its_own_or_says_why_not() {
         }
     };
     ping(&mut stream).await;
-    assert!(
-        rustbalance::ipc::proxy::ProxyClient::connect(&control.join("proxy.sock"))
-            .await
-            .unwrap()
-            .status()
-            .await
-            .is_ok()
-    );
+    assert!(ProxyClient::connect(&control.join("proxy.sock")).await.unwrap().status().await.is_ok());
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -180,6 +174,8 @@ async fn half_close_works_both_ways_over_tcp_and_unix() {
     let listener = UnixListener::bind(&path).unwrap();
     let scene = Scene::new(&format!("target = \"unix:{}\"", path.display())).with_unix();
     let _daemon = scene.start();
+    // The probe comes first, and goes again.
+    assert!(ends(&mut timeout(LONG, listener.accept()).await.unwrap().unwrap().0, LONG).await);
     for over_unix in [false, true] {
         let mut client: Box<dyn Duplex> = if over_unix {
             Box::new(UnixStream::connect(scene.unix_path()).await.unwrap())
@@ -531,6 +527,26 @@ async fn what_does_not_finish_in_time_is_cut_and_the_exit_is_still_clean() {
         let read = timeout(LONG, stream.read(&mut [0; 4])).await.unwrap();
         assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watches_sees_changes_and_what_is_carried_can_be_cut_while_it_goes_on() {
+    let scene = Scene::new(&echo().await);
+    let _daemon = scene.start();
+    let control = scene.path().join("proxy.sock");
+    let mut watch = ProxyClient::connect(&control).await.unwrap().watch().await.unwrap();
+    assert_eq!(watch.next().await.unwrap().active, 0);
+    let mut client = TcpStream::connect(scene.address()).await.unwrap();
+    ping(&mut client).await;
+    while timeout(LONG, watch.next()).await.unwrap().unwrap().active != 1 {}
+    ProxyClient::connect(&control).await.unwrap().finish().await.unwrap();
+    assert!(ends(&mut client, LONG).await);
+    let mut last = timeout(LONG, watch.next()).await.unwrap().unwrap();
+    while last.active != 0 {
+        last = timeout(LONG, watch.next()).await.unwrap().unwrap();
+    }
+    assert_eq!((last.failed[&FailureReason::CutByStop], last.target_well), (1, true));
+    ping(&mut TcpStream::connect(scene.address()).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
