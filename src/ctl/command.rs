@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use zeroize::Zeroizing;
 
 use crate::ctl::error::CtlError;
-use crate::ctl::{completions, init, inspect, manuals, sealing};
+use crate::ctl::{completions, init, inspect, join, manuals, sealing, token};
 use crate::sys::exit::{Exit, whole_reason};
 use crate::sys::process::harden;
 
@@ -36,6 +36,10 @@ struct Arguments {
 enum Command {
     /// Make the first node of a new cluster: keys, cluster token, and a complete configuration
     Init(init::Arguments),
+    /// Invite new nodes into the cluster
+    Token(token::command::Arguments),
+    /// Make a new node from an invitation: keys, tokens, and a complete configuration
+    Join(join::Arguments),
     /// Seal files with secrets under a passphrase
     Seal(sealing::seal::Arguments),
     /// Open what was sealed
@@ -80,6 +84,8 @@ impl Command {
         harden()?;
         match self {
             Self::Init(init) => init.run(out),
+            Self::Token(token) => token.run(out),
+            Self::Join(join) => join.run(out),
             Self::Seal(seal) => seal.run(out),
             Self::Unseal(unseal) => unseal.run(out),
             Self::Reseal(reseal) => reseal.run(out),

@@ -4,10 +4,14 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::file::ConfigError;
+use crate::config::secret_file::SecretFileError;
 use crate::ctl::files::FilesError;
 use crate::ctl::input::InputError;
 use crate::ctl::inspect::error::InspectError;
+use crate::ctl::moment::Moment;
 use crate::ctl::passphrase::NoPassphrase;
+use crate::proto::cluster::timing::TimingError;
+use crate::proto::join::invitation::InvitationError;
 use crate::sys::exit::Exit;
 use crate::sys::process::HardenError;
 use crate::vault::sealed::{OpenError, SealError};
@@ -72,6 +76,24 @@ pub enum CtlError {
     /// The configuration cannot be used. Nothing was changed.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A secret file that the configuration names cannot be used. Nothing was changed.
+    #[error(transparent)]
+    SecretFile(#[from] SecretFileError),
+    /// An invitation is none, or could not be made. Nothing was changed.
+    #[error(transparent)]
+    Invitation(#[from] InvitationError),
+    /// An invitation is of no use any more. Nothing was changed.
+    #[error(
+        "the invitation was good until {until}, which is over by this machine's clock; if the clock is right, have \
+         another one made"
+    )]
+    Expired {
+        /// Until when it could be used.
+        until: Moment,
+    },
+    /// An invitation brings periods that do not go together. Nothing was changed.
+    #[error("the invitation's periods cannot be used, have it made again: {0}")]
+    InvitedTiming(TimingError),
     /// The machine's name is no node name, and no other was given.
     #[error("this machine's name {0:?} is no node name; give one with --node-id (a-z, 0-9 and '-')")]
     NoNodeName(String),
@@ -96,13 +118,22 @@ impl CtlError {
             Self::Input(error) => error.exit(),
             Self::Files(error) => error.exit(),
             Self::Passphrase(error) => error.exit(),
-            Self::Config(_) => Exit::Config,
+            Self::SecretFile(SecretFileError::OpenToEverybody { .. }) => Exit::Permission,
+            Self::SecretFile(SecretFileError::Unreadable { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Exit::Permission
+            }
+            Self::Config(_) | Self::SecretFile(_) => Exit::Config,
             Self::NoNodeName(_) | Self::Path { .. } | Self::NoPlace => Exit::Usage,
             Self::Seal { .. }
             | Self::Open { .. }
             | Self::SealedAlready { .. }
             | Self::NotSealed { .. }
-            | Self::NotALine { .. } => Exit::Data,
+            | Self::NotALine { .. }
+            | Self::Invitation(_)
+            | Self::Expired { .. }
+            | Self::InvitedTiming(_) => Exit::Data,
             Self::Harden(_) | Self::Write(_) => Exit::Os,
         }
     }

@@ -76,7 +76,7 @@ impl NewFiles {
     }
 
     /// Makes sure that none of these names is taken, before anything costly is done.
-    pub fn check(directory: &Path, names: &[&str]) -> Result<(), FilesError> {
+    pub fn check(directory: &Path, names: &[impl AsRef<Path>]) -> Result<(), FilesError> {
         match names.iter().map(|name| directory.join(name)).find(|path| path.symlink_metadata().is_ok()) {
             Some(path) => Err(FilesError::Exists { path }),
             None => Ok(()),

@@ -14,7 +14,10 @@ use crate::ctl::answer::Line;
 use crate::ctl::error::CtlError;
 use crate::ctl::files::NewFiles;
 use crate::ctl::input::read_key;
-use crate::ctl::node_files::{CONFIG, JOIN_SECRET, MASTER_KEY, Settings, TOKEN, WIREGUARD_KEY};
+use crate::ctl::node_files::{
+    CONFIG, DEFAULT_DATAGRAM_PORT, DEFAULT_LISTEN_PORT, DEFAULT_PORT, DEFAULT_TOKEN_OVERLAP, JOIN_SECRET,
+    MASTER_KEY, Settings, TOKEN, WIREGUARD_KEY,
+};
 use crate::mesh::wireguard_key::WireGuardKey;
 use crate::proto::cluster::timing::Timing;
 use crate::proto::join::secret::JoinSecret;
@@ -23,8 +26,6 @@ use crate::proto::onion::identity::HsIdKeypair;
 
 /// Where the files of a node are unless `--directory` says otherwise.
 pub const DEFAULT_DIRECTORY: &str = "/etc/rustbalance";
-/// WireGuard's customary port.
-const DEFAULT_LISTEN_PORT: u16 = 51820;
 
 /// What the first node is to be.
 #[derive(Debug, Args)]
@@ -38,6 +39,9 @@ pub struct Arguments {
     /// Where connections are carried to: `tcp://ip:port`, `unix:/path` or `http://ADDRESS.onion:port`
     #[arg(long, value_name = "TARGET", value_parser = checked_target)]
     target: String,
+    /// The virtual port of the onion service: what stands first in tor's `HiddenServicePort`
+    #[arg(long, value_name = "PORT", default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
     /// Serve the address of this key instead of a new one: tor's `hs_ed25519_secret_key` or its directory, PKCS#8 PEM,
     /// 32-byte seed or 64-byte expanded key (raw, hex or base64); - reads it from standard input
     #[arg(long, value_name = "FILE")]
@@ -105,7 +109,7 @@ impl NodeArguments {
 }
 
 /// A target that configurations take.
-fn checked_target(text: &str) -> Result<String, String> {
+pub fn checked_target(text: &str) -> Result<String, String> {
     text.parse::<Target>().map(|_| text.to_owned())
 }
 
@@ -123,10 +127,15 @@ impl Arguments {
             priority: self.node.priority(),
             address: master_key.hs_id(),
             target: &self.target,
+            port: self.port,
             listen_port: self.node.listen_port().unwrap_or(DEFAULT_LISTEN_PORT),
             endpoint: self.node.endpoint(),
+            datagram_port: DEFAULT_DATAGRAM_PORT,
             prefix: None,
+            token_seq: 0,
             timing: Timing::default(),
+            token_overlap: DEFAULT_TOKEN_OVERLAP,
+            invited: false,
         };
         let configuration = settings.text()?;
         let mut files = NewFiles::new(&directory);

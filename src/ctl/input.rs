@@ -60,8 +60,8 @@ impl InputError {
     }
 }
 
-/// Reads a file with a secret of at most `limit` bytes. The buffer is allocated once, so that no copy is left behind by its growth, and
-/// erased when dropped.
+/// Reads a file with a secret of at most `limit` bytes. The buffer is allocated once, so that no copy is left behind by
+/// its growth, and erased when dropped.
 pub fn read_secret(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, InputError> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
     read_into(&mut bytes, path, limit)?;

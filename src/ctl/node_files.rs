@@ -22,6 +22,9 @@ pub const WIREGUARD_KEY: &str = "wireguard.key";
 /// The secret of the path at which joining is answered.
 pub const JOIN_SECRET: &str = "join.secret";
 
+/// The ticket with which an invited node comes.
+pub const TICKET: &str = "join.ticket";
+
 /// What the configuration of a new node says.
 #[derive(Debug)]
 pub struct Settings<'a> {
@@ -35,15 +38,34 @@ pub struct Settings<'a> {
     pub address: HsId,
     /// Where connections are carried to, as configurations write it.
     pub target: &'a str,
+    /// The virtual port of the onion service.
+    pub port: u16,
     /// UDP port of WireGuard.
     pub listen_port: u16,
+    /// UDP port of the sealed datagrams, inside the tunnel.
+    pub datagram_port: u16,
     /// Where the others reach that port, if it is fixed.
     pub endpoint: Option<SocketAddr>,
     /// The cluster's network of tunnel addresses, where it does not follow from the token.
     pub prefix: Option<Prefix>,
+    /// How many tokens the cluster had before the one in the node's file.
+    pub token_seq: u32,
     /// The cluster's timing.
     pub timing: Timing,
+    /// How long a token counts after a newer one was made.
+    pub token_overlap: Duration,
+    /// Whether it comes with a ticket.
+    pub invited: bool,
 }
+
+/// The virtual port of an onion service, unless another one is said.
+pub const DEFAULT_PORT: u16 = 80;
+/// WireGuard's customary port.
+pub const DEFAULT_LISTEN_PORT: u16 = 51820;
+/// The next one.
+pub const DEFAULT_DATAGRAM_PORT: u16 = 51821;
+/// How long a token counts after a newer one was made, unless something else is said.
+pub const DEFAULT_TOKEN_OVERLAP: Duration = Duration::from_hours(24);
 
 impl Settings<'_> {
     /// The text of the configuration, which has been read back and found right.
@@ -121,7 +143,7 @@ impl Settings<'_> {
              listen = \"unix:/run/rustbalance/onion.sock\"\n\
              # Your service: tcp://ip:port, unix:/path, or another onion service, http://ADDRESS.onion:port.\n\
              target = {target}\n\
-             # Reaching the target, silence in both directions, and connections in flight when the proxy stops.\n\
+             # How long may take: reaching the target, silence in both directions, and connections in flight when the proxy stops.\n\
              # connect_timeout_secs = 30\n\
              # idle_timeout_secs = 120\n\
              # drain_timeout_secs = 20\n\
@@ -154,11 +176,14 @@ impl Settings<'_> {
             Some(prefix) => writeln!(f, "prefix = \"{prefix}\"")?,
             None => f.write_str("# for example: prefix = \"fd12:3456:789a::/48\"\n")?,
         }
-        f.write_str(
-            "# kernel, userspace, or whichever is there.\n\
+        let datagram_port = Number("datagram_port", self.datagram_port.into(), DEFAULT_DATAGRAM_PORT.into());
+        write!(
+            f,
+            "# UDP port of the cluster's datagrams inside the tunnel, the same on every node.\n\
+             {datagram_port}\
+             # kernel, userspace, or whichever is there.\n\
              # backend = \"auto\"\n\
              # interface = \"wg-rb\"\n\
-             # datagram_port = 51821\n\
              # Nodes that were invited are learnt and not listed. One configured by hand, for example:\n\
              # [[mesh.peers]]\n\
              # id = \"beta\"\n\
@@ -174,32 +199,36 @@ impl Settings<'_> {
             "[cluster]\n\
              # The secret that all nodes share.\n\
              token_file = {token}\n\
+             # How many tokens the cluster had before that one, and how long one counts once there is a newer one:\n\
+             # invitations made under it end then.\n\
+             {}{}\
+             # Where the coordinator keeps what it knows of the cluster over a restart.\n\
+             # state_directory = \"/var/lib/rustbalance/coordinator\"\n\
              # How often a node asks another whether it lives, after how long without an answer it counts as dead, and how\n\
              # long the next one then waits before it takes the lease. The same on every node.\n\
-             {}{}{}\
-             # How long a token counts once there is a newer one: invitations made under it end then.\n\
-             # token_overlap_secs = 86400\n\
-             # Where the coordinator keeps what it knows of the cluster over a restart.\n\
-             # state_directory = \"/var/lib/rustbalance/coordinator\"\n\n",
+             {}{}{}",
+            Number("token_seq", self.token_seq, 0),
+            Seconds("token_overlap_secs", self.token_overlap, DEFAULT_TOKEN_OVERLAP),
             Seconds("heartbeat_interval_secs", timing.heartbeat_interval(), default.heartbeat_interval()),
             Seconds("heartbeat_timeout_secs", timing.heartbeat_timeout(), default.heartbeat_timeout()),
             Seconds("takeover_grace_secs", timing.takeover_grace(), default.takeover_grace()),
         )
     }
-}
 
-impl Settings<'_> {
     fn join(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secret = self.file(JOIN_SECRET);
+        let (secret, ticket) = (self.file(JOIN_SECRET), self.file(TICKET));
+        let mark = if self.invited { "" } else { "# for example: " };
+        let port = Number("port", self.port.into(), DEFAULT_PORT.into());
         write!(
             f,
-            "[join]\n\
-             # The secret of the path at which joining is asked for, the same on every node; without it nobody is let in here.\n\
+            "\n[join]\n\
+             # The secret path at which joining is answered, the same on every node; without it nobody is let in here.\n\
              secret_file = {secret}\n\
-             # A node that was invited has a ticket: it joins before it serves.\n\
-             # for example: ticket_file = \"/etc/rustbalance/join.ticket\"\n\
-             # The onion service's port for joining; how often a new node tries before it tries more rarely, and how long it waits.\n\
-             # port = 80\n\
+             # The ticket of the invitation with which this node came; the first node has none.\n\
+             {mark}ticket_file = {ticket}\n\
+             # The virtual port of the onion service at which joining is asked for.\n\
+             {port}\
+             # How often an invited node tries, and how long it waits in between, before the tries become rare.\n\
              # attempts = 5\n\
              # retry_secs = 15\n"
         )
@@ -216,6 +245,17 @@ impl<T: AsRef<str>> Display for Quoted<T> {
 }
 
 /// A line with a key, its value, and the default: commented out where it is the default.
+struct Number(&'static str, u32, u32);
+
+impl Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(key, value, default) = self;
+        let mark = if value == default { "# " } else { "" };
+        writeln!(f, "{mark}{key} = {value}")
+    }
+}
+
+/// The same for a time.
 struct Seconds(&'static str, Duration, Duration);
 
 impl Display for Seconds {

@@ -10,6 +10,7 @@
 
 mod documents;
 mod init;
+mod invitation;
 mod seal;
 mod terminal;
 mod tool;

@@ -1,0 +1,195 @@
+//! `rustbalance token create`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use rand::RngExt;
+use secrecy::ExposeSecret;
+use zeroize::Zeroizing;
+
+use crate::config::cluster::Cluster;
+use crate::config::endpoint::Target;
+use crate::config::file::{Config, DEFAULT_PATH};
+use crate::config::mesh::{Mesh, Prefix};
+use crate::ctl::error::CtlError;
+use crate::ctl::files::{NewFiles, make_file};
+use crate::ctl::input::STANDARD_INPUT;
+use crate::ctl::moment::Moment;
+use crate::ctl::passphrase::{NoPassphrase, PassphraseSource};
+use crate::mesh::token::ClusterToken;
+use crate::mesh::tunnel::TunnelPrefix;
+use crate::proto::join::invitation::{Invitation, InvitedTiming};
+use crate::proto::join::ticket::Ticket;
+use crate::proto::onion::identity::HsIdKeypair;
+use crate::sys::clock::unix_ms;
+use crate::vault::armour;
+use crate::vault::cost::Cost;
+use crate::vault::passphrase::Passphrase;
+use crate::vault::sealed::{Content, Sealed};
+use crate::vault::terminal::Terminal;
+
+/// Who asks for sections of the configuration.
+const TOOL: &str = "rustbalance token create";
+/// The longest life of an invitation. It holds the master key: it should be used, and then be gone.
+const MAX_EXPIRES: Duration = Duration::from_hours(30 * 24);
+/// A shorter life is over before the invitation has arrived.
+const MIN_EXPIRES: Duration = Duration::from_mins(1);
+/// The most nodes that one invitation lets in: those of a large cluster. Whoever needs more makes another one.
+const MAX_USES: i64 = 50;
+
+/// The invitation that is wanted.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rustbalance token create --output invitation.txt
+  rustbalance token create --generate-passphrase > invitation.txt
+  rustbalance token create --expires 15m --uses 3 --passphrase-file /root/passphrase --output invitation.txt
+
+Whoever has the invitation and its passphrase has the onion address: send them on different ways. The new node takes \
+it with: rustbalance join")]
+pub struct Arguments {
+    /// How long it may be used, for example 30m, 12h or 2days
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = life)]
+    expires: Duration,
+    /// How many nodes it lets in
+    #[arg(long, value_name = "NUMBER", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=MAX_USES))]
+    uses: u16,
+    /// Where it is written: a new file, or - for standard output
+    #[arg(long, value_name = "FILE", default_value = STANDARD_INPUT)]
+    output: PathBuf,
+    /// Make a passphrase up, and show it once, on the terminal only
+    #[arg(long, conflicts_with_all = ["passphrase_file", "passphrase_credential", "passphrase_env"])]
+    generate_passphrase: bool,
+    #[command(flatten)]
+    passphrase: PassphraseSource,
+    /// The configuration of this node
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    config: PathBuf,
+}
+
+/// The life of an invitation.
+fn life(text: &str) -> Result<Duration, String> {
+    let life = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if (MIN_EXPIRES..=MAX_EXPIRES).contains(&life) {
+        Ok(life)
+    } else {
+        Err("an invitation may live for a minute to 30 days".to_owned())
+    }
+}
+
+impl Arguments {
+    /// Makes the invitation and seals it.
+    pub fn run(&self, mut out: impl Write) -> Result<(), CtlError> {
+        if self.output != Path::new(STANDARD_INPUT) {
+            // Before a passphrase is shown, or asked for, in vain.
+            NewFiles::check(Path::new(""), &[&self.output])?;
+        }
+        let invitation = self.invitation()?;
+        let bytes = invitation.to_bytes()?;
+        let passphrase = self.passphrase()?;
+        let sealed = Sealed::seal(Content::Invitation, &bytes, &passphrase, Cost::DEFAULT, &mut rand::rng())
+            .map_err(|source| CtlError::Seal { path: self.output.clone(), source })?;
+        let text = armour::write(&sealed);
+        if self.output == Path::new(STANDARD_INPUT) {
+            out.write_all(text.as_bytes())?;
+            return Ok(());
+        }
+        make_file(&self.output, text.as_bytes())?;
+        let until = Moment::from_unix_secs(invitation.ticket.expires_ms() / 1000);
+        let nodes = if self.uses == 1 { "one node".to_owned() } else { format!("{} nodes", self.uses) };
+        Ok(writeln!(out, "{} lets {nodes} in until {until}", self.output.display())?)
+    }
+
+    /// All that a new node needs, as this node has it.
+    fn invitation(&self) -> Result<Invitation, CtlError> {
+        let config = Config::load(&self.config)?;
+        let (service, cluster, mesh) = (config.service(TOOL)?, config.cluster(TOOL)?, config.mesh(TOOL)?);
+        let target = target_text(&config.proxy(TOOL)?.target);
+        let secret_missing = || {
+            config.refuse(
+                &["join", "secret_file"],
+                "is missing: no node of this cluster lets others in through here",
+            )
+        };
+        let join = config.join().ok_or_else(secret_missing)?;
+        let join_secret = join.read_secret()?.ok_or_else(secret_missing)?;
+        let key = service.master_key_file.read()?;
+        let master_key = HsIdKeypair::from_any_form(key.expose_secret())
+            .map_err(|error| config.refuse(&["service", "master_key_file"], error.to_string()))?;
+        if master_key.hs_id() != service.address {
+            let found = master_key.hs_id();
+            return Err(config
+                .refuse(&["service", "master_key_file"], format!("holds the key of {found}"))
+                .into());
+        }
+        let text = Zeroizing::new(cluster.read_token()?.expose_secret().to_owned());
+        let token = ClusterToken::from_file_bytes(text.as_bytes())
+            .map_err(|error| config.refuse(&["cluster", "token_file"], error.to_string()))?;
+        let prefix = prefix(&config, mesh, cluster, &token)?;
+        let timing = timing(cluster);
+        let lives = u64::try_from(self.expires.as_millis()).unwrap_or(u64::MAX);
+        let expires_ms = unix_ms().saturating_add(lives);
+        Ok(Invitation {
+            address: service.address,
+            port: join.port,
+            join_secret,
+            cluster_token: text,
+            token_seq: cluster.token_seq,
+            prefix: prefix.0,
+            master_key,
+            ticket: Ticket::issue(&token.join_keys(), rand::rng().random(), expires_ms, self.uses),
+            target,
+            timing,
+            listen_port: mesh.listen_port,
+            datagram_port: mesh.datagram_port,
+        })
+    }
+
+    /// The passphrase to seal it under.
+    fn passphrase(&self) -> Result<Passphrase, CtlError> {
+        if self.generate_passphrase {
+            let made = Passphrase::generate(&mut rand::rng());
+            let show = |mut terminal: Terminal| terminal.show("Passphrase, shown this once: ", &made);
+            Terminal::open().and_then(show).map_err(NoPassphrase::Terminal)?;
+            return Ok(made);
+        }
+        Ok(self.passphrase.new_passphrase("Passphrase for the invitation: ")?)
+    }
+}
+
+/// The network of tunnel addresses, which stays that of the cluster's first token.
+fn prefix(config: &Config, mesh: &Mesh, cluster: &Cluster, token: &ClusterToken) -> Result<Prefix, CtlError> {
+    match mesh.prefix {
+        Some(prefix) => Ok(prefix),
+        None if cluster.token_seq == 0 => {
+            let derived = TunnelPrefix::from_token(token).to_string();
+            Ok(derived.parse().map_err(|error: String| config.refuse(&["mesh", "prefix"], error))?)
+        }
+        None => {
+            let reason = "is missing: it does not follow from a token that is not the cluster's first";
+            Err(config.refuse(&["mesh", "prefix"], reason).into())
+        }
+    }
+}
+
+/// The periods that all nodes share.
+fn timing(cluster: &Cluster) -> InvitedTiming {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    InvitedTiming {
+        heartbeat_interval_ms: ms(cluster.heartbeat_interval_secs),
+        heartbeat_timeout_ms: ms(cluster.heartbeat_timeout_secs),
+        takeover_grace_ms: ms(cluster.takeover_grace_secs),
+        token_overlap_ms: ms(cluster.token_overlap_secs),
+    }
+}
+
+/// A target as configurations write it.
+fn target_text(target: &Target) -> String {
+    match target {
+        Target::Onion { address, port } => format!("http://{address}:{port}"),
+        Target::Local(crate::config::endpoint::Endpoint::Tcp(address)) => format!("tcp://{address}"),
+        Target::Local(unix) => unix.to_string(),
+    }
+}

@@ -1,0 +1,4 @@
+//! `rustbalance token`: invitations into the cluster.
+
+pub mod command;
+pub mod create;

@@ -1,0 +1,298 @@
+//! `rustbalance token create` and `rustbalance join`: from one node's files to another's.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustbalance::config::file::Config;
+use rustbalance::mesh::token::ClusterToken;
+use rustbalance::mesh::tunnel::TunnelPrefix;
+use rustbalance::proto::join::invitation::{Invitation, InvitedTiming};
+use rustbalance::proto::join::secret::JoinSecret;
+use rustbalance::proto::join::ticket::Ticket;
+use rustbalance::proto::onion::identity::HsIdKeypair;
+use rustbalance::vault::armour;
+use rustbalance::vault::cost::Cost;
+use rustbalance::vault::passphrase::Passphrase;
+use rustbalance::vault::sealed::{Content, Sealed};
+use secrecy::ExposeSecret;
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+use crate::terminal::on_terminal;
+use crate::tool::{
+    CANNOT_CREATE, CONFIG, DATA, USAGE, answer, complaint, complaint_of, content, private, text, with_input,
+};
+
+const PASSPHRASE: &str = "correct horse battery staple";
+
+/// A founder's files, and a passphrase.
+struct Founder {
+    place: TempDir,
+    directory: PathBuf,
+    config: PathBuf,
+    passphrase: PathBuf,
+}
+
+impl Founder {
+    fn new() -> Self {
+        let place = TempDir::new().unwrap();
+        let (directory, passphrase) = (place.path().join("alpha"), place.path().join("passphrase"));
+        private(&passphrase, PASSPHRASE.as_bytes());
+        let arguments = ["init", "--node-id", "alpha", "--target", "unix:/run/app.sock", "--port", "8080"];
+        answer(&[&arguments[..], &["--directory", text(&directory)]].concat());
+        let config = directory.join("config.toml");
+        Self { place, directory, config, passphrase }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    fn create<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let arguments = ["token", "create", "--config", text(&self.config)];
+        [&arguments[..], &["--passphrase-file", text(&self.passphrase)], more].concat()
+    }
+
+    fn join<'a>(&'a self, invitation: &'a Path, directory: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+        let arguments = ["join", text(invitation), "--directory", text(directory), "--node-id", "beta"];
+        [&arguments[..], &["--passphrase-file", text(&self.passphrase)], more].concat()
+    }
+}
+
+#[test]
+fn an_invited_node_has_all_it_needs_and_its_own_wireguard_key() {
+    let founder = Founder::new();
+    let (invitation, beta) = (founder.path("invitation"), founder.path("beta"));
+    let said = answer(&founder.create(&["--output", text(&invitation), "--expires", "15m", "--uses", "3"]));
+    assert!(said.contains("lets 3 nodes in until"), "{said}");
+    let sealed = std::fs::read_to_string(&invitation).unwrap();
+    assert!(sealed.starts_with("-----BEGIN RUSTBALANCE INVITATION-----\n"), "{sealed}");
+    assert_eq!(content(founder.place.path())["invitation"].0, 0o600);
+
+    let said =
+        answer(&founder.join(&invitation, &beta, &["--endpoint", "192.0.2.2:4000", "--priority", "20"]));
+    let (old, new) = (content(&founder.directory), content(&beta));
+    let names: Vec<&str> = new.keys().map(String::as_str).collect();
+    let expected = [
+        "cluster.token",
+        "config.toml",
+        "hs_ed25519_secret_key",
+        "join.secret",
+        "join.ticket",
+        "wireguard.key",
+    ];
+    assert_eq!(names, expected);
+    assert!(new.values().all(|(mode, _)| *mode == 0o600), "{new:?}");
+    for same in ["cluster.token", "hs_ed25519_secret_key", "join.secret"] {
+        assert_eq!(old[same], new[same], "{same}");
+    }
+    assert_ne!(old["wireguard.key"], new["wireguard.key"]);
+    for secret in ["cluster.token", "join.secret", "join.ticket", "wireguard.key"] {
+        let secret = std::str::from_utf8(&new[secret].1).unwrap().trim();
+        assert!(!said.contains(&secret[..8]), "{said}");
+    }
+
+    let (alpha, beta) =
+        (Config::load(&founder.config).unwrap(), Config::load(&beta.join("config.toml")).unwrap());
+    assert_eq!(alpha.service("x").unwrap().address, beta.service("x").unwrap().address);
+    assert_eq!((beta.node("x").unwrap().id.as_str(), beta.node("x").unwrap().priority.0), ("beta", 20));
+    assert_eq!(alpha.proxy("x").unwrap().target, beta.proxy("x").unwrap().target);
+    assert_eq!(alpha.cluster("x").unwrap().timing(), beta.cluster("x").unwrap().timing());
+    let join = beta.join().unwrap();
+    assert_eq!((join.port, alpha.join().unwrap().port), (8080, 8080));
+    // The ticket is one that this cluster issued, and the network is the one its nodes derive.
+    let token = beta.cluster("x").unwrap().read_token().unwrap();
+    let token = ClusterToken::from_file_bytes(token.expose_secret().as_bytes()).unwrap();
+    let ticket = join.read_ticket().unwrap().unwrap();
+    assert!(ticket.is_issued_under(&token.join_keys()));
+    assert_eq!(ticket.uses(), 3);
+    let in_minutes = Duration::from_millis(ticket.expires_ms())
+        .saturating_sub(SystemTime::now().duration_since(UNIX_EPOCH).unwrap())
+        .as_secs();
+    assert!((14 * 60..=15 * 60).contains(&in_minutes), "{in_minutes}");
+    let mesh = beta.mesh("x").unwrap();
+    assert_eq!(mesh.prefix.unwrap().to_string(), TunnelPrefix::from_token(&token).to_string());
+    assert_eq!((mesh.listen_port, mesh.endpoint), (4000, Some("192.0.2.2:4000".parse().unwrap())));
+}
+
+#[test]
+fn an_invitation_travels_through_pipes_and_mail() {
+    let founder = Founder::new();
+    let invitation = answer(&founder.create(&[]));
+    let mailed: String = format!("Dear beta,\n\n{invitation}\nyours\n")
+        .lines()
+        .flat_map(|line| ["> ", line, "\r\n"])
+        .collect();
+    let beta = founder.path("beta");
+    let output = with_input(
+        &founder.join(Path::new("-"), &beta, &["--target", "tcp://127.0.0.1:1"]),
+        mailed.as_bytes(),
+    );
+    assert!(output.status.success(), "{output:?}");
+    let config = Config::load(&beta.join("config.toml")).unwrap();
+    assert_eq!(config.proxy("x").unwrap().target.to_string(), "127.0.0.1:1");
+    // No two invitations are the same.
+    assert_ne!(answer(&founder.create(&[])), invitation);
+}
+
+#[test]
+fn a_timing_that_is_not_the_default_is_passed_on() {
+    let founder = Founder::new();
+    let config = std::fs::read_to_string(&founder.config).unwrap();
+    let config = config
+        .replace("# heartbeat_interval_secs = 0.5", "heartbeat_interval_secs = 10")
+        .replace("# heartbeat_timeout_secs = 2", "heartbeat_timeout_secs = 30")
+        .replace("# takeover_grace_secs = 0.5", "takeover_grace_secs = 90")
+        .replace("# datagram_port = 51821", "datagram_port = 7000");
+    private(&founder.config, config.as_bytes());
+    let (invitation, beta) = (founder.path("invitation"), founder.path("beta"));
+    answer(&founder.create(&["--output", text(&invitation)]));
+    answer(&founder.join(&invitation, &beta, &[]));
+    let beta = Config::load(&beta.join("config.toml")).unwrap();
+    let cluster = beta.cluster("x").unwrap();
+    assert_eq!(cluster.heartbeat_interval_secs.as_secs(), 10);
+    assert_eq!(cluster.takeover_grace_secs.as_secs(), 90);
+    assert_eq!(beta.mesh("x").unwrap().datagram_port, 7000);
+}
+
+#[test]
+fn a_generated_passphrase_is_shown_on_the_terminal_only() {
+    let founder = Founder::new();
+    let arguments = ["token", "create", "--config", text(&founder.config), "--generate-passphrase"];
+    let (screen, output) = on_terminal(&arguments, &[]);
+    let invitation = String::from_utf8(output.stdout).unwrap();
+    let passphrase = screen.trim().strip_prefix("Passphrase, shown this once: ").unwrap();
+    assert_eq!(passphrase.len(), 29, "{screen}");
+    assert!(!invitation.contains(passphrase) && invitation.contains("BEGIN RUSTBALANCE"), "{invitation}");
+    let file = founder.path("invitation");
+    private(&file, invitation.as_bytes());
+    let beta = founder.path("beta");
+    let join = ["join", text(&file), "--directory", text(&beta), "--node-id", "beta"];
+    let (screen, output) =
+        on_terminal(&join, &[("Passphrase of the invitation: ", &format!("{passphrase}\n"))]);
+    assert!(output.status.success() && !screen.contains(passphrase), "{screen} {output:?}");
+    // Nobody to show it to.
+    let mut lonely = std::process::Command::new("setsid");
+    let lonely = lonely.args(["--wait", env!("CARGO_BIN_EXE_rustbalance")]).args(arguments).output().unwrap();
+    assert!(complaint_of(USAGE, lonely).contains("there is no terminal"));
+}
+
+#[test]
+fn what_does_not_open_or_is_no_invitation_leaves_nothing_behind() {
+    let founder = Founder::new();
+    let (invitation, beta) = (founder.path("invitation"), founder.path("beta"));
+    answer(&founder.create(&["--output", text(&invitation)]));
+    let said = complaint(CANNOT_CREATE, &founder.create(&["--output", text(&invitation)]));
+    assert!(said.contains("left alone"), "{said}");
+
+    let other = founder.path("other");
+    private(&other, b"another passphrase entirely");
+    let wrong = ["--passphrase-file", text(&other), "--directory", text(&beta), "--node-id", "beta"];
+    let refused = |arguments: &[&str], code| {
+        let said = complaint(code, arguments);
+        assert!(!beta.exists(), "{said}");
+        said
+    };
+    let said = refused(&[&["join", text(&invitation)], &wrong[..]].concat(), DATA);
+    assert!(said.contains("passphrase is wrong"), "{said}");
+    // A sealed file is no invitation, and an invitation is not unsealed into the open.
+    let sealed = founder.path("sealed");
+    private(&sealed, b"secret");
+    answer(&["seal", text(&sealed), "--passphrase-file", text(&founder.passphrase)]);
+    let said = refused(&founder.join(&sealed, &beta, &[]), DATA);
+    assert!(said.contains("holds a sealed file, not an invitation"), "{said}");
+    let said =
+        complaint(DATA, &["unseal", text(&invitation), "--passphrase-file", text(&founder.passphrase)]);
+    assert!(said.contains("holds an invitation"), "{said}");
+    let said = refused(&founder.join(&founder.config, &beta, &[]), DATA);
+    assert!(said.contains("nothing sealed"), "{said}");
+
+    std::fs::create_dir(&beta).unwrap();
+    private(&beta.join("join.ticket"), b"mine");
+    let said = complaint(CANNOT_CREATE, &founder.join(&invitation, &beta, &[]));
+    assert!(said.contains("join.ticket") && content(&beta).len() == 1, "{said}");
+}
+
+/// An invitation made by hand, as `token create` makes none.
+fn invitation(founder: &Founder, change: impl FnOnce(&mut Invitation)) -> PathBuf {
+    let master_key = HsIdKeypair::from_seed([42; 32]).unwrap();
+    let token = "a token of the cluster, long enough";
+    let keys = ClusterToken::from_file_bytes(token.as_bytes()).unwrap().join_keys();
+    let timing = InvitedTiming {
+        heartbeat_interval_ms: 500,
+        heartbeat_timeout_ms: 2000,
+        takeover_grace_ms: 500,
+        token_overlap_ms: 86_400_000,
+    };
+    let mut invitation = Invitation {
+        address: master_key.hs_id(),
+        port: 80,
+        join_secret: JoinSecret::from_text(&"A".repeat(43)).unwrap(),
+        cluster_token: Zeroizing::new(token.to_owned()),
+        token_seq: 2,
+        prefix: "fd12:3456:789a::".parse().unwrap(),
+        master_key,
+        ticket: Ticket::issue(&keys, [7; 16], u64::MAX / 2, 1),
+        target: "tcp://127.0.0.1:80".to_owned(),
+        timing,
+        listen_port: 51820,
+        datagram_port: 51821,
+    };
+    change(&mut invitation);
+    let passphrase = Passphrase::new(PASSPHRASE).unwrap();
+    let bytes = invitation.to_bytes().unwrap();
+    let sealed =
+        Sealed::seal(Content::Invitation, &bytes, &passphrase, Cost::DEFAULT, &mut rand::rng()).unwrap();
+    let path = founder.path("by-hand");
+    private(&path, armour::write(&sealed).as_bytes());
+    path
+}
+
+#[test]
+fn an_old_or_impossible_invitation_is_refused_with_its_reason() {
+    let founder = Founder::new();
+    let beta = founder.path("beta");
+    let keys = ClusterToken::from_file_bytes(&[b'x'; 32]).unwrap().join_keys();
+    let old = invitation(&founder, |made| made.ticket = Ticket::issue(&keys, [7; 16], 1_700_000_000_000, 1));
+    let said = complaint(DATA, &founder.join(&old, &beta, &[]));
+    assert!(said.contains("2023-11-14") && said.contains("another one made"), "{said}");
+    let odd = invitation(&founder, |made| made.timing.heartbeat_timeout_ms = 1);
+    let said = complaint(DATA, &founder.join(&odd, &beta, &[]));
+    assert!(said.contains("heartbeat_timeout_secs"), "{said}");
+    let odd = invitation(&founder, |made| made.target = "nonsense \" [".to_owned());
+    let said = complaint(CONFIG, &founder.join(&odd, &beta, &[]));
+    assert!(said.contains("proxy.target"), "{said}");
+    assert!(!beta.exists());
+    // And one that is well says which token it brings.
+    let good = invitation(&founder, |_| {});
+    answer(&founder.join(&good, &beta, &[]));
+    assert_eq!(Config::load(&beta.join("config.toml")).unwrap().cluster("x").unwrap().token_seq, 2);
+}
+
+#[test]
+fn a_node_that_cannot_invite_says_why() {
+    let founder = Founder::new();
+    let config = std::fs::read_to_string(&founder.config).unwrap();
+    let changed = |from: &str, to: &str| {
+        assert!(config.contains(from), "{from}");
+        private(&founder.config, config.replace(from, to).as_bytes());
+        complaint(CONFIG, &founder.create(&[]))
+    };
+    let said = changed("\nsecret_file", "\n# secret_file");
+    assert!(said.contains("join.secret_file: is missing"), "{said}");
+    let said = changed("# token_seq = 0", "token_seq = 1");
+    assert!(said.contains("mesh.prefix: is missing"), "{said}");
+    let other = HsIdKeypair::from_seed([1; 32]).unwrap().hs_id().to_string();
+    let own = Config::load(&founder.config).unwrap().service("x").unwrap().address.to_string();
+    let said = changed(&own, &other);
+    assert!(said.contains("holds the key of"), "{said}");
+    private(&founder.config, config.as_bytes());
+    for (wrong, reason) in [
+        (["--expires", "1s"], "30 days"),
+        (["--expires", "soon"], "expected number"),
+        (["--uses", "0"], "1..=50"),
+    ] {
+        let said = complaint(USAGE, &founder.create(&wrong));
+        assert!(said.contains(reason), "{said}");
+    }
+}
