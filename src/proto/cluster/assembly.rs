@@ -84,6 +84,9 @@ impl Assemblies {
     /// The records whose missing pieces must be asked for now, and whom to ask. Gives up on those asked for
     /// [`ASK_AGAIN_TIMES`] in vain.
     pub fn overdue(&mut self, now: Instant) -> Vec<(NodeId, NodeId)> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
         self.0.retain(|_, assembly| now < assembly.ask_at || assembly.asked < ASK_AGAIN_TIMES);
         let mut overdue = Vec::new();
         for (node, assembly) in self.0.iter_mut().filter(|(_, assembly)| now >= assembly.ask_at) {

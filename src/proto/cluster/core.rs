@@ -212,7 +212,7 @@ impl Cluster {
                 self.history.add(unix_ms, change.clone());
             }
         }
-        self.pulse = Pulse::new(now, unix_ms, self.next_timeout());
+        self.pulse = Pulse::new(now, unix_ms, self.first_due());
         actions
     }
 
@@ -256,6 +256,10 @@ impl Cluster {
 
     /// When [`Event::Timer`] is due.
     pub fn next_timeout(&self) -> Option<Instant> {
+        self.pulse.due()
+    }
+
+    fn first_due(&self) -> Option<Instant> {
         let connected = !self.known.membership.live().is_empty();
         let gossip = connected.then(|| self.gossip.next_timeout());
         let courier = self.courier.next_timeout().filter(|_| connected);
@@ -267,11 +271,23 @@ impl Cluster {
         let membership = self.known.membership.next_timeout();
         let publisher = self.publisher.next_timeout();
         let (drain, applicants) = (self.drain.next_timeout(), self.applicants.next_timeout());
-        [membership, gossip, courier, discovery, self.call_at, publisher, self.election_at, drain, applicants]
-            .into_iter()
-            .chain([self.gone_at, self.farewells.values().min().copied()])
-            .flatten()
-            .min()
+        let farewells = self.farewells.values().min().copied();
+        // One flat list: this is asked after every datagram.
+        [
+            membership,
+            gossip,
+            courier,
+            discovery,
+            self.call_at,
+            publisher,
+            self.election_at,
+            drain,
+            applicants,
+            self.gone_at,
+            farewells,
+        ]
+        .iter()
+        .fold(None, |first, next| earlier(first, *next))
     }
 
     /// Looks for the others: whoever we know is called until it answers.
@@ -326,11 +342,21 @@ impl Cluster {
     }
 
     pub(super) fn send(&mut self, sends: Sends, actions: &mut Vec<Action>) {
+        if sends.is_empty() {
+            return;
+        }
         self.traffic.sent += sends.len() as u64;
         let seal = |(to, bytes): (NodeId, Vec<u8>)| {
             let under = self.tokens.under(&to);
             Action::Send { to, bytes, under }
         };
         actions.extend(sends.into_iter().map(seal));
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
     }
 }

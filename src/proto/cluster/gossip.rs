@@ -88,21 +88,27 @@ impl Knowledge {
     /// All we have about the living, and about `peer`, who may have lived before. What we have about the dead is
     /// not passed on, or it would go round for ever.
     fn digest_for(&self, peer: &NodeId) -> Vec<Vec<u8>> {
-        let others = self.membership.live().iter().filter(|node| *node != peer);
-        let entries: Vec<Entry> =
-            [&self.own.node, peer].into_iter().chain(others).map(|node| self.entry(node)).collect();
-        self.digests(&entries)
+        let live = self.membership.live();
+        let mut entries = Vec::with_capacity(live.len() + 2);
+        entries.extend([self.entry(&self.own.node), self.entry(peer)]);
+        entries.extend(live.iter().filter(|node| *node != peer).map(|node| self.entry(node)));
+        self.digests(entries)
     }
 
     /// That of our own record, and of the ledger.
     pub fn own_digest(&self) -> Vec<Vec<u8>> {
-        self.digests(&[self.entry(&self.own.node)])
+        self.digests(vec![self.entry(&self.own.node)])
     }
 
-    fn digests(&self, entries: &[Entry]) -> Vec<Vec<u8>> {
-        let ledger = self.ledger.hash();
-        let digest = |some: &[Entry]| Message::Digest { ledger, entries: some.to_vec() }.encode().ok();
-        entries.chunks(MAX_DIGEST).filter_map(digest).collect()
+    fn digests(&self, mut entries: Vec<Entry>) -> Vec<Vec<u8>> {
+        let mut datagrams = Vec::new();
+        while !entries.is_empty() {
+            let later = entries.split_off(entries.len().min(MAX_DIGEST));
+            let digest = Message::Digest { ledger: self.ledger.hash(), entries };
+            datagrams.extend(digest.encode().ok());
+            entries = later;
+        }
+        datagrams
     }
 }
 
@@ -192,7 +198,7 @@ impl Gossip {
             }
         }
         let pulls = pull.chunks(MAX_PULL).filter_map(|some| Message::Pull(some.to_vec()).encode().ok());
-        heard.sends.extend(pulls.chain(known.digests(&offer)).map(|datagram| (from.clone(), datagram)));
+        heard.sends.extend(pulls.chain(known.digests(offer)).map(|datagram| (from.clone(), datagram)));
         heard
     }
 
@@ -248,6 +254,6 @@ impl Gossip {
     pub fn tell(&mut self, known: &Knowledge, from: &NodeId, node: &NodeId) -> Sends {
         let strangers = known.membership.live().iter().filter(|peer| *peer != from && *peer != node);
         let some = strangers.sample(&mut self.rng, TELL);
-        to_all(some.into_iter(), &known.digests(&[known.entry(node)]))
+        to_all(some.into_iter(), &known.digests(vec![known.entry(node)]))
     }
 }

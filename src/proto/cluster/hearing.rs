@@ -109,9 +109,7 @@ impl Cluster {
 
     /// Sends what membership wants sent and follows its changes.
     pub(super) fn follow(&mut self, now: Instant, output: Output, actions: &mut Vec<Action>) {
-        let swim = |(to, payload): (NodeId, Vec<u8>)| Some((to, Message::Swim(&payload).encode().ok()?));
-        let sends = output.sends.into_iter().filter_map(swim).collect();
-        self.send(sends, actions);
+        self.send(output.sends, actions);
         self.unsettled |= !output.changes.is_empty();
         for change in output.changes {
             match change {

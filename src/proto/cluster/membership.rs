@@ -26,7 +26,7 @@ use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::message::MAX_SWIM;
+use super::message::{MAX_SWIM, Message};
 use super::record::MAX_NODES;
 use super::timing::Timing;
 use crate::proto::node::NodeId;
@@ -86,7 +86,7 @@ pub enum Change {
 /// What must be done now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Output {
-    /// Payloads for other nodes.
+    /// Datagrams for other nodes.
     pub sends: Vec<(NodeId, Vec<u8>)>,
     /// What has changed, in order.
     pub changes: Vec<Change>,
@@ -141,7 +141,8 @@ impl Runtime<Life> for Wishes {
     }
 
     fn send_to(&mut self, to: Life, data: &[u8]) {
-        self.output.sends.push((to.node, data.to_vec()));
+        // It can always be encoded: foca keeps to the length it was given.
+        self.output.sends.extend(Message::Swim(data).encode().ok().map(|datagram| (to.node, datagram)));
     }
 
     fn submit_after(&mut self, event: Timer<Life>, after: Duration) {
@@ -201,19 +202,19 @@ impl Membership {
         from: &NodeId,
         payload: &[u8],
     ) -> Result<Output, MembershipError> {
-        let header: foca::Header<Life> = PostcardCodec
-            .decode_header(payload)
+        // A payload begins with its sender; whether it is for us foca sees for itself.
+        let (sender, _) = postcard::take_from_bytes::<Life>(payload)
             .map_err(|error| MembershipError::Refused(error.to_string()))?;
-        if header.src.node != *from || header.dst.node != self.foca.identity().node {
-            return Err(MembershipError::Refused("sender or receiver is somebody else".to_owned()));
+        if sender.node != *from {
+            return Err(MembershipError::Refused("sender is somebody else".to_owned()));
         }
         let mut wishes = Wishes::default();
         let result = self.foca.handle_data(payload, &mut wishes);
         // Who calls is told whom we know. Called by somebody new, we want to know whom it knows: there may be nodes
         // that we cannot call ourselves.
         let is_new = wishes.output.changes.iter().any(|change| *change == Change::Up(from.clone()));
-        if is_new && header.message == foca::Message::Announce {
-            let _ = self.foca.announce(header.src, &mut wishes);
+        if is_new && is_call(payload) {
+            let _ = self.foca.announce(sender, &mut wishes);
         }
         let output = self.settle(now, wishes);
         // A refused payload may still have moved something, so its output is not thrown away unless empty.
@@ -336,6 +337,11 @@ impl Membership {
     }
 }
 
+fn is_call(payload: &[u8]) -> bool {
+    let header: Result<foca::Header<Life>, _> = PostcardCodec.decode_header(payload);
+    header.is_ok_and(|header| header.message == foca::Message::Announce)
+}
+
 fn start(
     life: Life,
     timing: &Timing,
@@ -376,8 +382,11 @@ mod tests {
     fn deliver(now: Instant, from: &Membership, output: Output, to: &mut Membership) -> Output {
         let sender = from.foca.identity().node.clone();
         let mut answer = Output::default();
-        for (_, payload) in output.sends {
-            answer.sends.extend(to.receive(now, &sender, &payload).unwrap().sends);
+        for (_, datagram) in output.sends {
+            let Message::Swim(payload) = Message::decode(&datagram).unwrap() else {
+                panic!("it is membership's")
+            };
+            answer.sends.extend(to.receive(now, &sender, payload).unwrap().sends);
         }
         answer
     }

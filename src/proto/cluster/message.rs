@@ -26,6 +26,8 @@ pub const MAX_NOTES: usize = 6;
 /// Most records asked for at once, so that one small question has a bounded answer.
 pub const MAX_PULL: usize = 8;
 
+/// So much room is made for a message at first, in bytes: most need no more.
+const USUAL: usize = 128;
 /// Longest encoding of a digest's entry: a name with its length, three varints.
 const MAX_ENTRY: usize = 1 + NODE_ID_MAX_LEN + 3 * 10;
 /// Longest encoding of a note, a rotation's: which kind, two names, a time, and what is sealed with its length.
@@ -129,7 +131,8 @@ impl<'a> Message<'a> {
     ///
     /// `Malformed` cannot happen to a message made within the limits above.
     pub fn encode(&self) -> Result<Vec<u8>, MessageError> {
-        let datagram = postcard::to_stdvec(self).map_err(|_| MessageError::Malformed)?;
+        let datagram =
+            postcard::to_extend(self, Vec::with_capacity(USUAL)).map_err(|_| MessageError::Malformed)?;
         if datagram.len() > MAX_DATAGRAM {
             return Err(MessageError::TooLong(datagram.len()));
         }

@@ -20,6 +20,11 @@ impl Pulse {
         Self { now, unix_ms, due: due.map(|due| due.max(now)) }
     }
 
+    /// When we meant to run again.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
     /// How long the process slept beyond what it meant to.
     ///
     /// The wall clock is looked at as well because the monotonic one stands still while a machine is suspended.
