@@ -9,7 +9,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 use zeroize::Zeroizing;
 
 use crate::ctl::error::CtlError;
-use crate::ctl::{completions, init, inspect, join, manuals, sealing, token};
+use crate::ctl::{
+    completions, drain, init, inspect, join, leave, manuals, rotate_token, sealing, status, token,
+};
 use crate::sys::exit::{Exit, whole_reason};
 use crate::sys::process::harden;
 
@@ -36,6 +38,16 @@ struct Arguments {
 enum Command {
     /// Make the first node of a new cluster: keys, cluster token, and a complete configuration
     Init(init::Arguments),
+    /// Show the nodes, the lease, the descriptors and what happened lately, as this node's daemons know them
+    Status(status::command::Arguments),
+    /// Take a node out of the descriptor without losing a client
+    Drain(drain::Arguments),
+    /// Take a drained node back
+    Undrain(drain::UndrainArguments),
+    /// Replace the cluster token on all nodes
+    RotateToken(rotate_token::Arguments),
+    /// Have this node leave the cluster for good
+    Leave(leave::Arguments),
     /// Invite new nodes into the cluster
     Token(token::command::Arguments),
     /// Make a new node from an invitation: keys, tokens, and a complete configuration
@@ -84,6 +96,11 @@ impl Command {
         harden()?;
         match self {
             Self::Init(init) => init.run(out),
+            Self::Status(status) => status.run(out),
+            Self::Drain(drain) => drain.run(out),
+            Self::Undrain(undrain) => undrain.run(out),
+            Self::RotateToken(rotate) => rotate.run(out),
+            Self::Leave(leave) => leave.run(out),
             Self::Token(token) => token.run(out),
             Self::Join(join) => join.run(out),
             Self::Seal(seal) => seal.run(out),

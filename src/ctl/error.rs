@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::file::ConfigError;
 use crate::config::secret_file::SecretFileError;
+use crate::ctl::daemon_error::DaemonError;
 use crate::ctl::files::FilesError;
 use crate::ctl::input::InputError;
 use crate::ctl::inspect::error::InspectError;
@@ -12,6 +13,7 @@ use crate::ctl::moment::Moment;
 use crate::ctl::passphrase::NoPassphrase;
 use crate::proto::cluster::timing::TimingError;
 use crate::proto::join::invitation::InvitationError;
+use crate::proto::node::NodeId;
 use crate::sys::exit::Exit;
 use crate::sys::process::HardenError;
 use crate::vault::sealed::{OpenError, SealError};
@@ -94,6 +96,41 @@ pub enum CtlError {
     /// An invitation brings periods that do not go together. Nothing was changed.
     #[error("the invitation's periods cannot be used, have it made again: {0}")]
     InvitedTiming(TimingError),
+    /// A daemon gave no answer, or said no.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    /// The cluster does not know a node. Nothing was changed.
+    #[error("the cluster has no node {node}; it has {known}")]
+    NoSuchNode {
+        /// What was named.
+        node: NodeId,
+        /// Those it has.
+        known: String,
+    },
+    /// A node cannot take its own place. Nothing was changed.
+    #[error("{node} cannot take its own place; name another node with --after")]
+    AfterItself {
+        /// Which one.
+        node: NodeId,
+    },
+    /// Waiting for a drained node was given up; it goes on being drained.
+    #[error("{node} is not drained yet, and goes on being drained; see how far it is: rustbalance status")]
+    NotDrained {
+        /// Which one.
+        node: NodeId,
+    },
+    /// While one waited, somebody else had the node serve again.
+    #[error("{node} is not being drained any more: somebody took it back")]
+    TakenBack {
+        /// Which one.
+        node: NodeId,
+    },
+    /// The operator did not confirm. Nothing was changed.
+    #[error("that was not the node's name; nothing was changed")]
+    NotMeant,
+    /// There is no terminal to ask at. Nothing was changed.
+    #[error("there is nobody to ask whether it is meant; say so with --yes")]
+    NobodyToAsk,
     /// The machine's name is no node name, and no other was given.
     #[error("this machine's name {0:?} is no node name; give one with --node-id (a-z, 0-9 and '-')")]
     NoNodeName(String),
@@ -115,6 +152,7 @@ impl CtlError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Inspect(error) => error.exit(),
+            Self::Daemon(error) => error.exit(),
             Self::Input(error) => error.exit(),
             Self::Files(error) => error.exit(),
             Self::Passphrase(error) => error.exit(),
@@ -125,12 +163,17 @@ impl CtlError {
                 Exit::Permission
             }
             Self::Config(_) | Self::SecretFile(_) => Exit::Config,
-            Self::NoNodeName(_) | Self::Path { .. } | Self::NoPlace => Exit::Usage,
+            Self::NoNodeName(_) | Self::Path { .. } | Self::NoPlace | Self::NobodyToAsk => Exit::Usage,
+            Self::NotDrained { .. } => Exit::TemporaryFailure,
             Self::Seal { .. }
             | Self::Open { .. }
             | Self::SealedAlready { .. }
             | Self::NotSealed { .. }
             | Self::NotALine { .. }
+            | Self::NoSuchNode { .. }
+            | Self::AfterItself { .. }
+            | Self::TakenBack { .. }
+            | Self::NotMeant
             | Self::Invitation(_)
             | Self::Expired { .. }
             | Self::InvitedTiming(_) => Exit::Data,

@@ -18,7 +18,7 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use crate::terminal::on_terminal;
+use crate::terminal::tool_on_terminal;
 use crate::tool::{
     CANNOT_CREATE, CONFIG, DATA, USAGE, answer, complaint, complaint_of, content, private, text, with_input,
 };
@@ -159,7 +159,7 @@ fn a_timing_that_is_not_the_default_is_passed_on() {
 fn a_generated_passphrase_is_shown_on_the_terminal_only() {
     let founder = Founder::new();
     let arguments = ["token", "create", "--config", text(&founder.config), "--generate-passphrase"];
-    let (screen, output) = on_terminal(&arguments, &[]);
+    let (screen, output) = tool_on_terminal(&arguments, &[]);
     let invitation = String::from_utf8(output.stdout).unwrap();
     let passphrase = screen.trim().strip_prefix("Passphrase, shown this once: ").unwrap();
     assert_eq!(passphrase.len(), 29, "{screen}");
@@ -169,7 +169,7 @@ fn a_generated_passphrase_is_shown_on_the_terminal_only() {
     let beta = founder.path("beta");
     let join = ["join", text(&file), "--directory", text(&beta), "--node-id", "beta"];
     let (screen, output) =
-        on_terminal(&join, &[("Passphrase of the invitation: ", &format!("{passphrase}\n"))]);
+        tool_on_terminal(&join, &[("Passphrase of the invitation: ", &format!("{passphrase}\n"))]);
     assert!(output.status.success() && !screen.contains(passphrase), "{screen} {output:?}");
     // Nobody to show it to.
     let mut lonely = std::process::Command::new("setsid");

@@ -8,9 +8,12 @@
     missing_docs
 )]
 
+mod cluster;
+mod daemons;
 mod documents;
 mod init;
 mod invitation;
 mod seal;
+mod status;
 mod terminal;
 mod tool;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::terminal::on_terminal;
+use crate::terminal::tool_on_terminal;
 use crate::tool::{
     DATA, PERMISSION, USAGE, answer, command, complaint, complaint_of, content, private, text, with_input,
 };
@@ -181,7 +181,7 @@ fn the_terminal_asks_twice_and_shows_nothing() {
     let place = place();
     let secret = place.path().join("secret");
     let typed = format!("{PASSPHRASE}\n");
-    let (screen, output) = on_terminal(
+    let (screen, output) = tool_on_terminal(
         &["seal", text(&secret)],
         &[
             ("New passphrase: ", "short\n"),
@@ -196,9 +196,9 @@ fn the_terminal_asks_twice_and_shows_nothing() {
     assert!(!screen.contains("horse") && !screen.contains("different"), "{screen}");
 
     let wrong = format!("wrong\u{15}{PASSPHRASE}x\u{7f}\n");
-    let (screen, output) = on_terminal(&["unseal", text(&secret)], &[("Passphrase of ", &wrong)]);
+    let (screen, output) = tool_on_terminal(&["unseal", text(&secret)], &[("Passphrase of ", &wrong)]);
     assert_eq!(output.stdout, SECRET.as_bytes(), "{output:?} {screen}");
-    let (screen, output) = on_terminal(&["unseal", text(&secret)], &[("Passphrase of ", "abc\u{3}")]);
+    let (screen, output) = tool_on_terminal(&["unseal", text(&secret)], &[("Passphrase of ", "abc\u{3}")]);
     assert_eq!(output.status.code(), Some(DATA), "{screen}");
     assert!(String::from_utf8(output.stderr).unwrap().contains("no passphrase was given"));
 }

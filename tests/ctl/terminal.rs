@@ -12,13 +12,13 @@ use nix::sys::termios::{LocalFlags, tcgetattr};
 /// Far beyond what anything here takes, on a machine with other work.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Runs the tool on a terminal; each time `.0` appears there, `.1` is typed. What stood on the terminal in the end, and
-/// what the tool gave to its pipes.
+/// Runs a program on a terminal; each time `.0` appears there, `.1` is typed. What stood on the terminal in the end, and
+/// what it gave to its pipes.
 pub fn on_terminal(arguments: &[&str], typed: &[(&str, &str)]) -> (String, Output) {
     let pair = openpty(None, None).unwrap();
     let (mut keyboard, terminal) = (File::from(pair.master), File::from(pair.slave));
     let child = Command::new("setsid")
-        .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_rustbalance")])
+        .args(["--ctty", "--wait"])
         .args(arguments)
         .stdin(terminal.try_clone().unwrap())
         .stdout(Stdio::piped())
@@ -51,4 +51,9 @@ pub fn on_terminal(arguments: &[&str], typed: &[(&str, &str)]) -> (String, Outpu
     drop(terminal);
     screen.extend(appearing.iter());
     (screen, output)
+}
+
+/// The same with the tool itself.
+pub fn tool_on_terminal(arguments: &[&str], typed: &[(&str, &str)]) -> (String, Output) {
+    on_terminal(&[&[env!("CARGO_BIN_EXE_rustbalance")], arguments].concat(), typed)
 }

@@ -9,7 +9,9 @@ use std::process::{Command, Output, Stdio};
 /// The exit codes the tool promises (sysexits).
 pub const USAGE: i32 = 64;
 pub const DATA: i32 = 65;
+pub const UNAVAILABLE: i32 = 69;
 pub const CANNOT_CREATE: i32 = 73;
+pub const TEMPORARY: i32 = 75;
 pub const PERMISSION: i32 = 77;
 pub const CONFIG: i32 = 78;
 
