@@ -118,7 +118,18 @@ async fn a_muted_node_gives_up_its_points_and_keeps_its_clients() {
     let left: Vec<_> = node.a.knows().circuits.iter().map(|circuit| circuit.as_bytes()[0]).collect();
     assert_eq!(left, *b"23", "connections of clients and other services are left alone");
     node.mute(false).await;
-    node.until_published(&[1, 2, 3]).await;
+    node.until("it has points again, but tells of none that it gave up", |report| {
+        !report.muted && report.points.is_empty()
+    })
+    .await;
+    // The circuit to relay 1 is there again after all, and tor has found another point for the other one.
+    let path = format!("${}~x,${}~y", fingerprint(relay(9)), fingerprint(relay(1)));
+    let established = "PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_ESTABLISHED REND_QUERY=@";
+    node.a.tell(&format!("CIRC_MINOR 8 PURPOSE_CHANGED {path} {established} OLD_HS_STATE=HSSI_CONNECTING"));
+    node.until_published(&[1, 3]).await;
+    node.a.knows().own = Some(node.network.own_descriptor(&[point(1, 1), point(5, 6)]));
+    node.a.tell("HS_DESC CREATED @ UNKNOWN UNKNOWN");
+    node.until_published(&[1, 3, 6]).await;
     assert!(node.stop().await.success());
 }
 

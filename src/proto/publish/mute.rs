@@ -1,25 +1,34 @@
 //! Sending new clients elsewhere while those that are there stay: a drained node gives its introduction points up.
 //!
 //! ```text
-//! open ──muted──► closing ──10 s──► closed ──unmuted──► open
-//!                 every introduction circuit,           those at relays that clients may know
-//!                 at once and as soon as it is built
+//! open ──muted──► closing ──as many attempts as tor makes, or 10 s──► closed ──unmuted──► open
+//!                 every introduction circuit, at once
+//!                 and as soon as tor builds it again
 //! ```
 //!
 //! Clients keep a descriptor for up to a day, so points that have left it are asked for a long time. A relay without a
 //! circuit to the service refuses at once, and the client goes on to another point; a circuit that is built and closed
 //! in turns would swallow requests instead. So the circuits are closed once, and every attempt to build them again
-//! before it succeeds. After the third attempt tor gives such a point up and takes another relay
-//! (`MAX_INTRO_POINT_CIRCUIT_RETRIES`), under a key that no client has ever seen: that one may stay, and is the one to
-//! come back with. Rendezvous circuits, and so all connections of clients, are left alone.
+//! before it succeeds. After the third attempt, which takes it four seconds, tor gives such a point up and takes another
+//! relay (`MAX_INTRO_POINT_CIRCUIT_RETRIES`), under a key that no client has ever seen: that one stays, and is the one
+//! to come back with. Rendezvous circuits, and so all connections of clients, are left alone.
+//!
+//! No attempt more is hindered, because tor builds only 28 introduction circuits of a service in five minutes
+//! (`can_service_launch_intro_circuit`: twice 3 points, 2 to choose from and 9 attempts), and then none until the five
+//! minutes are over: six points given up and replaced take 28.
+//!
+//! What tor says about its points is as old as its last refresh. So the points that were given up are not believed when
+//! the node comes back: only those that are new, or whose circuit tor had in fact built again.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
 
-/// How long every introduction circuit is closed. tor looks once a second whether one is missing and makes four
-/// attempts, so its points are given up after some five seconds.
+/// How often tor builds the circuit of an introduction point again before it gives the point up.
+const ATTEMPTS: usize = 3;
+/// How long attempts are hindered at most, and how long circuits to relays whose points were given up. tor looks once a
+/// second whether a circuit is missing; this is twice as long as it takes.
 const CLOSING: Duration = Duration::from_secs(10);
 
 /// One introduction circuit of the service at the serving tor.
@@ -35,10 +44,16 @@ pub struct IntroCircuit {
 #[derive(Debug, Default)]
 pub struct Mute {
     muted: bool,
-    /// Until then every introduction circuit is closed.
+    /// Until then circuits are closed.
     closing_until: Option<Instant>,
-    /// The relays of the points that clients may know of.
-    known: BTreeSet<[u8; 20]>,
+    /// Attempts to build circuits again that tor will still make.
+    attempts: usize,
+    /// The circuits that were closed: what tor still says about them is no new attempt.
+    closed: BTreeSet<String>,
+    /// The relays of the circuits that there were at first, which clients may know.
+    relays: BTreeSet<[u8; 20]>,
+    /// The points that were given up, by their keys.
+    given_up: BTreeSet<[u8; 32]>,
 }
 
 impl Mute {
@@ -47,24 +62,69 @@ impl Mute {
         self.muted
     }
 
-    /// Withdraws the node's points, which clients may know, or takes that back. Whether the circuits that are there
-    /// must be listed, to be closed.
+    /// Withdraws the node's points, or takes that back. Whether the circuits that are there must be listed, for
+    /// [`Mute::listed`]. That is not so when the node has no points yet: those of a tor that has just been started were
+    /// never told to anybody.
     pub fn set(&mut self, now: Instant, muted: bool, points: &[IntroPoint]) -> bool {
         if muted == self.muted {
             return false;
         }
         self.muted = muted;
-        self.known =
-            if muted { points.iter().filter_map(IntroPoint::relay_id).collect() } else { BTreeSet::new() };
-        self.closing_until = muted.then(|| now + CLOSING);
-        muted
+        self.attempts = 0;
+        self.closed.clear();
+        self.relays.clear();
+        self.closing_until = None;
+        if muted && !points.is_empty() {
+            self.closing_until = Some(now + CLOSING);
+            self.given_up = points.iter().map(|point| point.auth_key).collect();
+        }
+        self.closing_until.is_some()
+    }
+
+    /// The circuits that there were when the node was muted; which of them must be closed.
+    pub fn listed(&mut self, now: Instant, circuits: Vec<IntroCircuit>) -> Vec<String> {
+        if !self.is_closing(now) {
+            return Vec::new();
+        }
+        self.attempts = circuits.len() * ATTEMPTS;
+        self.relays.extend(circuits.iter().filter_map(|circuit| circuit.path.last()));
+        let ids: Vec<_> = circuits.into_iter().map(|circuit| circuit.id).collect();
+        self.closed.extend(ids.iter().cloned());
+        ids
     }
 
     /// Whether this circuit, of which tor has just told, must be closed.
-    pub fn closes(&self, now: Instant, circuit: &IntroCircuit) -> bool {
-        let closing = self.closing_until.is_some_and(|until| now < until);
-        let known = circuit.path.last().is_some_and(|relay| self.known.contains(relay));
-        self.muted && (closing || known)
+    pub fn closes(&mut self, now: Instant, circuit: &IntroCircuit) -> bool {
+        if !self.is_closing(now) || self.closed.contains(&circuit.id) {
+            return false;
+        }
+        let known = circuit.path.last().is_some_and(|relay| self.relays.contains(relay));
+        if self.attempts == 0 && !known {
+            return false;
+        }
+        self.attempts = self.attempts.saturating_sub(1);
+        self.closed.insert(circuit.id.clone());
+        true
+    }
+
+    /// This circuit is there and stays: the point at its end is one to be believed in, though it was to be given up.
+    pub fn established(&mut self, circuit: &IntroCircuit, points: &[IntroPoint]) {
+        let relay = circuit.path.last();
+        for point in points.iter().filter(|point| relay.is_some() && point.relay_id().as_ref() == relay) {
+            self.given_up.remove(&point.auth_key);
+        }
+    }
+
+    /// Those of the points that tor tells of that others may be told of.
+    pub fn open(&self, points: &[IntroPoint]) -> Vec<IntroPoint> {
+        if self.muted {
+            return Vec::new();
+        }
+        points.iter().filter(|point| !self.given_up.contains(&point.auth_key)).cloned().collect()
+    }
+
+    fn is_closing(&self, now: Instant) -> bool {
+        self.closing_until.is_some_and(|until| now < until)
     }
 }
 
@@ -72,29 +132,59 @@ impl Mute {
 mod tests {
     use super::*;
 
-    fn point(relay: u8) -> IntroPoint {
+    fn point(relay: u8, key: u8) -> IntroPoint {
         let mut link_specifiers = vec![1, 2, 20];
         link_specifiers.extend([relay; 20]);
-        IntroPoint { link_specifiers, onion_key: [0; 32], auth_key: [relay; 32], enc_key: [0; 32] }
+        IntroPoint { link_specifiers, onion_key: [0; 32], auth_key: [key; 32], enc_key: [0; 32] }
     }
 
-    fn circuit(path: &[u8]) -> IntroCircuit {
-        IntroCircuit { id: "7".to_owned(), path: path.iter().map(|relay| [*relay; 20]).collect() }
+    fn circuit(id: u32, path: &[u8]) -> IntroCircuit {
+        IntroCircuit { id: id.to_string(), path: path.iter().map(|relay| [*relay; 20]).collect() }
     }
 
     #[test]
-    fn all_circuits_are_closed_at_first_and_then_those_at_known_relays() {
+    fn circuits_are_closed_and_as_many_attempts_as_tor_makes_and_no_more() {
         let now = Instant::now();
         let mut mute = Mute::default();
-        assert!(!mute.closes(now, &circuit(&[9, 8, 1])), "nobody asked for it");
-        assert!(mute.set(now, true, &[point(1), point(2)]));
+        assert!(!mute.closes(now, &circuit(1, &[9, 8, 1])), "nobody asked for it");
+        assert!(mute.set(now, true, &[point(1, 1)]));
         assert!(!mute.set(now, true, &[]), "it is already so");
-        let during = now + CLOSING / 2;
-        assert!(mute.closes(during, &circuit(&[9])) && mute.closes(during, &circuit(&[9, 8, 5])));
+        assert_eq!(mute.listed(now, vec![circuit(1, &[9, 8, 1]), circuit(2, &[9, 8, 2])]), ["1", "2"]);
+        assert!(!mute.closes(now, &circuit(1, &[9, 8, 1])), "it is closed already");
+        for attempt in 3..9 {
+            assert!(mute.closes(now, &circuit(attempt, &[])), "{attempt}");
+            assert!(!mute.closes(now, &circuit(attempt, &[9])), "{attempt}, which is closed already");
+        }
+        assert!(!mute.closes(now, &circuit(9, &[9, 8, 5])), "a new point, which nobody knows");
+        assert!(mute.closes(now, &circuit(10, &[9, 8, 2])), "not counted, but clients may know it");
         let after = now + CLOSING;
-        assert!(mute.closes(after, &circuit(&[9, 8, 2])), "clients may know the point there");
-        assert!(!mute.closes(after, &circuit(&[9, 8, 5])), "nobody knows the point there");
-        assert!(!mute.set(after, false, &[]));
-        assert!(!mute.closes(after, &circuit(&[9, 8, 2])) && !mute.is_muted());
+        assert!(!mute.closes(after, &circuit(11, &[9, 8, 2])), "tor has given the old one up");
+    }
+
+    #[test]
+    fn a_tor_that_has_told_of_no_points_yet_is_left_alone() {
+        let now = Instant::now();
+        let mut mute = Mute::default();
+        assert!(!mute.set(now, true, &[]));
+        assert!(mute.listed(now, vec![circuit(1, &[9, 8, 1])]).is_empty());
+        assert!(!mute.closes(now, &circuit(2, &[])));
+        assert!(mute.open(&[point(1, 1)]).is_empty(), "but its points are told to nobody");
+        assert!(!mute.set(now, false, &[point(1, 1)]));
+        assert_eq!(mute.open(&[point(1, 1)]), [point(1, 1)]);
+    }
+
+    #[test]
+    fn points_that_were_given_up_come_back_only_if_tor_has_built_them_again() {
+        let now = Instant::now();
+        let (old, new) = ([point(1, 1), point(2, 2)], [point(3, 3), point(4, 4)]);
+        let mut mute = Mute::default();
+        mute.set(now, true, &old);
+        mute.listed(now, vec![circuit(1, &[9, 8, 1]), circuit(2, &[9, 8, 2])]);
+        assert!(mute.open(&old).is_empty());
+        mute.set(now, false, &old);
+        assert!(mute.open(&old).is_empty(), "tor has not refreshed what it says");
+        mute.established(&circuit(5, &[9, 8, 2]), &old);
+        assert_eq!(mute.open(&old), old[1..], "its circuit was built again in time");
+        assert_eq!(mute.open(&new), new);
     }
 }

@@ -177,11 +177,16 @@ impl Publication {
             Event::Created => self.collect(turn, CollectEvent::Created),
             Event::IntroEstablished(circuit) => {
                 self.collect(turn, CollectEvent::IntroEstablished);
-                self.close_muted(turn, circuit);
+                self.intro_established(turn, circuit);
             }
-            Event::IntroBuilding(circuit) => self.close_muted(turn, circuit),
+            Event::IntroBuilding(circuit) => {
+                if self.mute.closes(turn.now, &circuit) {
+                    turn.actions.push(Action::CloseCircuit(circuit.id));
+                }
+            }
             Event::IntroCircuits(circuits) => {
-                circuits.into_iter().for_each(|circuit| self.close_muted(turn, circuit));
+                let closed = self.mute.listed(turn.now, circuits);
+                turn.actions.extend(closed.into_iter().map(Action::CloseCircuit));
             }
             Event::IntroClosed => self.collect(turn, CollectEvent::IntroClosed),
             Event::OwnRead(ticket, reading) => self.collect(turn, CollectEvent::Read(ticket, reading)),
@@ -233,7 +238,7 @@ impl Publication {
         let clients = slots.iter().find(|slot| slot.client_fetches);
         PublisherReport {
             published: clients.map(|slot| slot.published.clone()).unwrap_or_default(),
-            points: self.own_points().to_vec(),
+            points: self.own_points(),
             capabilities: self.collect.capabilities(),
             counters: self.schedule.counters(),
             duty,
@@ -245,16 +250,22 @@ impl Publication {
         }
     }
 
-    /// Closes a circuit that clients shall not come by any more.
-    fn close_muted(&self, turn: &mut Turn, circuit: IntroCircuit) {
+    /// Closes a circuit that clients shall not come by; otherwise its point may be one that is in use again.
+    fn intro_established(&mut self, turn: &mut Turn, circuit: IntroCircuit) {
         if self.mute.closes(turn.now, &circuit) {
             turn.actions.push(Action::CloseCircuit(circuit.id));
+        } else if !self.mute.is_muted() {
+            let before = self.own_points();
+            self.mute.established(&circuit, self.collect.points());
+            if self.own_points() != before {
+                self.supply(turn);
+            }
         }
     }
 
     /// The points that clients may be told of.
-    fn own_points(&self) -> &[IntroPoint] {
-        if self.mute.is_muted() { &[] } else { self.collect.points() }
+    fn own_points(&self) -> Vec<IntroPoint> {
+        self.mute.open(self.collect.points())
     }
 
     fn serving(&mut self, turn: &mut Turn, role: TorRole, event: CollectEvent) {
@@ -303,8 +314,11 @@ impl Publication {
         let read = self.collect.capabilities().is_some();
         let own = |candidate: &Candidate| Candidate {
             node: candidate.node.clone(),
-            points: if read && candidate.node == self.node { self.own_points() } else { &candidate.points }
-                .to_vec(),
+            points: if read && candidate.node == self.node {
+                self.own_points()
+            } else {
+                candidate.points.clone()
+            },
         };
         let material = self.order.as_ref().map(|order| Material {
             candidates: order.candidates.iter().map(own).collect(),
