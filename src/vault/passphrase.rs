@@ -4,8 +4,8 @@ use rand::CryptoRng;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
-/// Fewest characters of a passphrase under which something is sealed. Argon2id makes a guess cost a fifth of a second,
-/// which makes a random one of this length safe, and a short word never.
+/// Fewest characters of a passphrase under which something is sealed. Argon2id makes a guess cost a quarter of a
+/// second, which makes a random one of this length safe, and a short word never.
 pub const MIN_CHARACTERS: usize = 12;
 /// Most bytes of a passphrase: far beyond typing, and a wrong file is noticed.
 pub const MAX_BYTES: usize = 1024;
