@@ -9,9 +9,10 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustbalance::ipc::call::Taken;
 use rustbalance::ipc::client::ClientError;
 use rustbalance::ipc::frame::MAX_FRAME_BYTES;
-use rustbalance::ipc::publisher::{PublisherCall, PublisherClient, Taken};
+use rustbalance::ipc::publisher::{PublisherCall, PublisherClient};
 use rustbalance::ipc::server::{self, Limits};
 use rustbalance::proto::publish::order::{Candidate, Order};
 use rustbalance::proto::publish::report::{Duty, PublisherReport};

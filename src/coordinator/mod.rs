@@ -4,18 +4,30 @@
 //!              datagrams ┌───────────┐ SetPeer, RemovePeer ┌────────┐
 //!   peers  ◄────────────►│           ├────────────────────►│ tunnel │ wg-rb
 //!              timers    │   serve   │                     └────────┘
-//!              ─────────►│ one loop, │ orders
-//!              Status    │ one core  ├────────────────────►┌────────────────┐
+//!              ─────────►│ one loop, │ orders, mute
+//!              Status, … │ one core  ├────────────────────►┌────────────────┐
 //!   callers ◄───────────►│           │◄────────────────────┤ publisher_link │ publisher
-//!                        └───────────┘ reports             └────────────────┘
+//!            calls, door │           │ reports             └────────────────┘
+//!                        │           │◄───────────────────►┌────────────┐
+//!                        └─────┬─────┘ target, connections │ proxy_link │ proxy
+//!                              ▼ memory                    └────────────┘
+//!                            state
 //! ```
 //!
 //! [`serve`] turns what happens into events for [`crate::proto::cluster::core::Cluster`] and does what it wants done;
-//! whatever may take time (the tunnel's configuration, the publisher) has a task of its own, so the loop never
-//! waits and answers its peers' probes at once. [`start`] is the recipe of the process.
+//! whatever may take time (the tunnel's configuration, the other daemons, the disk) has a task of its own, so the loop
+//! never waits and answers its peers' probes at once. An invited node first asks to be let in ([`joining`]); whoever is
+//! asked answers through the [`door`]. [`start`] is the recipe of the process, [`plan`] what its configuration comes to.
 
 pub mod address_book;
+mod calls;
+pub mod door;
+pub mod joining;
+pub mod link;
+pub mod plan;
+pub mod proxy_link;
 pub mod publisher_link;
 pub mod serve;
 pub mod start;
+pub mod state;
 pub mod tunnel;

@@ -1,6 +1,7 @@
 //! The main loop: select an event, let the core handle it, perform its actions.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -8,17 +9,23 @@ use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::address_book::AddressBook;
-use super::publisher_link::News;
+use super::door::Door;
+use super::link::News;
+use super::proxy_link;
+use super::publisher_link::Wanted;
 use super::tunnel::Wish;
-use crate::ipc::coordinator::{
-    Checked, CoordinatorCall, CoordinatorStatus, DrainWish, JoinReply, MeshStatus, Noted, TunnelStatus,
-};
+use crate::ipc::coordinator::{CoordinatorCall, MeshStatus, TunnelStatus};
+use crate::ipc::proxy::ProxyStatus;
+use crate::mesh::keyring::Keyring;
+use crate::mesh::seal::SessionSalt;
 use crate::mesh::socket::{MeshSocket, Received};
 use crate::proto::cluster::core::Cluster;
 use crate::proto::cluster::events::{Action, Event, PublishOrder};
-use crate::proto::cluster::note::Drain;
+use crate::proto::cluster::memory::Memory;
+use crate::proto::cluster::note::Rotation;
 use crate::proto::cluster::roster::Peer;
 use crate::proto::cluster::token::TokenName;
+use crate::proto::node::NodeId;
 use crate::proto::publish::order::{Candidate, Order};
 use crate::proto::publish::report::PublisherReport;
 use crate::sys::clock::unix_ms;
@@ -47,9 +54,15 @@ pub struct Lines {
     /// What the tunnel knows of its peers.
     pub tunnels: watch::Receiver<Vec<TunnelStatus>>,
     /// News of the publisher.
-    pub news: mpsc::Receiver<News>,
-    /// Orders for the publisher.
-    pub orders: watch::Sender<Option<Order>>,
+    pub publisher: mpsc::Receiver<News<PublisherReport>>,
+    /// What the publisher is to do.
+    pub wanted: watch::Sender<Wanted>,
+    /// News of the proxy.
+    pub proxy: mpsc::Receiver<News<ProxyStatus>>,
+    /// Where the proxy can be told to cut what it carries.
+    pub proxy_socket: PathBuf,
+    /// What is to be kept over a restart.
+    pub memories: watch::Sender<Option<Memory>>,
     /// Calls from the control socket.
     pub calls: mpsc::Receiver<CoordinatorCall>,
 }
@@ -61,57 +74,101 @@ pub struct TunnelFacts {
     pub interface: String,
     /// Whether the kernel carries it.
     pub kernel: bool,
+    /// This node's address in it.
+    pub address: std::net::IpAddr,
     /// The port on which all nodes receive datagrams, inside the tunnel.
     pub port: u16,
 }
 
+impl TunnelFacts {
+    /// The mesh before anything has happened in it.
+    pub fn mesh(&self) -> MeshStatus {
+        MeshStatus {
+            interface: self.interface.clone(),
+            kernel: self.kernel,
+            tunnel_address: self.address,
+            accepted: 0,
+            refused: 0,
+            refused_for_clock: 0,
+            refused_for_address: 0,
+            unsent: 0,
+            tunnels: Vec::new(),
+        }
+    }
+}
+
+/// How the main loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It was told to.
+    Stopped,
+    /// This node does not belong to the cluster any more.
+    Left,
+}
+
 /// The running coordinator.
 pub struct Coordinator {
-    core: Cluster,
-    under: TokenName,
-    lines: Lines,
-    facts: TunnelFacts,
+    pub(super) core: Cluster,
+    pub(super) lines: Lines,
+    pub(super) facts: TunnelFacts,
+    pub(super) door: Door,
+    pub(super) keyring: Keyring,
+    pub(super) unsent: u64,
+    pub(super) refused_for_address: u64,
+    overlap: Duration,
     book: AddressBook,
-    unsent: u64,
-    refused_for_address: u64,
+    left: bool,
     keepalive: Keepalive,
     status: Interval,
     told: String,
 }
 
 impl Coordinator {
-    /// A coordinator that does nothing until [`Coordinator::run`].
-    pub fn new(core: Cluster, lines: Lines, facts: TunnelFacts) -> Self {
+    /// A coordinator that does nothing until [`Coordinator::run`]. A token that was replaced counts for `overlap` at the
+    /// door.
+    pub fn new(
+        core: Cluster,
+        lines: Lines,
+        facts: TunnelFacts,
+        door: Door,
+        keyring: Keyring,
+        overlap: Duration,
+    ) -> Self {
         let mut status = interval(STATUS_EVERY);
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             core,
-            under: TokenName::default(),
             lines,
             book: AddressBook::new(facts.port),
             facts,
+            door,
+            keyring,
+            overlap,
             unsent: 0,
             refused_for_address: 0,
+            left: false,
             keepalive: Keepalive::from_environment(),
             status,
             told: String::new(),
         }
     }
 
-    /// Keeps the cluster with these peers until told to stop; then leaves it in order. `tasks` are those at the other
-    /// ends of the lines that have something to finish.
-    pub async fn run(mut self, peers: Vec<Peer>, mut stop: Stop, tasks: Vec<JoinHandle<()>>) {
+    /// Keeps the cluster with these peers until told to stop, or until this node has left; then ends in order. `tasks` are
+    /// those at the other ends of the lines that have something to finish.
+    pub async fn run(mut self, peers: Vec<Peer>, mut stop: Stop, tasks: Vec<JoinHandle<()>>) -> End {
+        self.trust(self.keyring.newest().0);
         for peer in peers {
             self.happen(Event::PeerConfigured(peer));
         }
         self.happen(Event::Start);
         notify(&[Notice::Ready]);
-        loop {
+        while !self.left {
             let due = self.core.next_timeout();
             tokio::select! {
                 received = self.lines.socket.recv(unix_ms) => self.received(received).await,
                 () = until(due) => self.timer().await,
-                Some(news) = self.lines.news.recv() => self.heard(news),
+                Some(news) = self.lines.publisher.recv() => self.heard_publisher(news),
+                Some(news) = self.lines.proxy.recv() => self.heard_proxy(news),
                 Some(call) = self.lines.calls.recv() => self.answer(call),
                 () = self.keepalive.ping() => {}
                 _ = self.status.tick() => self.tell_status(),
@@ -119,6 +176,7 @@ impl Coordinator {
             }
         }
         notify(&[Notice::Stopping]);
+        let end = if self.left { End::Left } else { End::Stopped };
         self.happen(Event::Shutdown);
         sleep(GOODBYE).await;
         // Dropping the lines tells the tasks that nothing more will come.
@@ -128,9 +186,10 @@ impl Coordinator {
                 tracing::warn!("something did not end in time and is cut off");
             }
         }
+        end
     }
 
-    fn happen(&mut self, event: Event<'_>) {
+    pub(super) fn happen(&mut self, event: Event<'_>) {
         for action in self.core.handle(Instant::now(), unix_ms(), event) {
             self.perform(action);
         }
@@ -138,18 +197,7 @@ impl Coordinator {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Send { to, bytes, under: _ } => {
-                let Some(address) = self.book.find(&to) else { return self.unsent += 1 };
-                // A full send buffer is a datagram lost, which the core expects, rather than a loop that stands.
-                match self.lines.socket.try_send(address, &bytes, unix_ms()) {
-                    Some(Ok(())) => {}
-                    Some(Err(error)) => {
-                        self.unsent += 1;
-                        tracing::debug!(%to, %error, "a datagram was not sent");
-                    }
-                    None => self.unsent += 1,
-                }
-            }
+            Action::Send { to, bytes, under } => self.send(&to, &bytes, under),
             Action::SetPeer(peer) => {
                 self.book.enter(peer.node.clone(), peer.tunnel_address);
                 self.wish(Wish::Set(peer));
@@ -158,17 +206,58 @@ impl Coordinator {
                 self.book.strike(&peer.node, peer.tunnel_address);
                 self.wish(Wish::Remove(peer));
             }
-            Action::Order(order) => _ = self.lines.orders.send_replace(order.map(to_publisher)),
-            // There is one token, nothing is kept, and nobody asks to be let in.
-            Action::Adopt(_)
-            | Action::Remember(_)
-            | Action::Admitted { .. }
-            | Action::Mute(_)
-            | Action::Drained
-            | Action::Left => {}
+            Action::Order(order) => {
+                self.lines.wanted.send_modify(|wanted| wanted.order = order.map(to_publisher));
+            }
+            Action::Mute(muted) => self.lines.wanted.send_modify(|wanted| wanted.muted = muted),
+            Action::Drained => {
+                tokio::spawn(proxy_link::finish(self.lines.proxy_socket.clone()));
+            }
+            Action::Adopt(rotation) => self.adopt(&rotation),
+            Action::Remember(memory) => _ = self.lines.memories.send_replace(Some(memory)),
+            Action::Admitted { number, verdict } => {
+                self.door.decided(Instant::now(), unix_ms(), number, verdict);
+            }
+            Action::Left => self.left = true,
             Action::StateChanged(change) if change.is_alarming() => tracing::warn!("{change}"),
             Action::StateChanged(change) => tracing::info!("{change}"),
         }
+    }
+
+    fn send(&mut self, to: &NodeId, bytes: &[u8], under: TokenName) {
+        let Some(address) = self.book.find(to) else { return self.unsent += 1 };
+        // A full send buffer is a datagram lost, which the core expects, rather than a loop that stands.
+        match self.lines.socket.try_send(address, bytes, unix_ms(), under) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                self.unsent += 1;
+                tracing::debug!(%to, %error, "a datagram was not sent");
+            }
+            None => self.unsent += 1,
+        }
+    }
+
+    fn adopt(&mut self, rotation: &Rotation) {
+        let token = rotation.token;
+        let outcome = match self.keyring.adopt(rotation) {
+            Ok(()) => {
+                self.trust(token);
+                Event::TokenAdopted(token)
+            }
+            Err(error) => {
+                tracing::warn!(%token, %error, "an order for a new cluster token is refused");
+                Event::TokenRefused(token)
+            }
+        };
+        self.happen(outcome);
+    }
+
+    /// Seals and opens under this token from now on, and lets nodes join under it.
+    fn trust(&mut self, name: TokenName) {
+        if let Some(token) = self.keyring.token(name) {
+            self.lines.socket.trust(name, &token, SessionSalt::generate(&mut rand::rng()));
+        }
+        self.door.trust(Instant::now(), unix_ms(), self.keyring.trusted(self.overlap));
     }
 
     fn wish(&self, wish: Wish) {
@@ -183,7 +272,7 @@ impl Coordinator {
                 self.happen(Event::Datagram {
                     from: &opened.sender,
                     bytes: &opened.payload,
-                    under: self.under,
+                    under: opened.under,
                 });
             }
             Ok(Received { from, outcome: Ok(opened) }) => {
@@ -209,10 +298,12 @@ impl Coordinator {
         self.happen(Event::Timer);
     }
 
-    fn heard(&mut self, news: News) {
+    fn heard_publisher(&mut self, news: News<PublisherReport>) {
         match news {
             News::Found => self.happen(Event::PublisherFound),
             News::Lost => self.happen(Event::PublisherLost),
+            // The core has a patience of its own with it.
+            News::Away => {}
             News::Report(report) => {
                 let PublisherReport { points, capabilities, counters, published, .. } = *report;
                 self.happen(Event::OwnCounters(counters));
@@ -226,48 +317,17 @@ impl Coordinator {
         }
     }
 
-    fn answer(&mut self, call: CoordinatorCall) {
-        match call {
-            CoordinatorCall::Status(reply) => reply.answer(&self.describe()),
-            // Without a join secret nobody can know it.
-            CoordinatorCall::CheckSecret { digest: _, reply } => reply.answer(&Checked { ours: false }),
-            CoordinatorCall::Join { body: _, reply } => reply.answer(&JoinReply { answer: None }),
-            CoordinatorCall::Drain { wish, reply } => {
-                self.drain(wish);
-                reply.answer(&Noted {});
+    fn heard_proxy(&mut self, news: News<ProxyStatus>) {
+        match news {
+            News::Found => {}
+            News::Report(status) => {
+                self.happen(Event::TargetWell(status.target_well));
+                self.happen(Event::Connections(status.active));
             }
-            CoordinatorCall::RotateToken(reply) => reply.refuse("this node cannot make tokens"),
-            CoordinatorCall::Leave(reply) => {
-                self.happen(Event::Leave);
-                reply.answer(&Noted {});
-            }
+            News::Lost => self.happen(Event::Connections(0)),
+            // Whatever reaches this node gets nowhere.
+            News::Away => self.happen(Event::TargetWell(false)),
         }
-    }
-
-    fn drain(&mut self, wish: DrainWish) {
-        let own = self.core.status(Instant::now()).node;
-        let DrainWish { node, draining, deadline_secs, after } = wish;
-        let (node, at_ms) = (node.unwrap_or_else(|| own.clone()), unix_ms());
-        self.happen(Event::Drain(Drain { node, draining, at_ms, by: own, deadline_secs, after }));
-    }
-
-    fn describe(&self) -> CoordinatorStatus {
-        let cluster = self.core.status(Instant::now());
-        let opened = self.lines.socket.counters();
-        let own = cluster.nodes.iter().find(|node| node.node == cluster.node);
-        let unspecified = std::net::IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
-        let mesh = MeshStatus {
-            interface: self.facts.interface.clone(),
-            kernel: self.facts.kernel,
-            tunnel_address: own.and_then(|own| own.tunnel_address).unwrap_or(unspecified),
-            accepted: opened.accepted,
-            refused: opened.refused(),
-            refused_for_clock: opened.clock,
-            refused_for_address: self.refused_for_address,
-            unsent: self.unsent,
-            tunnels: self.lines.tunnels.borrow().clone(),
-        };
-        CoordinatorStatus { cluster, mesh }
     }
 
     fn tell_status(&mut self) {

@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 
 use futures_util::stream::{self, Stream, StreamExt};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio::sync::{oneshot, watch};
 
@@ -94,6 +94,10 @@ impl Parameters {
         }
     }
 }
+
+/// An order was taken. It says nothing about what became of it: states and reports do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {}
 
 /// An answer that has not come yet.
 #[derive(Debug)]

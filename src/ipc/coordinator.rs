@@ -5,10 +5,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Answer, Fault, Interface, Parameters, Responder};
+use super::call::{Answer, Fault, Interface, Parameters, Responder, Taken};
 use super::client::{Client, ClientError};
 use crate::proto::cluster::status::ClusterStatus;
 use crate::proto::cluster::token::TokenName;
+use crate::proto::join::joiner::JoiningStatus;
 use crate::proto::join::secret::SecretDigest;
 use crate::proto::node::NodeId;
 
@@ -36,12 +37,12 @@ pub enum CoordinatorCall {
         /// The operator's wish.
         wish: DrainWish,
         /// To say that it was noted.
-        reply: Responder<Noted>,
+        reply: Responder<Taken>,
     },
     /// `RotateToken`: make a new cluster token, and let all nodes change to it.
     RotateToken(Responder<Rotated>),
     /// `Leave`: leave the cluster for good.
-    Leave(Responder<Noted>),
+    Leave(Responder<Taken>),
 }
 
 /// Whether a secret is the cluster's.
@@ -83,10 +84,6 @@ pub struct DrainWish {
     pub after: Option<NodeId>,
 }
 
-/// It was noted. What becomes of it, the status tells.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Noted {}
-
 /// A new token was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rotated {
@@ -111,6 +108,8 @@ struct Join {
 /// The coordinator's view. It holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CoordinatorStatus {
+    /// How far joining is, while this node is not in the cluster yet; what follows is then about itself alone.
+    pub joining: Option<JoiningStatus>,
     /// Nodes, lease, introduction points.
     pub cluster: ClusterStatus,
     /// The tunnel and its datagrams.
@@ -221,7 +220,7 @@ impl CoordinatorClient {
     }
 
     /// Has a node taken out of the descriptor, or into it again.
-    pub async fn drain(&mut self, wish: &DrainWish) -> Result<Noted, ClientError> {
+    pub async fn drain(&mut self, wish: &DrainWish) -> Result<Taken, ClientError> {
         self.0.call("io.rustbalance.Coordinator.Drain", wish).await
     }
 
@@ -231,7 +230,7 @@ impl CoordinatorClient {
     }
 
     /// Has this node leave the cluster for good.
-    pub async fn leave(&mut self) -> Result<Noted, ClientError> {
+    pub async fn leave(&mut self) -> Result<Taken, ClientError> {
         self.0.call("io.rustbalance.Coordinator.Leave", &()).await
     }
 }

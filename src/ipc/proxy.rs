@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Answer, Fault, Interface, Parameters, Responder, Watcher};
+use super::call::{Answer, Fault, Interface, Parameters, Responder, Taken, Watcher};
 use super::client::{Client, ClientError, Watch};
 
 /// A call to the proxy.
@@ -17,12 +17,8 @@ pub enum ProxyCall {
     /// `Watch`: the counters, and again whenever they change.
     Watch(Watcher<ProxyStatus>),
     /// `Finish`: cut the connections that are being carried; new ones are carried as before.
-    Finish(Responder<Finishing>),
+    Finish(Responder<Taken>),
 }
-
-/// The connections that are being carried now end at once.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finishing {}
 
 /// The proxy's counters since it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +81,7 @@ pub enum FailureReason {
     ClientBroke,
     /// The target's side broke.
     TargetBroke,
-    /// It had not finished when the proxy had to stop.
+    /// It had not finished when the proxy had to stop, or when its node was drained and the time for that was up.
     CutByStop,
 }
 
@@ -116,7 +112,7 @@ impl fmt::Display for FailureReason {
             Self::Idle => "no byte moved for idle_timeout_secs",
             Self::ClientBroke => "the client's side broke",
             Self::TargetBroke => "the target's side broke",
-            Self::CutByStop => "cut because the proxy had to stop",
+            Self::CutByStop => "cut because the proxy had to stop, or its node was drained",
         })
     }
 }
@@ -167,7 +163,7 @@ impl ProxyClient {
     }
 
     /// Has the connections that are being carried now cut.
-    pub async fn finish(&mut self) -> Result<Finishing, ClientError> {
+    pub async fn finish(&mut self) -> Result<Taken, ClientError> {
         self.0.call("io.rustbalance.Proxy.Finish", &()).await
     }
 }

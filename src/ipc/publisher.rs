@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::{Answer, Fault, Interface, Parameters, Responder, Watcher};
+use super::call::{Answer, Fault, Interface, Parameters, Responder, Taken, Watcher};
 use super::client::{Client, ClientError, Watch};
 use crate::proto::publish::order::Order;
 use crate::proto::publish::report::PublisherReport;
@@ -32,10 +32,6 @@ pub enum PublisherCall {
         reply: Responder<Taken>,
     },
 }
-
-/// An order was taken. It says nothing about what became of it: the report does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Taken {}
 
 /// Parameters of `Publish`.
 #[derive(Debug, Serialize, Deserialize)]

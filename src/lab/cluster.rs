@@ -84,13 +84,13 @@ impl ClusterPlan {
 
     /// The configuration file of a member. `files` is where its files are.
     pub(super) fn configuration(&self, member: &Member, files: &NodeFiles) -> String {
-        let NodeFiles { tor_a, tor_b, ipc, master_key, token, wireguard_key, .. } = files;
+        let NodeFiles { tor_a, tor_b, ipc, master_key, token, wireguard_key, state, .. } = files;
         let Member { id, priority, .. } = member;
         let (address, target) = (self.address, self.target);
         let level = if self.verbose { "debug" } else { "info" };
         let [tor_a, tor_b, ipc] = [tor_a, tor_b, ipc].map(|path| path.display());
-        let [master_key, token, wireguard_key] =
-            [master_key, token, wireguard_key].map(|path| path.display());
+        let [master_key, token, wireguard_key, state] =
+            [master_key, token, wireguard_key, state].map(|path| path.display());
         let mut text = format!(
             r#"[node]
 id = "{id}"
@@ -114,6 +114,7 @@ target = "http://{target}"
 
 [cluster]
 token_file = "{token}"
+state_directory = "{state}"
 
 [ipc]
 directory = "{ipc}"

@@ -10,13 +10,15 @@
 //! ClusterToken --derive--> sealing key of (token, sender, session)      token.rs, seal.rs, open.rs, replay.rs
 //!      |                                                     payload <-> datagram  <= MAX_DATAGRAM bytes
 //!      +-----derive--> TunnelPrefix fdxx:xxxx:xxxx::/48                  tunnel.rs
+//!      +-----derive--> sealed order for the next token                   keyring.rs
+//!      +-----derive--> keys of tickets and join requests                 token.rs
 //! WireGuardKey --public key--> tunnel address inside the prefix          wireguard_key.rs, tunnel.rs
 //!
 //! Interface = link (netlink) + WireGuard (control.rs: kernel or userspace.rs)
-//! MeshSocket = Sealer + Opener + UDP bound to the interface and its tunnel address
+//! MeshSocket = Sealers (one for each token) + Opener + UDP bound to the interface and its tunnel address
 //! ```
 //!
-//! `token`, `wireguard_key`, `tunnel`, `seal`, `open` and `replay` are pure: time and randomness are arguments.
+//! `token`, `keyring`, `wireguard_key`, `tunnel`, `seal`, `open` and `replay` are pure: time and randomness are arguments.
 //!
 //! # What the process needs
 //!
@@ -38,6 +40,7 @@ mod control;
 pub mod error;
 pub mod interface;
 pub mod interface_name;
+pub mod keyring;
 mod link;
 pub mod open;
 pub mod peer;

@@ -5,20 +5,20 @@
 //! one counter, and [`OpenError::OwnId`], [`OpenError::Clock`] and [`OpenError::Replayed`] really are about a
 //! holder of the token.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::{Aead, Payload};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::mesh::keyring::MAX_TOKENS;
 use crate::mesh::replay::{CLOCK_TOLERANCE_MS, Seen, Sessions};
-use crate::mesh::seal::{
-    HEADER_FIXED_LEN, KeyId, MAX_DATAGRAM, SessionId, TAG_LEN, VERSION, cipher, key_id, nonce,
-};
+use crate::mesh::seal::{HEADER_FIXED_LEN, KeyId, MAX_DATAGRAM, SessionId, TAG_LEN, VERSION, cipher, nonce};
 use crate::mesh::token::ClusterToken;
+use crate::proto::cluster::token::TokenName;
 use crate::proto::node::NodeId;
-
-/// Most tokens accepted at once: the current one, and one that replaces it or is being replaced.
-pub const MAX_TOKENS: usize = 2;
 
 /// An authentic, timely datagram that was not seen before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub struct Opened {
     pub sender: NodeId,
     /// The sender's clock when it sealed, in milliseconds since 1970; within the tolerance of ours.
     pub sent_ms: u64,
+    /// The token it was sealed under.
+    pub under: TokenName,
     /// What was sealed.
     pub payload: Vec<u8>,
 }
@@ -133,16 +135,12 @@ impl OpenCounters {
     }
 }
 
-/// Why an opener was not made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("an opener needs 1 to {MAX_TOKENS} cluster tokens, not {0}")]
-pub struct TokenCountError(pub usize);
-
 /// Opens the datagrams that other nodes send to this one.
 pub struct Opener {
     own: NodeId,
-    tokens: Vec<(KeyId, ClusterToken)>,
-    sessions: Sessions<(KeyId, SessionId), Aes256Gcm>,
+    /// At most [`MAX_TOKENS`].
+    tokens: BTreeMap<TokenName, Arc<ClusterToken>>,
+    sessions: Sessions<(KeyId, SessionId), (TokenName, Aes256Gcm)>,
     counters: OpenCounters,
 }
 
@@ -157,14 +155,26 @@ struct Parts<'a> {
     sealed: &'a [u8],
 }
 
+/// What a datagram holds, once it is known to be authentic.
+struct Authentic {
+    payload: Vec<u8>,
+    under: TokenName,
+    /// The cipher of a session that is not remembered yet.
+    new_cipher: Option<Aes256Gcm>,
+}
+
 impl Opener {
-    /// Opens what is sealed under any of `tokens` (at most [`MAX_TOKENS`]), for the node `own`.
-    pub fn new(own: NodeId, tokens: Vec<ClusterToken>) -> Result<Self, TokenCountError> {
-        if tokens.is_empty() || tokens.len() > MAX_TOKENS {
-            return Err(TokenCountError(tokens.len()));
+    /// Opens nothing yet, for the node `own`.
+    pub fn new(own: NodeId) -> Self {
+        Self { own, tokens: BTreeMap::new(), sessions: Sessions::new(), counters: OpenCounters::default() }
+    }
+
+    /// From now on opens what is sealed under this token, too. Of more than [`MAX_TOKENS`] the oldest is dropped.
+    pub fn trust(&mut self, name: TokenName, token: Arc<ClusterToken>) {
+        self.tokens.insert(name, token);
+        while self.tokens.len() > MAX_TOKENS {
+            self.tokens.pop_first();
         }
-        let tokens = tokens.into_iter().map(|token| (key_id(&token), token)).collect();
-        Ok(Self { own, tokens, sessions: Sessions::new(), counters: OpenCounters::default() })
     }
 
     /// Opens one datagram as it came from the network, or says why not. Any bytes are fine.
@@ -182,7 +192,7 @@ impl Opener {
     fn judge(&mut self, datagram: &[u8], now_ms: u64) -> Result<Opened, OpenError> {
         let parts = take_apart(datagram)?;
         let session_key = (parts.key_id, parts.session);
-        let (payload, new_cipher) = self.authenticate(&parts, &session_key)?;
+        let Authentic { payload, under, new_cipher } = self.authenticate(&parts, &session_key)?;
         let Parts { sender, counter, sent_ms, .. } = parts;
         if sender == self.own {
             return Err(OpenError::OwnId);
@@ -193,34 +203,41 @@ impl Opener {
         let verdict = match new_cipher {
             None => self.sessions.accept(&sender, &session_key, counter, now_ms),
             Some(cipher) => {
-                self.sessions.remember(&sender, session_key, counter, now_ms, cipher).then_some(Ok(()))
+                let kept = (under, cipher);
+                self.sessions.remember(&sender, session_key, counter, now_ms, kept).then_some(Ok(()))
             }
         };
         match verdict {
-            Some(Ok(())) => Ok(Opened { sender, sent_ms, payload }),
+            Some(Ok(())) => Ok(Opened { sender, sent_ms, under, payload }),
             Some(Err(Seen::Before)) => Err(OpenError::Replayed { sender }),
             Some(Err(Seen::TooOldToTell)) => Err(OpenError::BehindWindow { sender }),
             None => Err(OpenError::TooManySessions { sender }),
         }
     }
 
-    /// Decrypts, with the remembered cipher of the session or with a new one that is then given back.
+    /// Decrypts, with the remembered cipher of the session or with a new one.
     fn authenticate(
         &self,
         parts: &Parts<'_>,
         session_key: &(KeyId, SessionId),
-    ) -> Result<(Vec<u8>, Option<Aes256Gcm>), OpenError> {
+    ) -> Result<Authentic, OpenError> {
         let decrypt = |cipher: &Aes256Gcm| {
             let sealed = Payload { msg: parts.sealed, aad: parts.header };
             cipher.decrypt(&nonce(parts.counter), sealed).map_err(|_| OpenError::Forged)
         };
-        if let Some(known) = self.sessions.get(&parts.sender, session_key) {
-            return Ok((decrypt(known)?, None));
+        if let Some((under, known)) = self.sessions.get(&parts.sender, session_key) {
+            return Ok(Authentic { payload: decrypt(known)?, under: *under, new_cipher: None });
         }
-        let (_, token) =
-            self.tokens.iter().find(|(id, _)| *id == parts.key_id).ok_or(OpenError::ForeignToken)?;
-        let cipher = cipher(token, &parts.sender, &parts.session);
-        Ok((decrypt(&cipher)?, Some(cipher)))
+        // Two tokens of one key id are possible, once in 2^32.
+        let mut outcome = Err(OpenError::ForeignToken);
+        for (name, token) in self.tokens.iter().filter(|(name, _)| name.tag == parts.key_id) {
+            let cipher = cipher(token, &parts.sender, &parts.session);
+            outcome = decrypt(&cipher);
+            if let Ok(payload) = outcome {
+                return Ok(Authentic { payload, under: *name, new_cipher: Some(cipher) });
+            }
+        }
+        Err(outcome.err().unwrap_or(OpenError::Forged))
     }
 }
 

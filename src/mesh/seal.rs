@@ -40,7 +40,7 @@ pub(super) const HEADER_FIXED_LEN: usize = 38;
 pub(super) const TAG_LEN: usize = 16;
 
 /// Which token sealed a datagram.
-pub(super) type KeyId = [u8; 4];
+pub type KeyId = [u8; 4];
 /// Which process sealed a datagram.
 pub(super) type SessionId = [u8; 16];
 
@@ -126,8 +126,9 @@ impl Sealer {
     }
 }
 
-/// The public name of a token, for telling two of them apart while one replaces the other.
-pub(super) fn key_id(token: &ClusterToken) -> KeyId {
+/// The public name of a token, for telling two of them apart while one replaces the other: its datagrams bear it, and so
+/// does its [`crate::proto::cluster::token::TokenName`].
+pub fn key_id(token: &ClusterToken) -> KeyId {
     let [a, b, c, d, ..] = *token.derive("datagram key id", &[]);
     [a, b, c, d]
 }

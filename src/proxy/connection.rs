@@ -1,150 +1,141 @@
 //! One client connection, from its acceptance to its end.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
+use super::caller::Caller;
 use super::dial::Dialer;
-use super::doorway::{Doorway, Said};
+use super::door::Door;
 use super::relay::{Traffic, relay};
 use crate::ipc::proxy::FailureReason;
-use crate::proto::join::http::{HttpAnswer, write_answer};
 use crate::tor::stream::Stream;
 
-/// How long a client may take for its first bytes when the target cannot be reached: one that asks to join can be
-/// answered all the same, and bytes that come with the connection are there at once.
-const WITHOUT_TARGET: Duration = Duration::from_secs(1);
+/// How long a client may take to say its first word while the target cannot be reached: it may be a new node, whose
+/// request comes a round trip after its connection. Nobody else gains anything by waiting.
+const FIRST_WORD: Duration = Duration::from_secs(10);
+/// Room for what a target says before its client does. More waits in the kernel.
+const GREETING_BYTES: usize = 1024;
 
-/// How a connection came to a good end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// Both sides ended it in order.
-    Carried,
-    /// It asked to join, and was answered.
-    Joined,
-}
-
-/// What a connection needs of the rest of the proxy.
-#[derive(Debug)]
+/// Where connections lead.
+#[derive(Debug, Clone)]
 pub struct Ways {
-    /// The way to the target.
-    pub dialer: Dialer,
-    /// The way to the coordinator.
-    pub doorway: Doorway,
+    /// To the target.
+    pub dialer: Arc<Dialer>,
+    /// To the coordinator, for those who ask to join; `None`: nobody joins here.
+    pub door: Option<Arc<Door>>,
     /// See `idle_timeout_secs`.
     pub idle: Duration,
 }
 
-/// What a connection turned out to be.
-enum Opened {
-    /// It is to be carried to this target, after what has been read of it.
-    Target(Stream, Vec<u8>),
-    /// It asked to join, and this is the answer.
-    Join(HttpAnswer),
+/// How a connection ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finish {
+    /// Everything was carried.
+    Carried,
+    /// It was a join request, and was answered.
+    Answered,
 }
 
 /// Reaches the target and carries bytes until the connection ends, or until `cut` says that it has to.
 pub async fn carry(
-    mut client: Stream,
+    client: Stream,
     ways: &Ways,
     traffic: &Traffic,
     mut cut: watch::Receiver<bool>,
-) -> Result<Ending, FailureReason> {
-    let opened = tokio::select! {
-        opened = open(&mut client, ways) => opened,
+) -> Result<Finish, FailureReason> {
+    let mut caller = Caller::new(client, ways.door.clone());
+    let mut target = None;
+    let met = tokio::select! {
+        met = meet(&mut caller, &mut target, ways, traffic) => met,
         _ = cut.wait_for(|cut| *cut) => Err(FailureReason::CutByStop),
     };
-    let (mut target, held) = match opened {
-        Ok(Opened::Target(target, held)) => (target, held),
-        Ok(Opened::Join(answer)) => return tell(client, &answer, ways.idle).await,
-        Err(reason) => {
+    let mut client = caller.into_client();
+    let carried = match (met, &mut target) {
+        (Ok(Some(finish)), _) => return Ok(finish),
+        (Ok(None), Some(target)) => tokio::select! {
+            carried = relay(&mut client, target, ways.idle, traffic) => carried,
+            _ = cut.wait_for(|cut| *cut) => Err(FailureReason::CutByStop),
+        },
+        (Ok(None), None) => Ok(()),
+        (Err(reason), target) => {
             // An orderly end would look like an empty answer.
-            client.reset();
+            client.into_stream().reset();
+            if let Some(target) = target.take() {
+                target.reset();
+            }
             return Err(reason);
         }
     };
-    let carried = tokio::select! {
-        carried = carry_on(&mut client, &mut target, &held, ways.idle, traffic) => carried,
-        _ = cut.wait_for(|cut| *cut) => Err(FailureReason::CutByStop),
-    };
     if let Err(FailureReason::Idle | FailureReason::CutByStop) = carried {
         // What is stuck on its way has had its time, and neither side may take this for an orderly end.
-        client.reset();
-        target.reset();
+        client.into_stream().reset();
+        if let Some(target) = target {
+            target.reset();
+        }
     }
     // Otherwise closed in order: what the kernel already has is still delivered to a side that is well.
-    carried.map(|()| Ending::Carried)
+    carried.map(|()| Finish::Carried)
 }
 
-/// Reaches the target while the client's first bytes tell whether it wants that.
-async fn open(client: &mut Stream, ways: &Ways) -> Result<Opened, FailureReason> {
-    let mut held = Vec::new();
+/// Reaches the target, and finds out who calls, both at once. Done when the target is there and the caller is known, or
+/// has been answered.
+async fn meet(
+    caller: &mut Caller<Stream>,
+    target: &mut Option<Stream>,
+    ways: &Ways,
+    traffic: &Traffic,
+) -> Result<Option<Finish>, FailureReason> {
     let dial = ways.dialer.dial();
     tokio::pin!(dial);
-    let (said, dialled) = {
-        let look = Doorway::look(client, &mut held);
-        tokio::pin!(look);
+    let mut known = false;
+    let target = loop {
         tokio::select! {
-            said = &mut look => (said, None),
-            dialled = &mut dial => match dialled {
-                Ok(target) => {
-                    let said = tokio::select! {
-                        said = &mut look => said,
-                        // A target that speaks first does not wait for a request.
-                        _ = target.readable() => Said::Other,
-                        () = sleep(ways.idle) => return Err(FailureReason::Idle),
-                    };
-                    (said, Some(Ok(target)))
+            knows = caller.knows_secret(), if !known => {
+                if knows && caller.serve().await {
+                    return Ok(Some(Finish::Answered));
                 }
-                Err(reason) => (timeout(WITHOUT_TARGET, look).await.unwrap_or(Said::Other), Some(Err(reason))),
+                known = true;
+            }
+            dialled = &mut dial => match dialled {
+                Ok(stream) => break target.insert(stream),
+                Err(reason) if known => return Err(reason),
+                // New nodes can be let in although the target is down.
+                Err(reason) => {
+                    let knows = timeout(FIRST_WORD, caller.knows_secret()).await;
+                    let answered = knows == Ok(true) && caller.serve().await;
+                    return if answered { Ok(Some(Finish::Answered)) } else { Err(reason) };
+                }
             },
         }
     };
-    match said {
-        Said::MayJoin(secret) => {
-            if let Some(answer) = ways.doorway.answer(&secret, client, &mut held).await {
-                return Ok(Opened::Join(answer));
+    if known {
+        return Ok(None);
+    }
+    let mut greeting = vec![0; GREETING_BYTES];
+    let mut ended = false;
+    loop {
+        tokio::select! {
+            knows = caller.knows_secret() => {
+                let answered = knows && caller.serve().await;
+                return Ok(answered.then_some(Finish::Answered));
             }
+            // Where the target speaks first, nobody asks to join.
+            said = target.read(&mut greeting), if !ended => match said {
+                Ok(0) => ended = true,
+                Ok(length) => {
+                    let written = timeout(ways.idle, caller.write_all(&greeting[..length])).await;
+                    written.map_err(|_| FailureReason::Idle)?.map_err(|_| FailureReason::ClientBroke)?;
+                    traffic.to_client.fetch_add(length as u64, Ordering::Relaxed);
+                    return Ok(None);
+                }
+                Err(_) => return Err(FailureReason::TargetBroke),
+            },
+            () = sleep(ways.idle) => return Err(FailureReason::Idle),
         }
-        Said::Other => {}
-        Said::Broke => return Err(FailureReason::ClientBroke),
-    }
-    let target = match dialled {
-        Some(dialled) => dialled?,
-        None => dial.await?,
-    };
-    Ok(Opened::Target(target, held))
-}
-
-/// Carries what has been read of the client, then all that follows.
-async fn carry_on(
-    client: &mut Stream,
-    target: &mut Stream,
-    held: &[u8],
-    idle: Duration,
-    traffic: &Traffic,
-) -> Result<(), FailureReason> {
-    match timeout(idle, target.write_all(held)).await {
-        Ok(Ok(())) => _ = traffic.to_target.fetch_add(held.len() as u64, Ordering::Relaxed),
-        Ok(Err(_)) => return Err(FailureReason::TargetBroke),
-        Err(_) => return Err(FailureReason::Idle),
-    }
-    relay(client, target, idle, traffic).await
-}
-
-/// Answers a request to join and ends the connection.
-async fn tell(mut client: Stream, answer: &HttpAnswer, limit: Duration) -> Result<Ending, FailureReason> {
-    let bytes = write_answer(answer);
-    let told = async {
-        client.write_all(&bytes).await?;
-        client.shutdown().await
-    };
-    match timeout(limit, told).await {
-        Ok(Ok(())) => Ok(Ending::Joined),
-        Ok(Err(_)) => Err(FailureReason::ClientBroke),
-        Err(_) => Err(FailureReason::Idle),
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::health::Health;
 use crate::config::endpoint::{Endpoint, Target};
 use crate::ipc::proxy::FailureReason;
 use crate::tor::address::SocketAddress;
@@ -17,17 +18,29 @@ pub struct Dialer {
     target: Target,
     socks: SocksDialer,
     timeout: Duration,
+    health: Health,
 }
 
 impl Dialer {
     /// `tors` are the SOCKS ports in order of preference, `process` a random number, `timeout` bounds one whole dial.
     pub fn new(target: Target, tors: &[Endpoint], timeout: Duration, process: u64) -> Self {
         let tors = tors.iter().map(address).collect();
-        Self { target, socks: SocksDialer::new(tors, timeout, process), timeout }
+        Self { target, socks: SocksDialer::new(tors, timeout, process), timeout, health: Health::default() }
+    }
+
+    /// What the dials so far say about the target.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Opens a connection to the target.
     pub async fn dial(&self) -> Result<Stream, FailureReason> {
+        let dialled = self.reach().await;
+        self.health.note(dialled.as_ref().map(|_| ()).map_err(|reason| *reason));
+        dialled
+    }
+
+    async fn reach(&self) -> Result<Stream, FailureReason> {
         match &self.target {
             Target::Local(endpoint) => {
                 let address = address(endpoint);

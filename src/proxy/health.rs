@@ -1,42 +1,68 @@
-//! Whether the target can be reached: by what becomes of connections, and of probes where there are none.
+//! Whether the target can be reached, as every dial tells.
 
-use std::time::Duration;
+use tokio::sync::watch;
 
-use tokio::time::Instant;
+use crate::ipc::proxy::FailureReason;
 
-/// How many failures in a row mean that the target is down: one may be a circuit's, two bad luck.
-const DOWN_AFTER: u32 = 3;
-/// How soon a failed attempt is followed by a probe, so that a target that is back is noticed.
-const PROBE_AFTER_FAILURE: Duration = Duration::from_secs(5);
-
-/// The target's health. It counts as well until it has failed three times in a row.
-#[derive(Debug)]
-pub struct TargetHealth {
+/// So many failures in a row are not bad luck any more (seed section 7, 2.1).
+const FAILURES: u32 = 3;
+/// What the last dials told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Dials {
     failures: u32,
-    every: Duration,
-    probe_at: Instant,
+    /// The last one's reason.
+    reason: Option<FailureReason>,
 }
 
-impl TargetHealth {
-    /// Nothing is known; the first probe is due at once. `every` is the pause between probes of a target that is well.
-    pub fn new(now: Instant, every: Duration) -> Self {
-        Self { failures: 0, every, probe_at: now }
+/// The target's health. It counts as well until dials say otherwise.
+#[derive(Debug, Default)]
+pub struct Health {
+    dials: watch::Sender<Dials>,
+}
+
+impl Health {
+    /// A dial has ended so.
+    pub fn note(&self, outcome: Result<(), FailureReason>) {
+        self.dials.send_if_modified(|dials| {
+            let before = *dials;
+            *dials = match outcome {
+                Ok(()) => Dials::default(),
+                Err(reason) => Dials { failures: before.failures.saturating_add(1), reason: Some(reason) },
+            };
+            *dials != before
+        });
     }
 
-    /// Whether it is well.
-    pub fn is_well(&self) -> bool {
-        self.failures < DOWN_AFTER
+    /// How many dials have failed in a row, and each change of that.
+    pub fn failures(&self) -> Failures {
+        Failures(self.dials.subscribe())
     }
 
-    /// When the next probe is due.
-    pub fn probe_at(&self) -> Instant {
-        self.probe_at
+    /// Whether the target is well, and if not, why.
+    pub fn verdict(&self) -> Result<(), FailureReason> {
+        let dials = *self.dials.borrow();
+        match dials.reason {
+            Some(reason) if dials.failures >= FAILURES => Err(reason),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How many dials have failed in a row.
+pub struct Failures(watch::Receiver<Dials>);
+
+impl Failures {
+    /// Whether the last dial failed.
+    pub fn any(&mut self) -> bool {
+        self.0.borrow_and_update().failures > 0
     }
 
-    /// It was reached, or it was not.
-    pub fn tried(&mut self, now: Instant, reached: bool) {
-        self.failures = if reached { 0 } else { self.failures.saturating_add(1) };
-        self.probe_at = now + if reached { self.every } else { PROBE_AFTER_FAILURE.min(self.every) };
+    /// Waits until a dial fails, as long as [`Failures::any`] said that none has. Safe to drop in a `select!`.
+    pub async fn begin(&mut self) {
+        // The other end lives as long as the dialer, which outlives everybody who dials.
+        if self.0.wait_for(|dials| dials.failures > 0).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -45,22 +71,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_failures_in_a_row_are_down_and_one_success_is_well() {
-        let (now, minute) = (Instant::now(), Duration::from_mins(1));
-        let mut health = TargetHealth::new(now, minute);
-        assert_eq!((health.is_well(), health.probe_at()), (true, now));
-        for (reached, well, wait) in [
-            (false, true, 5),
-            (false, true, 5),
-            (true, true, 60),
-            (false, true, 5),
-            (false, true, 5),
-            (false, false, 5),
-            (false, false, 5),
-            (true, true, 60),
-        ] {
-            health.tried(now, reached);
-            assert_eq!((health.is_well(), health.probe_at()), (well, now + Duration::from_secs(wait)));
+    fn three_failures_in_a_row_are_an_illness_and_one_success_is_the_cure() {
+        let (health, gone) = (Health::default(), FailureReason::TargetUnreachable);
+        assert_eq!(health.verdict(), Ok(()));
+        for outcome in [Err(gone), Err(gone), Ok(()), Err(gone), Err(gone)] {
+            health.note(outcome);
+            assert_eq!(health.verdict(), Ok(()));
         }
+        health.note(Err(FailureReason::ConnectTimedOut));
+        assert_eq!(health.verdict(), Err(FailureReason::ConnectTimedOut));
+        health.note(Err(gone));
+        assert_eq!(health.verdict(), Err(gone));
+        health.note(Ok(()));
+        assert_eq!(health.verdict(), Ok(()));
     }
 }

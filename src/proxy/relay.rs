@@ -28,9 +28,9 @@ pub struct Traffic {
 ///
 /// When one side has said all, the other one is told so and may go on answering. It is a success when both said that
 /// they have no more to say and everything was delivered; otherwise [`FailureReason::Idle`], or the side that broke.
-pub async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
-    client: &mut S,
-    target: &mut S,
+pub async fn relay(
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    target: &mut (impl AsyncRead + AsyncWrite + Unpin),
     idle: Duration,
     traffic: &Traffic,
 ) -> Result<(), FailureReason> {

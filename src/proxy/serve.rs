@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,9 +10,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::connection::{Ending, Ways, carry};
+use super::connection::{Finish, Ways, carry};
+use super::probe::probe;
 use super::tally::{News, Tally};
-use crate::ipc::proxy::{FailureReason, Finishing, ProxyCall, ProxyStatus};
+use crate::ipc::call::Taken;
+use crate::ipc::proxy::{FailureReason, ProxyCall, ProxyStatus};
 use crate::sys::listen::Listener;
 use crate::sys::notify::{Keepalive, Notice, notify};
 use crate::sys::stop::Stop;
@@ -22,6 +23,9 @@ use crate::tor::stream::Stream;
 /// Pause after a failed accept (out of files, out of memory): trying again at once would only burn the processor.
 /// Short, because the main loop stands still meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often those who watch are told, if there is news. A drained node waits for its last connection, and a target that is
+/// ill costs clients; nobody needs it faster.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// How often the line in `systemctl status` is renewed.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 
@@ -82,6 +86,8 @@ impl Listeners {
 pub struct Bounds {
     /// Connections carried at once.
     pub connections: usize,
+    /// See `probe_interval_secs`.
+    pub probe: Duration,
     /// See `drain_timeout_secs`.
     pub drain: Duration,
 }
@@ -90,18 +96,17 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct Proxy {
     listeners: Listeners,
-    ways: Arc<Ways>,
+    ways: Ways,
     bounds: Bounds,
     calls: mpsc::Receiver<ProxyCall>,
     tally: Tally,
-    connections: JoinSet<Result<Ending, FailureReason>>,
-    /// At most one at a time.
-    probe: JoinSet<Result<(), FailureReason>>,
-    /// Set once, when the connections under way have to end.
+    connections: JoinSet<Result<Finish, FailureReason>>,
+    /// Set when the connections under way have to end.
     cut: watch::Sender<bool>,
-    /// The counters for those who watch them.
-    watched: watch::Sender<ProxyStatus>,
+    /// The latest counters, for those who watch.
+    reports: watch::Sender<ProxyStatus>,
     keepalive: Keepalive,
+    report: Interval,
     status: Interval,
     told: String,
 }
@@ -112,22 +117,24 @@ impl Proxy {
         listeners: Listeners,
         ways: Ways,
         bounds: Bounds,
-        tally: Tally,
+        target: String,
         calls: mpsc::Receiver<ProxyCall>,
     ) -> Self {
-        let mut status = interval(STATUS_EVERY);
+        let (mut status, mut report) = (interval(STATUS_EVERY), interval(REPORT_EVERY));
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        report.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let tally = Tally::new(target);
         Self {
             listeners,
-            ways: Arc::new(ways),
+            ways,
             bounds,
             calls,
-            watched: watch::Sender::new(tally.status()),
+            reports: watch::Sender::new(tally.status()),
             tally,
             connections: JoinSet::new(),
-            probe: JoinSet::new(),
             cut: watch::Sender::new(false),
             keepalive: Keepalive::from_environment(),
+            report,
             status,
             told: String::new(),
         }
@@ -136,19 +143,19 @@ impl Proxy {
     /// Serves until told to stop, then finishes what is under way, within the bound.
     pub async fn run(mut self, mut stop: Stop) {
         notify(&[Notice::Ready]);
+        let probing = tokio::spawn(probe(self.ways.dialer.clone(), self.bounds.probe));
         loop {
             tokio::select! {
                 accepted = self.listeners.accept() => self.admit(accepted).await,
                 Some(ended) = self.connections.join_next() => self.note(ended),
-                Some(tried) = self.probe.join_next() => self.probed(tried),
-                () = sleep_until(self.tally.probe_at()), if self.probe.is_empty() => self.begin_probe(),
                 Some(call) = self.calls.recv() => self.answer(call),
                 () = self.keepalive.ping() => {}
+                _ = self.report.tick() => self.report(),
                 _ = self.status.tick() => self.tell_status(),
                 () = stop.wanted() => break,
             }
-            self.tell_watchers();
         }
+        probing.abort();
         self.drain(stop).await;
     }
 
@@ -168,36 +175,17 @@ impl Proxy {
             return client.reset();
         }
         self.tally.accepted();
-        let (ways, traffic) = (Arc::clone(&self.ways), self.tally.traffic());
-        let cut = self.cut.subscribe();
+        let (ways, traffic, cut) = (self.ways.clone(), self.tally.traffic(), self.cut.subscribe());
         self.connections.spawn(async move { carry(client, &ways, &traffic, cut).await });
     }
 
-    /// Tries whether the target can be reached; nothing is said to it.
-    fn begin_probe(&mut self) {
-        let ways = Arc::clone(&self.ways);
-        self.probe.spawn(async move { ways.dialer.dial().await.map(drop) });
-    }
-
-    fn probed(&mut self, tried: Result<Result<(), FailureReason>, JoinError>) {
-        // A probe that panicked would have to be a failure, or it would be begun again at once.
-        let outcome = tried.unwrap_or(Err(FailureReason::TargetUnreachable));
-        let news = self.tally.tried(Instant::now(), outcome);
-        self.tell_news(news);
-    }
-
     /// A connection ended.
-    fn note(&mut self, ended: Result<Result<Ending, FailureReason>, JoinError>) {
+    fn note(&mut self, ended: Result<Result<Finish, FailureReason>, JoinError>) {
         let outcome = ended.unwrap_or_else(|error| {
             tracing::error!(%error, "carrying a connection panicked; this is a mistake in rustbalance");
             Err(FailureReason::CutByStop)
         });
-        let news = self.tally.ended(Instant::now(), outcome);
-        self.tell_news(news);
-    }
-
-    fn tell_news(&mut self, news: Option<News>) {
-        match news {
+        match self.tally.ended(outcome) {
             Some(News::Trouble(reason)) => tracing::warn!("cannot reach the target: {reason}"),
             Some(News::Recovered) => tracing::info!("the target can be reached again"),
             None => return,
@@ -209,28 +197,36 @@ impl Proxy {
         match call {
             ProxyCall::Status(reply) => reply.answer(&self.tally.status()),
             ProxyCall::Watch(watcher) => {
-                watcher.follow(self.watched.subscribe());
-                self.tell_watchers();
+                self.report();
+                watcher.follow(self.reports.subscribe());
             }
             ProxyCall::Finish(reply) => {
-                self.cut_all();
-                // Those that come from now on are not concerned.
-                self.cut = watch::Sender::new(false);
-                reply.answer(&Finishing {});
+                // Those that come from now on look at another switch.
+                std::mem::take(&mut self.cut).send_replace(true);
+                tracing::warn!(
+                    connections = self.connections.len(),
+                    "the node is drained; cutting what is left"
+                );
+                reply.answer(&Taken {});
             }
         }
     }
 
-    /// Gives the counters to those who watch, if anybody does and anything changed.
-    fn tell_watchers(&self) {
-        if self.watched.receiver_count() > 0 {
-            let status = self.tally.status();
-            self.watched.send_if_modified(|told| {
-                let changed = *told != status;
-                *told = status;
-                changed
-            });
+    /// Tells those who watch, and the log, what has changed.
+    fn report(&mut self) {
+        let verdict = self.ways.dialer.health().verdict();
+        if self.tally.target_well(verdict.is_ok()) {
+            match verdict {
+                Ok(()) => tracing::info!("the target is well again"),
+                Err(reason) => tracing::warn!("the target is not well: {reason}; other nodes shall serve"),
+            }
         }
+        let status = self.tally.status();
+        self.reports.send_if_modified(|latest| {
+            let changed = *latest != status;
+            *latest = status;
+            changed
+        });
     }
 
     fn tell_status(&mut self) {
@@ -255,10 +251,10 @@ impl Proxy {
                 Some(ended) = self.connections.join_next() => self.note(ended),
                 Some(call) = self.calls.recv() => self.answer(call),
                 () = self.keepalive.ping() => {}
+                _ = self.report.tick() => self.report(),
                 () = sleep_until(deadline), if !cut => self.cut_all(),
                 () = stop.wanted(), if !cut => self.cut_all(),
             }
-            self.tell_watchers();
         }
         tracing::info!("stopped");
     }

@@ -2,17 +2,15 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use rand::RngExt;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use super::connection::Ways;
 use super::dial::Dialer;
-use super::doorway::Doorway;
-use super::health::TargetHealth;
+use super::door::Door;
 use super::serve::{Bounds, Listeners, Proxy};
-use super::tally::Tally;
 use crate::config::endpoint::{Endpoint, Target};
 use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
 use crate::config::proxy::Proxy as ProxyConfig;
@@ -85,6 +83,10 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     // Everything that needs a privilege is open now.
     capabilities::trim(&[])?;
     let dialer = Dialer::new(proxy.target.clone(), &tors, proxy.connect_timeout_secs, rand::rng().random());
+    // Whether there is a secret is all that this daemon has to know of it.
+    let joining = config.join().is_some_and(|join| join.secret_file.is_some());
+    let door = joining.then(|| Arc::new(Door::new(config.ipc.coordinator_socket())));
+    let ways = Ways { dialer: Arc::new(dialer), door, idle: proxy.idle_timeout_secs };
 
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         let stop = Stop::new()?;
@@ -92,11 +94,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
         let control = tokio::net::UnixListener::from_std(control)?;
         let (calls, inbox) = mpsc::channel(WAITING_CALLS);
         tokio::spawn(server::serve(control, allowed, calls, Limits::default()));
-        let doorway = Doorway::new(config.ipc.coordinator_socket());
-        let ways = Ways { dialer, doorway, idle: proxy.idle_timeout_secs };
-        let health = TargetHealth::new(Instant::now(), proxy.probe_interval_secs);
-        let tally = Tally::new(proxy.target.to_string(), health);
-        Proxy::new(listeners, ways, bounds, tally, inbox).run(stop).await;
+        Proxy::new(listeners, ways, bounds, proxy.target.to_string(), inbox).run(stop).await;
         Ok(())
     })
 }
@@ -136,5 +134,9 @@ fn bounds(proxy: &ProxyConfig) -> Bounds {
     if possible < wanted {
         tracing::warn!(wanted, possible, "the limit of open files (LimitNOFILE=) is below max_connections");
     }
-    Bounds { connections: wanted.min(possible), drain: proxy.drain_timeout_secs }
+    Bounds {
+        connections: wanted.min(possible),
+        probe: proxy.probe_interval_secs,
+        drain: proxy.drain_timeout_secs,
+    }
 }

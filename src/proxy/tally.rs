@@ -4,19 +4,15 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::time::Instant;
-
-use super::connection::Ending;
-use super::health::TargetHealth;
+use super::connection::Finish;
 use super::relay::Traffic;
 use crate::ipc::proxy::{FailureReason, ProxyStatus};
 
 /// The main loop's counters. Only numbers: nothing about who connected.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tally {
     status: ProxyStatus,
     traffic: Arc<Traffic>,
-    health: TargetHealth,
     /// Why the target could not be reached last time; `None` when it could.
     trouble: Option<FailureReason>,
 }
@@ -32,9 +28,9 @@ pub enum News {
 
 impl Tally {
     /// Counters at zero.
-    pub fn new(target: String, health: TargetHealth) -> Self {
-        let status = ProxyStatus { target, ..ProxyStatus::default() };
-        Self { status, traffic: Arc::default(), health, trouble: None }
+    pub fn new(target: String) -> Self {
+        let status = ProxyStatus { target, target_well: true, ..ProxyStatus::default() };
+        Self { status, ..Self::default() }
     }
 
     /// Where connections count their bytes.
@@ -55,30 +51,18 @@ impl Tally {
     }
 
     /// A carried connection ended.
-    pub fn ended(&mut self, now: Instant, outcome: Result<Ending, FailureReason>) -> Option<News> {
+    pub fn ended(&mut self, outcome: Result<Finish, FailureReason>) -> Option<News> {
         self.status.active = self.status.active.saturating_sub(1);
         match outcome {
-            Ok(Ending::Carried) => self.status.finished += 1,
-            Ok(Ending::Joined) => self.status.joins += 1,
+            Ok(Finish::Carried) => self.status.finished += 1,
+            // It says nothing about the target.
+            Ok(Finish::Answered) => {
+                self.status.joins += 1;
+                return None;
+            }
             Err(reason) => *self.status.failed.entry(reason).or_default() += 1,
         }
-        match outcome {
-            // It tells nothing of the target.
-            Ok(Ending::Joined) | Err(FailureReason::CutByStop) => None,
-            Ok(Ending::Carried) => self.tried(now, Ok(())),
-            Err(reason) => self.tried(now, Err(reason)),
-        }
-    }
-
-    /// The target was tried, by a client's connection or by a probe.
-    pub fn tried(&mut self, now: Instant, outcome: Result<(), FailureReason>) -> Option<News> {
-        self.health.tried(now, !outcome.is_err_and(FailureReason::is_about_the_target));
-        self.judge(outcome)
-    }
-
-    /// When the target is to be probed.
-    pub fn probe_at(&self) -> Instant {
-        self.health.probe_at()
+        self.judge(outcome.map(|_| ()))
     }
 
     /// The proxy stops and accepts nothing more.
@@ -86,10 +70,14 @@ impl Tally {
         self.status.draining = true;
     }
 
+    /// Whether the target can be reached; true if that is news.
+    pub fn target_well(&mut self, well: bool) -> bool {
+        std::mem::replace(&mut self.status.target_well, well) != well
+    }
+
     /// The counters now.
     pub fn status(&self) -> ProxyStatus {
         ProxyStatus {
-            target_well: self.health.is_well(),
             bytes_to_target: self.traffic.to_target.load(Ordering::Relaxed),
             bytes_to_client: self.traffic.to_client.load(Ordering::Relaxed),
             ..self.status.clone()
@@ -127,50 +115,41 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-
-    fn tally() -> Tally {
-        Tally::new("x".into(), TargetHealth::new(Instant::now(), Duration::from_mins(1)))
-    }
 
     #[test]
     fn trouble_is_told_once_per_reason_and_its_end_once() {
-        let (mut tally, now) = (tally(), Instant::now());
+        let mut tally = Tally::new("x".into());
         let gone = Err(FailureReason::TargetUnreachable);
-        assert_eq!(tally.ended(now, Ok(Ending::Carried)), None);
-        assert_eq!(tally.ended(now, gone), Some(News::Trouble(FailureReason::TargetUnreachable)));
-        assert_eq!(tally.ended(now, gone), None);
+        assert_eq!(tally.ended(Ok(Finish::Carried)), None);
+        assert_eq!(tally.ended(gone), Some(News::Trouble(FailureReason::TargetUnreachable)));
+        assert_eq!(tally.ended(gone), None);
         assert!(tally.line().contains("cannot be reached"), "{}", tally.line());
-        assert_eq!(tally.ended(now, Err(FailureReason::NoTor)), Some(News::Trouble(FailureReason::NoTor)));
-        assert_eq!(tally.ended(now, Err(FailureReason::Idle)), Some(News::Recovered));
-        assert_eq!(tally.ended(now, Ok(Ending::Carried)), None);
+        assert_eq!(tally.ended(Err(FailureReason::NoTor)), Some(News::Trouble(FailureReason::NoTor)));
+        assert_eq!(tally.ended(Err(FailureReason::Idle)), Some(News::Recovered));
+        assert_eq!(tally.ended(Ok(Finish::Carried)), None);
         assert_eq!(tally.status().failed[&FailureReason::TargetUnreachable], 2);
-        assert_eq!(tally.ended(now, Ok(Ending::Joined)), None);
-        assert_eq!((tally.status().joins, tally.status().finished), (1, 2));
     }
 
     #[test]
-    fn a_target_that_fails_everybody_is_not_well_and_a_join_tells_nothing_of_it() {
-        let (mut tally, now) = (tally(), Instant::now());
-        for outcome in [Err(FailureReason::NoTor), Ok(Ending::Joined), Err(FailureReason::ConnectTimedOut)] {
-            tally.ended(now, outcome);
-            assert!(tally.status().target_well);
-        }
-        tally.tried(now, Err(FailureReason::TargetUnreachable));
-        assert!(!tally.status().target_well);
-        tally.ended(now, Err(FailureReason::ClientBroke));
-        assert!(tally.status().target_well, "it had been connected");
+    fn an_answered_join_is_counted_apart_and_says_nothing_of_the_target() {
+        let mut tally = Tally::new("x".into());
+        tally.ended(Err(FailureReason::TargetUnreachable));
+        tally.accepted();
+        assert_eq!(tally.ended(Ok(Finish::Answered)), None);
+        let status = tally.status();
+        assert_eq!((status.joins, status.finished, status.active), (1, 0, 0));
+        assert!(tally.line().contains("cannot be reached"));
+        assert!(tally.target_well(false) && !tally.target_well(false) && tally.target_well(true));
     }
 
     #[test]
     fn counters_add_up() {
-        let (mut tally, now) = (tally(), Instant::now());
+        let mut tally = Tally::new("x".into());
         tally.accepted();
         tally.accepted();
         tally.refused();
-        tally.ended(now, Ok(Ending::Carried));
+        tally.ended(Ok(Finish::Carried));
         let status = tally.status();
         assert_eq!((status.accepted, status.active, status.refused, status.finished), (3, 1, 1, 1));
     }

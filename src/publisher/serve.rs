@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 
-use crate::ipc::publisher::{PublisherCall, Taken};
+use crate::ipc::call::Taken;
+use crate::ipc::publisher::PublisherCall;
 use crate::proto::publish::publication::{Event, Publication};
 use crate::proto::publish::report::PublisherReport;
 use crate::publisher::link::Message;

@@ -27,14 +27,6 @@ impl Stream {
         }
     }
 
-    /// Waits until there is something to read, or the other end has ended. Safe to drop.
-    pub async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(stream) => stream.readable().await,
-            Self::Unix(stream) => stream.readable().await,
-        }
-    }
-
     /// Closes at once, without delivering what is still on its way, so that the other end does not take an aborted
     /// connection for one that ended in order. (Unix sockets know no such difference.)
     pub fn reset(self) {

@@ -1,13 +1,16 @@
 //! What every mesh datagram costs. Run with `cargo bench --bench mesh`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+use std::sync::Arc;
+
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rustbalance::mesh::open::Opener;
-use rustbalance::mesh::seal::{MAX_PAYLOAD, Sealer, SessionSalt};
+use rustbalance::mesh::seal::{MAX_PAYLOAD, Sealer, SessionSalt, key_id};
 use rustbalance::mesh::token::ClusterToken;
+use rustbalance::proto::cluster::token::TokenName;
 
 const NOW: u64 = 1_790_000_000_000;
 
@@ -24,7 +27,9 @@ fn sealer(seed: u64) -> Sealer {
 }
 
 fn opener() -> Opener {
-    Opener::new("n2".parse().unwrap(), vec![token()]).unwrap()
+    let mut opener = Opener::new("n2".parse().unwrap());
+    opener.trust(TokenName { seq: 0, tag: key_id(&token()) }, Arc::new(token()));
+    opener
 }
 
 #[divan::bench(args = [64, MAX_PAYLOAD])]

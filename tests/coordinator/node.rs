@@ -11,8 +11,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rustbalance::ipc::call::Taken;
 use rustbalance::ipc::coordinator::{CoordinatorClient, CoordinatorStatus};
-use rustbalance::ipc::publisher::{PublisherCall, Taken};
+use rustbalance::ipc::publisher::PublisherCall;
 use rustbalance::ipc::server::{self, Limits};
 use rustbalance::mesh::wireguard_key::WireGuardKey;
 use rustbalance::proto::onion::descriptor::capabilities::Capabilities;
@@ -79,7 +80,7 @@ impl Node {
             "config.toml",
             &format!(
                 "[node]\nid = \"n{number}\"\npriority = {number}\n\
-                 [cluster]\ntoken_file = \"{at}/token\"\n\
+                 [cluster]\ntoken_file = \"{at}/token\"\nstate_directory = \"{at}/state\"\n\
                  [ipc]\ndirectory = \"{at}\"\n\
                  [log]\nlevel = \"debug\"\njournal = false\n\
                  [mesh]\nprivate_key_file = \"{at}/key\"\nbackend = \"userspace\"\n{peers}"

@@ -1,17 +1,18 @@
 //! What a node's process does, one order after another.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rustbalance::mesh::interface::{BackendChoice, Interface, InterfaceSettings};
-use rustbalance::mesh::open::Opener;
 use rustbalance::mesh::peer::{Peer, PeerStatus};
-use rustbalance::mesh::seal::{Sealer, SessionSalt};
+use rustbalance::mesh::seal::{SessionSalt, key_id};
 use rustbalance::mesh::socket::{DEFAULT_PORT, MeshSocket};
 use rustbalance::mesh::token::ClusterToken;
 use rustbalance::mesh::wireguard_key::WireGuardKey;
+use rustbalance::proto::cluster::token::TokenName;
 use rustbalance::sys::clock::unix_ms;
 use serde::{Deserialize, Serialize};
 use tokio::net::UdpSocket;
@@ -107,6 +108,10 @@ pub(crate) fn token() -> ClusterToken {
     ClusterToken::from_file_bytes(b"a token for the tests of the mesh").unwrap()
 }
 
+fn under() -> TokenName {
+    TokenName { seq: 0, tag: key_id(&token()) }
+}
+
 /// Takes orders until standard input closes.
 pub(crate) fn serve() {
     tracing_subscriber::fmt()
@@ -160,7 +165,7 @@ impl Node {
             Order::Send { to, payload } => {
                 let socket = self.socket.as_mut().ok_or("no socket")?;
                 let to = SocketAddr::new(to, DEFAULT_PORT);
-                socket.send(to, payload.as_bytes(), unix_ms()).await.map_err(text)?;
+                socket.send(to, payload.as_bytes(), unix_ms(), under()).await.map_err(text)?;
             }
             Order::Receive { wait_ms } => return self.receive(wait_ms).await,
             other => return self.configure(other).await,
@@ -217,10 +222,10 @@ impl Node {
         let interface = self.interface.as_ref().ok_or("no interface")?;
         let name: rustbalance::proto::node::NodeId = name.parse().map_err(text)?;
         let salt = SessionSalt::generate(&mut rand::rng());
-        let sealer = Sealer::new(&token(), name.clone(), salt);
-        let opener = Opener::new(name, vec![token()]).map_err(text)?;
         self.socket = None;
-        self.socket = Some(MeshSocket::bind(interface, DEFAULT_PORT, sealer, opener).map_err(text)?);
+        let mut socket = MeshSocket::bind(interface, DEFAULT_PORT, name).map_err(text)?;
+        socket.trust(under(), &Arc::new(token()), salt);
+        self.socket = Some(socket);
         Ok(())
     }
 

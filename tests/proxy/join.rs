@@ -17,6 +17,8 @@ use tokio::time::{sleep, timeout};
 use crate::LONG;
 use crate::supervisor::Scene;
 
+/// Others may join here. The proxy never opens the file.
+const JOIN: &str = "\n[join]\nsecret_file = \"/nonexistent\"";
 const GREETING: &[u8] = b"220 a target that speaks first\r\n";
 
 fn secret() -> String {
@@ -32,7 +34,7 @@ fn request(secret: &str, body: &str) -> Vec<u8> {
 /// and nothing more comes.
 async fn target(speaks_first: bool) -> (String, mpsc::UnboundedReceiver<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = format!("target = \"tcp://{}\"", listener.local_addr().unwrap());
+    let target = format!("target = \"tcp://{}\"{JOIN}", listener.local_addr().unwrap());
     let (heard, all) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -219,7 +221,7 @@ async fn a_target_that_speaks_first_and_a_coordinator_that_is_away_or_dumb_do_no
 #[tokio::test(flavor = "multi_thread")]
 async fn joining_works_while_the_target_is_down_and_others_are_reset() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let scene = Scene::new(&format!("target = \"tcp://{free}\""));
+    let scene = Scene::new(&format!("target = \"tcp://{free}\"{JOIN}"));
     let mut coordinator = coordinator(&scene);
     let _daemon = scene.start();
     let (answer, _) = exchange(&scene, &[&request(&secret(), "welcome")], Duration::ZERO).await;

@@ -1,8 +1,10 @@
 //! The proxy, the real binary, under a supervisor that starts it as systemd does, with scripted targets and tors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod health;
 mod join;
 mod supervisor;
+mod unseen;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

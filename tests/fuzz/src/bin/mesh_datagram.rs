@@ -4,12 +4,14 @@
 #![no_main]
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rustbalance::mesh::open::Opener;
-use rustbalance::mesh::seal::{Sealer, SessionSalt};
+use rustbalance::mesh::seal::{Sealer, SessionSalt, key_id};
 use rustbalance::mesh::token::ClusterToken;
+use rustbalance::proto::cluster::token::TokenName;
 
 const START_MS: u64 = 1_790_000_000_000;
 
@@ -23,7 +25,9 @@ fn sealer(name: &str, seed: u64) -> Sealer {
 }
 
 fn opener() -> Opener {
-    Opener::new("me".parse().expect("a node name"), vec![token()]).expect("one token")
+    let mut opener = Opener::new("me".parse().expect("a node name"));
+    opener.trust(TokenName { seq: 0, tag: key_id(&token()) }, Arc::new(token()));
+    opener
 }
 
 /// The input as a single datagram.
