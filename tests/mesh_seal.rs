@@ -36,7 +36,9 @@ fn name(byte: u8) -> TokenName {
 
 fn trusting(bytes: &[u8]) -> Opener {
     let mut opener = Opener::new(node("me"));
-    bytes.iter().for_each(|&byte| opener.trust(name(byte), Arc::new(token(byte))));
+    for &byte in bytes {
+        opener.trust(name(byte), Arc::new(token(byte)));
+    }
     opener
 }
 
