@@ -10,7 +10,10 @@
     missing_docs
 )]
 
+mod join;
 mod node;
+mod onion;
+mod operate;
 mod place;
 
 use std::time::Duration;

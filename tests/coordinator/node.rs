@@ -43,11 +43,17 @@ pub fn points(number: u8) -> Vec<IntroPoint> {
     vec![IntroPoint { link_specifiers, onion_key: [1; 32], auth_key: [number; 32], enc_key: [9; 32] }]
 }
 
+/// The service of the nodes that joined.
+pub const ADDRESS: &str = "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkenl5sid.onion";
+/// The cluster token.
+pub const TOKEN: &str = "a token that all nodes of this test share";
+
 pub struct Node {
     pub number: u8,
     pub place: Place,
-    directory: PathBuf,
+    pub directory: PathBuf,
     process: Option<Child>,
+    proxy: Option<Child>,
     publisher: Option<Publisher>,
 }
 
@@ -60,14 +66,6 @@ struct Publisher {
 impl Node {
     /// Writes the node's configuration: all `of` nodes know each other.
     pub fn new(number: u8, of: u8, place: Place, directory: &Path) -> Self {
-        let directory = directory.join(format!("n{number}"));
-        std::fs::create_dir_all(&directory).unwrap();
-        let write = |name: &str, text: &str| {
-            std::fs::write(directory.join(name), text).unwrap();
-            std::fs::set_permissions(directory.join(name), Permissions::from_mode(0o600)).unwrap();
-        };
-        write("token", "a token that all nodes of this test share\n");
-        write("key", &key(number).to_base64());
         let peer = |peer: u8| {
             let key = key(peer).public();
             format!(
@@ -75,18 +73,71 @@ impl Node {
             )
         };
         let peers = (1..=of).filter(|other| *other != number).map(peer).collect::<Vec<_>>().concat();
-        let at = directory.display();
-        write(
-            "config.toml",
+        Self::with(number, place, directory, &peers, "")
+    }
+
+    /// Writes the configuration of a node that knows nobody, and lets others join; with a ticket it has to join itself.
+    pub fn alone(number: u8, place: Place, directory: &Path, ticket: Option<&str>) -> Self {
+        let at = directory.join(format!("n{number}"));
+        let at = at.display();
+        let more = ticket.map_or_else(String::new, |_| {
+            format!("ticket_file = \"{at}/ticket\"\nattempts = 3\nretry_secs = 0.5\n")
+        });
+        let endpoint = format!("endpoint = \"192.168.78.{number}:51820\"\n");
+        let node = Self::with(
+            number,
+            place,
+            directory,
+            &endpoint,
             &format!(
-                "[node]\nid = \"n{number}\"\npriority = {number}\n\
-                 [cluster]\ntoken_file = \"{at}/token\"\nstate_directory = \"{at}/state\"\n\
-                 [ipc]\ndirectory = \"{at}\"\n\
-                 [log]\nlevel = \"debug\"\njournal = false\n\
-                 [mesh]\nprivate_key_file = \"{at}/key\"\nbackend = \"userspace\"\n{peers}"
+                "[join]\nsecret_file = \"{at}/secret\"\n{more}\
+                 [service]\naddress = \"{ADDRESS}\"\nmaster_key_file = \"{at}/none\"\n\
+                 [tor.a]\ncontrol = \"unix:{at}/a.control\"\nsocks = \"unix:{at}/a.socks\"\n\
+                 [tor.b]\ncontrol = \"unix:{at}/b.control\"\nsocks = \"unix:{at}/b.socks\"\n\
+                 [proxy]\nlisten = \"unix:{at}/onion.sock\"\ntarget = \"unix:{at}/target.sock\"\n"
             ),
         );
-        Self { number, place, directory, process: None, publisher: None }
+        node.write("secret", &"S".repeat(42).chars().chain(['A']).collect::<String>());
+        node.write("ticket", ticket.unwrap_or_default());
+        node
+    }
+
+    fn with(number: u8, place: Place, directory: &Path, mesh: &str, more: &str) -> Self {
+        let directory = directory.join(format!("n{number}"));
+        std::fs::create_dir_all(&directory).unwrap();
+        let at = directory.display();
+        let config = format!(
+            "[node]\nid = \"n{number}\"\npriority = {number}\n\
+             [cluster]\ntoken_file = \"{at}/token\"\nstate_directory = \"{at}/state\"\n\
+             [ipc]\ndirectory = \"{at}\"\n\
+             [log]\nlevel = \"debug\"\njournal = false\n\
+             {more}\
+             [mesh]\nprivate_key_file = \"{at}/key\"\nbackend = \"userspace\"\n{mesh}"
+        );
+        let node = Self { number, place, directory, process: None, proxy: None, publisher: None };
+        node.write("token", &format!("{TOKEN}\n"));
+        node.write("key", &key(number).to_base64());
+        node.write("config.toml", &config);
+        node
+    }
+
+    /// Writes one of the node's files.
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.directory.join(name), text).unwrap();
+        std::fs::set_permissions(self.directory.join(name), Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Whether the node's serving tor would be let run.
+    pub fn is_joined(&self) -> bool {
+        self.directory.join("state/joined").exists()
+    }
+
+    /// Starts the proxy.
+    pub fn serve(&mut self) {
+        let log = std::fs::File::create(self.directory.join("proxy.log")).unwrap();
+        let mut command = self.place.command(env!("CARGO_BIN_EXE_rustbalance-proxy"));
+        command.args(["--config".as_ref(), self.directory.join("config.toml").as_os_str()]);
+        self.proxy = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
 
     /// Starts the coordinator.
@@ -102,6 +153,13 @@ impl Node {
             .spawn()
             .unwrap();
         self.process = Some(child);
+    }
+
+    /// Kills the proxy.
+    pub fn stop_serving(&mut self) {
+        let mut proxy = self.proxy.take().unwrap();
+        proxy.kill().unwrap();
+        proxy.wait().unwrap();
     }
 
     /// The text of the configuration.
@@ -154,7 +212,7 @@ impl Node {
             ..PublisherReport::default()
         };
         let (report, reports) = watch::channel(report);
-        let muting = report.clone();
+        let (changing, number) = (report.clone(), self.number);
         let serving = tokio::spawn(server::serve::<PublisherCall>(listener, own, calls, Limits::default()));
         let answering = tokio::spawn(async move {
             while let Some(call) = inbox.recv().await {
@@ -162,11 +220,23 @@ impl Node {
                     PublisherCall::Status(reply) => reply.answer(&reports.borrow()),
                     PublisherCall::Watch(watcher) => watcher.follow(reports.clone()),
                     PublisherCall::Publish { order, reply } => {
+                        // Every HSDir accepts everything at once.
+                        let all = order.iter().flat_map(|order| &order.candidates);
+                        let bringing = all.filter(|candidate| !candidate.points.is_empty());
+                        let published = bringing.map(|candidate| candidate.node.clone()).collect();
+                        changing.send_modify(|report| report.published = published);
                         ordered.send_replace(order);
                         reply.answer(&Taken {});
                     }
                     PublisherCall::Mute { muted, reply } => {
-                        muting.send_modify(|report| report.muted = muted);
+                        changing.send_if_modified(|report| {
+                            let changed = report.muted != muted;
+                            if changed {
+                                report.points = if muted { Vec::new() } else { points(number) };
+                            }
+                            report.muted = muted;
+                            changed
+                        });
                         reply.answer(&Taken {});
                     }
                 }
@@ -185,6 +255,11 @@ impl Node {
         self.publisher.as_ref().unwrap().report.send_modify(|report| report.points = points);
     }
 
+    /// Whether the publisher was told to give the node's points up.
+    pub fn is_muted(&self) -> bool {
+        self.publisher.as_ref().is_some_and(|publisher| publisher.report.borrow().muted)
+    }
+
     /// Whose points the publisher was last told to publish; `None`: nothing.
     pub fn order(&self) -> Option<Vec<u8>> {
         let order = self.publisher.as_ref()?.orders.borrow().clone()?;
@@ -192,16 +267,46 @@ impl Node {
         Some(bringing.map(|candidate| candidate.node.as_str()[1..].parse().unwrap()).collect())
     }
 
+    /// A connection to the coordinator, once it is there.
+    pub async fn client(&self) -> CoordinatorClient {
+        let begin = Instant::now();
+        loop {
+            match CoordinatorClient::connect(&self.directory.join("coordinator.sock")).await {
+                Ok(client) => return client,
+                Err(error) => assert!(begin.elapsed() < Duration::from_secs(10), "{error}\n{}", self.log()),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// What the coordinator tells callers.
     pub async fn status(&self) -> CoordinatorStatus {
-        let mut client = CoordinatorClient::connect(&self.directory.join("coordinator.sock")).await.unwrap();
-        client.status().await.unwrap()
+        self.client().await.status().await.unwrap()
+    }
+
+    /// Waits until the coordinator tells something.
+    pub async fn until_status(
+        &self,
+        limit: Duration,
+        what: &str,
+        so: impl Fn(&CoordinatorStatus) -> bool,
+    ) -> CoordinatorStatus {
+        let begin = Instant::now();
+        loop {
+            let status = self.status().await;
+            if so(&status) {
+                println!("n{}, {what}: {:.3} s", self.number, begin.elapsed().as_secs_f64());
+                return status;
+            }
+            assert!(begin.elapsed() < limit, "n{}: {what}: {status:#?}\n{}", self.number, self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Some(mut process) = self.process.take() {
+        for process in [&mut self.process, &mut self.proxy].into_iter().flatten() {
             let _ = process.kill();
             let _ = process.wait();
         }

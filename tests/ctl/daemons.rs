@@ -5,9 +5,9 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use rustbalance::ipc::call::Interface;
+use rustbalance::ipc::call::{Interface, Taken};
 use rustbalance::ipc::coordinator::{
-    CoordinatorCall, CoordinatorStatus, DrainWish, MeshStatus, Noted, Rotated, TunnelStatus,
+    CoordinatorCall, CoordinatorStatus, DrainWish, MeshStatus, Rotated, TunnelStatus,
 };
 use rustbalance::ipc::proxy::{FailureReason, ProxyCall, ProxyStatus};
 use rustbalance::ipc::publisher::PublisherCall;
@@ -106,7 +106,7 @@ impl Daemons {
                         }
                     }
                     said.asked.push(Asked::Drain(wish));
-                    reply.answer(&Noted {});
+                    reply.answer(&Taken {});
                 }
                 CoordinatorCall::RotateToken(reply) if refusal.is_some() => reply.refuse(&refusal.unwrap()),
                 CoordinatorCall::RotateToken(reply) => {
@@ -115,7 +115,7 @@ impl Daemons {
                 }
                 CoordinatorCall::Leave(reply) => {
                     said.asked.push(Asked::Leave);
-                    reply.answer(&Noted {});
+                    reply.answer(&Taken {});
                 }
                 CoordinatorCall::CheckSecret { .. } | CoordinatorCall::Join { .. } => unreachable!(),
             }
@@ -182,6 +182,7 @@ fn coordinator() -> CoordinatorStatus {
         sent_bytes: 1000,
     };
     CoordinatorStatus {
+        joining: None,
         cluster: ClusterStatus {
             node: "alpha".parse().unwrap(),
             holder: Some("alpha".parse().unwrap()),

@@ -229,7 +229,8 @@ impl Peer {
             "consensus/valid-after" => format!("250-{key}={}\r\n250 OK\r\n", knows.network.valid_after),
             "dir/status-vote/current/consensus-microdesc" => block(&knows.network.consensus),
             "circuit-status" => {
-                block(&knows.circuits.iter().map(|circuit| format!("{circuit}\n")).collect::<String>())
+                let lines = knows.circuits.iter().flat_map(|circuit| [circuit.as_str(), "\n"]);
+                block(&lines.collect::<String>())
             }
             "md/all" => block(&knows.network.microdescs),
             own => {

@@ -51,8 +51,12 @@ pub fn lines(report: &Report, paint: Paint) -> String {
 fn summary(coordinator: &CoordinatorStatus, text: &mut String) {
     let (cluster, mesh) = (&coordinator.cluster, &coordinator.mesh);
     let _ = writeln!(text, "{}", Line("node", &cluster.node));
+    if let Some(joining) = &coordinator.joining {
+        let _ = writeln!(text, "{}", Line("joining", joining));
+    }
     let lease = match &cluster.holder {
         Some(holder) => format!("{holder}, epoch {}", cluster.epoch),
+        None if coordinator.joining.is_some() => "not known yet".to_owned(),
         None if cluster.discovering => "looking for the other nodes".to_owned(),
         None => "nobody".to_owned(),
     };

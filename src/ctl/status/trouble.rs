@@ -10,7 +10,12 @@ use crate::proto::publish::report::{Alarm, Duty, PublisherReport, TorState};
 pub fn troubles(report: &Report) -> Vec<String> {
     let mut troubles = Vec::new();
     if let Some(coordinator) = &report.coordinator {
-        of_the_cluster(&coordinator.cluster, &mut troubles);
+        match &coordinator.joining {
+            Some(joining) if joining.failed_tries >= joining.attempts => troubles.push(joining.to_string()),
+            // What it does not know yet is no trouble.
+            Some(_) => {}
+            None => of_the_cluster(&coordinator.cluster, &mut troubles),
+        }
         of_the_mesh(coordinator, &mut troubles);
     }
     if let Some(publisher) = &report.publisher {
