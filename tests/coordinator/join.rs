@@ -1,7 +1,5 @@
 //! Joining, with real coordinators, proxies and tunnels; only the way through tor is short-circuited.
 
-use std::time::Duration;
-
 use nix::sys::signal::Signal;
 use rustbalance::mesh::token::ClusterToken;
 use rustbalance::proto::cluster::status::Lifecycle;
@@ -131,6 +129,26 @@ fn who_is_not_let_in_says_why_does_not_serve_and_goes_on_asking() {
             assert_eq!(second.wait(), Some(0), "{}", second.log());
             onion.lead_to(&first.directory);
             second.start();
+            let nodes = vec![first, second];
+            until(&nodes, START, "n2 is let in", |nodes| nodes[0].order() == Some(vec![1, 2])).await;
+            assert!(!nodes.iter().any(|node| node.log().contains(TOKEN)), "a secret is in a log");
+        },
+    );
+}
+
+#[test]
+fn a_spent_ticket_another_token_and_a_taken_name_are_told_as_such() {
+    story(
+        "join::a_spent_ticket_another_token_and_a_taken_name_are_told_as_such",
+        3,
+        async |places, directory| {
+            let mut places = places.into_iter();
+            let mut place = || places.next().unwrap();
+            let (mut first, _) = node(1, place(), directory, None);
+            first.start();
+            let (mut second, onion) = node(2, place(), directory, Some(&ticket(2, 1)));
+            onion.lead_to(&first.directory);
+            second.start();
             let mut nodes = vec![first, second];
             until(&nodes, START, "n2 is let in", |nodes| nodes[0].order() == Some(vec![1, 2])).await;
 
@@ -213,7 +231,6 @@ fn one_use_of_a_ticket_asked_for_on_two_nodes_at_once_lets_one_in() {
         until(&nodes, START, "and serves", |nodes| nodes[0].order() == Some(vec![1, 2, inside])).await;
         let reason = outside.status().await.joining.unwrap().reason.unwrap();
         assert!(reason.contains("as many nodes as it may"), "{reason}");
-        // A ticket's number tells nothing, and it is not in the logs either.
-        assert!(Duration::ZERO < BOUND && !nodes.iter().any(|node| node.log().contains(&same)));
+        assert!(!nodes.iter().any(|node| node.log().contains(&same)), "a ticket is in a log");
     });
 }
