@@ -16,6 +16,9 @@ use crate::proto::cluster::timing::{
 /// A token shorter than this can be guessed: 24 characters of base64 carry 144 bits.
 const MIN_TOKEN_BYTES: usize = 24;
 
+/// What the cluster remembers, inside the state directory.
+pub const MEMORY_FILE: &str = "memory.json";
+
 /// `[cluster]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

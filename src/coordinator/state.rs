@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::config::cluster::MEMORY_FILE as MEMORY;
 use crate::proto::cluster::memory::Memory;
 
 /// The largest memory is below half a megabyte: 128 nodes, and some hundred notes of some hundred bytes.
@@ -23,7 +24,6 @@ const MAX_MEMORY_BYTES: u64 = 8 * 1024 * 1024;
 /// Pause after a write failed: a full disk does not become empty within milliseconds.
 const WRITE_PAUSE: Duration = Duration::from_secs(5);
 
-const MEMORY: &str = "memory.json";
 const JOINED: &str = "joined";
 const LEFT: &str = "left";
 

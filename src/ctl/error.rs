@@ -142,6 +142,17 @@ pub enum CtlError {
         /// What is wrong with it.
         reason: String,
     },
+    /// What this node's coordinator remembers cannot be read, so nobody knows which token is the newest.
+    #[error(
+        "cannot read what this node's coordinator remembers, {}: {reason}; run this as root or as the coordinator's user",
+        path.display()
+    )]
+    Memory {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The answer could not be written.
     #[error("the answer could not be written")]
     Write(#[from] io::Error),
@@ -156,7 +167,9 @@ impl CtlError {
             Self::Input(error) => error.exit(),
             Self::Files(error) => error.exit(),
             Self::Passphrase(error) => error.exit(),
-            Self::SecretFile(SecretFileError::OpenToEverybody { .. }) => Exit::Permission,
+            Self::SecretFile(SecretFileError::OpenToEverybody { .. }) | Self::Memory { .. } => {
+                Exit::Permission
+            }
             Self::SecretFile(SecretFileError::Unreadable { source, .. })
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {

@@ -140,6 +140,15 @@ impl Keyring {
         Ok(())
     }
 
+    /// Opens all orders that can be, one after the other, as a node that was away does.
+    pub fn catch_up<'a>(&mut self, orders: impl Iterator<Item = &'a Rotation>) {
+        let in_turn: BTreeMap<TokenName, &Rotation> = orders.map(|order| (order.token, order)).collect();
+        for order in in_turn.into_values() {
+            // One that cannot be opened is of another branch, or forged: the coordinator has said so.
+            let _ = self.adopt(order);
+        }
+    }
+
     /// What the tokens are worth to a gate: each counts until `overlap` after the next one was made.
     pub fn trusted(&self, overlap: Duration) -> Vec<Trusted> {
         let overlap_ms = u64::try_from(overlap.as_millis()).unwrap_or(u64::MAX);
@@ -218,6 +227,23 @@ mod tests {
         invited.adopt(&next).unwrap();
         assert_eq!(keyring().adopt(&next), Err(AdoptError::UnknownPrevious));
         assert!(!format!("{here:?}").contains(TEXT), "{here:?}");
+    }
+
+    #[test]
+    fn whoever_was_away_catches_up_whatever_the_order_of_the_orders() {
+        let mut here = keyring();
+        let mut orders: Vec<_> = (1..=4)
+            .map(|step| {
+                let order = order(&here, step, step);
+                here.adopt(&order).unwrap();
+                order
+            })
+            .collect();
+        orders.reverse();
+        orders.push(order(&Keyring::new(7, "the token of another cluster").unwrap(), 9, 9));
+        let mut away = keyring();
+        away.catch_up(orders.iter());
+        assert_eq!(away.newest(), here.newest());
     }
 
     #[test]

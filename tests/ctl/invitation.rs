@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustbalance::config::file::Config;
+use rustbalance::mesh::keyring::Keyring;
 use rustbalance::mesh::token::ClusterToken;
 use rustbalance::mesh::tunnel::TunnelPrefix;
+use rustbalance::proto::cluster::memory::Memory;
+use rustbalance::proto::cluster::note::Note;
 use rustbalance::proto::join::invitation::{Invitation, InvitedTiming};
 use rustbalance::proto::join::secret::JoinSecret;
 use rustbalance::proto::join::ticket::Ticket;
@@ -20,7 +23,8 @@ use zeroize::Zeroizing;
 
 use crate::terminal::tool_on_terminal;
 use crate::tool::{
-    CANNOT_CREATE, CONFIG, DATA, USAGE, answer, complaint, complaint_of, content, private, text, with_input,
+    CANNOT_CREATE, CONFIG, DATA, PERMISSION, USAGE, answer, complaint, complaint_of, content, private, text,
+    with_input,
 };
 
 const PASSPHRASE: &str = "correct horse battery staple";
@@ -153,6 +157,46 @@ fn a_timing_that_is_not_the_default_is_passed_on() {
     assert_eq!(cluster.heartbeat_interval_secs.as_secs(), 10);
     assert_eq!(cluster.takeover_grace_secs.as_secs(), 90);
     assert_eq!(beta.mesh("x").unwrap().datagram_port, 7000);
+}
+
+#[test]
+fn after_a_rotation_the_newest_token_is_passed_on_and_the_network_stays() {
+    let founder = Founder::new();
+    let state = founder.path("state");
+    let config = std::fs::read_to_string(&founder.config).unwrap();
+    let line = "# state_directory = \"/var/lib/rustbalance/coordinator\"";
+    assert!(config.contains(line));
+    let config = config.replace(line, &format!("state_directory = {:?}", text(&state)));
+    private(&founder.config, config.as_bytes());
+    let mut keyring = {
+        let config = Config::load(&founder.config).unwrap();
+        Keyring::new(0, config.cluster("x").unwrap().read_token().unwrap().expose_secret()).unwrap()
+    };
+    let first = keyring.token(keyring.newest().0).unwrap();
+    let mut memory = Memory::default();
+    for at_ms in 1..=2 {
+        let rotation = keyring.rotate(&mut rand::rng(), at_ms).unwrap();
+        keyring.adopt(&rotation).unwrap();
+        memory.notes.insert(0, Note::Rotation(rotation));
+    }
+    std::fs::create_dir(&state).unwrap();
+    std::fs::write(state.join("memory.json"), serde_json::to_vec(&memory).unwrap()).unwrap();
+    let (invitation, beta) = (founder.path("invitation"), founder.path("beta"));
+    answer(&founder.create(&["--output", text(&invitation)]));
+    answer(&founder.join(&invitation, &beta, &[]));
+    let beta = Config::load(&beta.join("config.toml")).unwrap();
+    let cluster = beta.cluster("x").unwrap();
+    let (name, newest) = keyring.newest();
+    assert_eq!((cluster.token_seq, name.seq), (2, 2));
+    assert_eq!(cluster.read_token().unwrap().expose_secret(), newest.as_str());
+    let prefix = beta.mesh("x").unwrap().prefix.unwrap().to_string();
+    assert_eq!(prefix, TunnelPrefix::from_token(&first).to_string());
+    let ticket = beta.join().unwrap().read_ticket().unwrap().unwrap();
+    assert!(ticket.is_issued_under(&keyring.token(name).unwrap().join_keys()));
+
+    std::fs::write(state.join("memory.json"), "{").unwrap();
+    let refused = complaint(PERMISSION, &founder.create(&[]));
+    assert!(refused.contains("memory.json"), "{refused}");
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! `rustbalance token create`.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use rand::RngExt;
 use secrecy::ExposeSecret;
-use zeroize::Zeroizing;
 
-use crate::config::cluster::Cluster;
+use crate::config::cluster::{Cluster, MEMORY_FILE};
 use crate::config::endpoint::Target;
 use crate::config::file::{Config, DEFAULT_PATH};
 use crate::config::mesh::{Mesh, Prefix};
@@ -18,8 +18,11 @@ use crate::ctl::files::{NewFiles, make_file};
 use crate::ctl::input::STANDARD_INPUT;
 use crate::ctl::moment::Moment;
 use crate::ctl::passphrase::{NoPassphrase, PassphraseSource};
+use crate::mesh::keyring::Keyring;
 use crate::mesh::token::ClusterToken;
 use crate::mesh::tunnel::TunnelPrefix;
+use crate::proto::cluster::memory::Memory;
+use crate::proto::cluster::note::{Note, Rotation};
 use crate::proto::join::invitation::{Invitation, InvitedTiming};
 use crate::proto::join::ticket::Ticket;
 use crate::proto::onion::identity::HsIdKeypair;
@@ -115,6 +118,8 @@ impl Arguments {
         };
         let join = config.join().ok_or_else(secret_missing)?;
         let join_secret = join.read_secret()?.ok_or_else(secret_missing)?;
+        let lives = u64::try_from(self.expires.as_millis()).unwrap_or(u64::MAX);
+        let expires_ms = unix_ms().saturating_add(lives);
         let key = service.master_key_file.read()?;
         let master_key = HsIdKeypair::from_any_form(key.expose_secret())
             .map_err(|error| config.refuse(&["service", "master_key_file"], error.to_string()))?;
@@ -124,22 +129,30 @@ impl Arguments {
                 .refuse(&["service", "master_key_file"], format!("holds the key of {found}"))
                 .into());
         }
-        let text = Zeroizing::new(cluster.read_token()?.expose_secret().to_owned());
-        let token = ClusterToken::from_file_bytes(text.as_bytes())
+        let mut keyring = Keyring::new(cluster.token_seq, cluster.read_token()?.expose_secret())
             .map_err(|error| config.refuse(&["cluster", "token_file"], error.to_string()))?;
-        let prefix = prefix(&config, mesh, cluster, &token)?;
+        let first = keyring.newest().0;
+        let prefix = prefix(&config, mesh, cluster, keyring.token(first).as_deref())?;
+        keyring.catch_up(remembered(cluster)?.iter());
+        let (name, text) = keyring.newest();
+        let issue = |token: Arc<ClusterToken>| {
+            Ticket::issue(&token.join_keys(), rand::rng().random(), expires_ms, self.uses)
+        };
+        // The newest one is always held.
+        let ticket = keyring
+            .token(name)
+            .map(issue)
+            .ok_or_else(|| config.refuse(&["cluster", "token_file"], "leads to no token"))?;
         let timing = timing(cluster);
-        let lives = u64::try_from(self.expires.as_millis()).unwrap_or(u64::MAX);
-        let expires_ms = unix_ms().saturating_add(lives);
         Ok(Invitation {
             address: service.address,
             port: join.port,
             join_secret,
             cluster_token: text,
-            token_seq: cluster.token_seq,
+            token_seq: name.seq,
             prefix: prefix.0,
             master_key,
-            ticket: Ticket::issue(&token.join_keys(), rand::rng().random(), expires_ms, self.uses),
+            ticket,
             target,
             timing,
             listen_port: mesh.listen_port,
@@ -159,15 +172,37 @@ impl Arguments {
     }
 }
 
+/// The orders for new tokens that this node's coordinator has heard of; none where it has not run yet.
+fn remembered(cluster: &Cluster) -> Result<Vec<Rotation>, CtlError> {
+    let path = cluster.state_directory.join(MEMORY_FILE);
+    let failed = |reason: String| CtlError::Memory { path: path.clone(), reason };
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error.to_string())),
+    };
+    let memory: Memory = serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))?;
+    let rotations = memory.notes.into_iter().filter_map(|note| match note {
+        Note::Rotation(rotation) => Some(rotation),
+        Note::Admission(_) | Note::Departure(_) | Note::Drain(_) => None,
+    });
+    Ok(rotations.collect())
+}
+
 /// The network of tunnel addresses, which stays that of the cluster's first token.
-fn prefix(config: &Config, mesh: &Mesh, cluster: &Cluster, token: &ClusterToken) -> Result<Prefix, CtlError> {
-    match mesh.prefix {
-        Some(prefix) => Ok(prefix),
-        None if cluster.token_seq == 0 => {
+fn prefix(
+    config: &Config,
+    mesh: &Mesh,
+    cluster: &Cluster,
+    token: Option<&ClusterToken>,
+) -> Result<Prefix, CtlError> {
+    match (mesh.prefix, token) {
+        (Some(prefix), _) => Ok(prefix),
+        (None, Some(token)) if cluster.token_seq == 0 => {
             let derived = TunnelPrefix::from_token(token).to_string();
             Ok(derived.parse().map_err(|error: String| config.refuse(&["mesh", "prefix"], error))?)
         }
-        None => {
+        (None, _) => {
             let reason = "is missing: it does not follow from a token that is not the cluster's first";
             Err(config.refuse(&["mesh", "prefix"], reason).into())
         }
