@@ -104,3 +104,116 @@ impl Cluster {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::applicants::ADMISSION_SETTLE;
+    use super::super::core::tests::{NOW_MS, peer, started};
+    use super::super::events::Event;
+    use super::super::memory::Memory;
+    use super::super::note::Departure;
+    use super::super::record::MAX_NODES;
+    use super::super::roster::Peer;
+    use super::*;
+
+    fn admission(name: &str, ticket: u8) -> Admission {
+        let Peer { node, wireguard_key, endpoint, tunnel_address } = peer(name);
+        let (at_ms, expires_ms) = (NOW_MS, NOW_MS + 3_600_000);
+        Admission {
+            ticket: [ticket; 16],
+            uses: 1,
+            node,
+            wireguard_key,
+            endpoint,
+            tunnel_address,
+            at_ms,
+            expires_ms,
+        }
+    }
+
+    /// The answer at once, or after the time it takes to settle.
+    fn ask(cluster: &mut Cluster, now: Instant, admission: Admission) -> (bool, Option<Verdict>) {
+        let verdict = |actions: Vec<Action>| {
+            actions.into_iter().find_map(|action| match action {
+                Action::Admitted { number: 7, verdict } => Some(verdict),
+                _ => None,
+            })
+        };
+        let at_once = verdict(cluster.handle(now, NOW_MS, Event::Admit { number: 7, admission }));
+        if at_once.is_some() {
+            return (true, at_once);
+        }
+        assert!(cluster.next_timeout() <= Some(now + ADMISSION_SETTLE));
+        (false, verdict(cluster.handle(now + ADMISSION_SETTLE, NOW_MS + 500, Event::Timer)))
+    }
+
+    #[test]
+    fn an_answer_waits_until_others_may_have_objected() {
+        let now = Instant::now();
+        let (mut cluster, _) = started("a", now, Memory::default());
+        let (at_once, verdict) = ask(&mut cluster, now, admission("b", 1));
+        assert!(!at_once);
+        assert_eq!(verdict, Some(Verdict::Welcome(Welcome { peers: Vec::new(), rotations: Vec::new() })));
+        let (_, again) = ask(&mut cluster, now + ADMISSION_SETTLE, admission("b", 1));
+        assert_eq!(again, verdict, "the same request is welcome again");
+        let (at_once, verdict) = ask(&mut cluster, now + ADMISSION_SETTLE * 2, admission("c", 1));
+        assert_eq!((at_once, verdict), (true, Some(Verdict::Spent)));
+    }
+
+    #[test]
+    fn our_own_name_and_key_are_taken() {
+        let now = Instant::now();
+        let (mut cluster, _) = started("a", now, Memory::default());
+        let own_key = Admission { node: "x".parse().unwrap(), ..admission("a", 2) };
+        for clash in [admission("a", 1), own_key] {
+            assert_eq!(ask(&mut cluster, now, clash), (true, Some(Verdict::NameTaken)));
+        }
+    }
+
+    #[test]
+    fn there_is_room_for_a_bounded_number_of_nodes() {
+        let now = Instant::now();
+        let number = |n: usize| u8::try_from(n).unwrap();
+        let peers = (0..MAX_NODES).map(|n| Peer {
+            node: format!("n{n}").parse().unwrap(),
+            wireguard_key: [number(n) + 100; 32],
+            endpoint: None,
+            tunnel_address: [10, 9, 8, number(n)].into(),
+        });
+        let peers = peers.filter(|other| other.wireguard_key != peer("a").wireguard_key);
+        let memory = Memory { peers: peers.collect(), notes: Vec::new() };
+        let (mut cluster, _) = started("a", now, memory.clone());
+        // One place is left, as `a` has its own key.
+        let newcomer = |name: &str, key: u8, ticket: u8| {
+            let new = admission(name, ticket);
+            Admission { wireguard_key: [key; 32], tunnel_address: [10, 9, 7, key].into(), ..new }
+        };
+        assert!(matches!(ask(&mut cluster, now, newcomer("x", 1, 1)).1, Some(Verdict::Welcome(_))));
+        let later = now + ADMISSION_SETTLE;
+        assert_eq!(ask(&mut cluster, later, newcomer("y", 2, 2)), (true, Some(Verdict::Full)));
+        let replaces = newcomer("n3", 3, 3);
+        assert!(matches!(ask(&mut cluster, later, replaces).1, Some(Verdict::Welcome(_))), "not one more");
+    }
+
+    #[test]
+    fn a_later_decision_overrules_a_clock_that_was_ahead() {
+        let now = Instant::now();
+        let ahead_ms = NOW_MS + 60_000;
+        let left =
+            Departure { node: peer("b").node, wireguard_key: peer("b").wireguard_key, at_ms: ahead_ms };
+        let wish = Drain {
+            node: peer("b").node,
+            draining: true,
+            at_ms: ahead_ms,
+            by: peer("c").node,
+            deadline_secs: 60,
+            after: None,
+        };
+        let notes = vec![Note::Departure(left), Note::Drain(wish)];
+        let (mut cluster, _) = started("a", now, Memory { peers: Vec::new(), notes });
+        assert!(matches!(ask(&mut cluster, now, admission("b", 1)).1, Some(Verdict::Welcome(_))));
+        let status = cluster.status(now);
+        let new = status.nodes.iter().find(|node| node.node == peer("b").node).unwrap();
+        assert!(!new.draining, "what was wished about the last one does not bind the next");
+    }
+}

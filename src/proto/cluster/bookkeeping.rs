@@ -19,15 +19,16 @@ const EXPIRY_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Cluster {
     /// Peers and notes from before the start.
-    pub(super) fn recall(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn recall(&mut self, now: Instant, actions: &mut Vec<Action>) {
         for peer in std::mem::take(&mut self.recalled) {
             if !self.register.excludes(&peer.node, &peer.wireguard_key) {
+                self.expect(now, &peer.node);
                 let update = self.roster.recall(peer);
                 self.set_peer(update, actions);
             }
         }
         for peer in self.register.admitted.clone().into_values() {
-            self.take_up(peer, actions);
+            self.take_up(now, peer, actions);
         }
         // What is known now was known before.
         self.memory_changed = false;
@@ -103,7 +104,7 @@ impl Cluster {
         for (node, peer) in self.register.admitted.clone() {
             if before.admitted.get(&node) != Some(&peer) && node != self.known.own.node {
                 self.farewells.remove(&node);
-                self.take_up(peer, actions);
+                self.take_up(now, peer, actions);
                 self.call_at.get_or_insert(now);
                 actions.push(Action::StateChanged(StateChange::Admitted(node)));
             }
@@ -123,8 +124,9 @@ impl Cluster {
     }
 
     /// A node that was let in is a peer like any other, in place of whoever had its name or its key.
-    fn take_up(&mut self, peer: Peer, actions: &mut Vec<Action>) {
+    fn take_up(&mut self, now: Instant, peer: Peer, actions: &mut Vec<Action>) {
         let node = peer.node.clone();
+        self.expect(now, &node);
         let moves = self.roster.get(&node).is_some_and(|old| old.wireguard_key != peer.wireguard_key);
         let (gone, update) = self.roster.admit(peer);
         for peer in gone {
@@ -134,8 +136,17 @@ impl Cluster {
         }
         if moves {
             self.strike(&node);
+            self.expect(now, &node);
         }
         self.set_peer(update, actions);
+    }
+
+    /// A node may come, or may never come: then it is forgotten like one that died.
+    fn expect(&mut self, now: Instant, node: &NodeId) {
+        let is_there = *node == self.known.own.node || self.known.membership.live().contains(node);
+        if !is_there {
+            self.absent.begin(now, node.clone(), self.known.records.version(node));
+        }
     }
 
     /// A node does not belong to the cluster any more: what it says does not count, and soon it is forgotten.

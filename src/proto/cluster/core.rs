@@ -122,6 +122,8 @@ pub struct Cluster {
     pub(super) unix_ms: u64,
     pub(super) call_at: Option<Instant>,
     pub(super) last_called: Option<NodeId>,
+    /// Who is being called, and under which token, whatever is known of it.
+    pub(super) calling: Option<(NodeId, TokenName)>,
     pulse: Pulse,
 }
 
@@ -185,6 +187,7 @@ impl Cluster {
             unix_ms,
             call_at: None,
             last_called: None,
+            calling: None,
             pulse: Pulse::new(now, unix_ms, None),
         }
     }
@@ -219,7 +222,7 @@ impl Cluster {
     fn take_in(&mut self, now: Instant, event: Event<'_>, actions: &mut Vec<Action>) {
         match event {
             Event::Start => {
-                self.recall(actions);
+                self.recall(now, actions);
                 self.discover(now, actions);
             }
             Event::Datagram { from, bytes, under } => self.datagram(now, from, bytes, under, actions),
@@ -347,7 +350,10 @@ impl Cluster {
         }
         self.traffic.sent += sends.len() as u64;
         let seal = |(to, bytes): (NodeId, Vec<u8>)| {
-            let under = self.tokens.under(&to);
+            let under = match &self.calling {
+                Some((called, under)) if *called == to => *under,
+                _ => self.tokens.under(&to),
+            };
             Action::Send { to, bytes, under }
         };
         actions.extend(sends.into_iter().map(seal));
@@ -358,5 +364,48 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The Unix time at which tests begin, in milliseconds.
+    pub(crate) const NOW_MS: u64 = 1_800_000_000_000;
+
+    /// How a node of tests is reached: its first letter is its key and the end of its address.
+    pub(crate) fn peer(name: &str) -> Peer {
+        let number = name.as_bytes()[0];
+        let (wireguard_key, tunnel_address) = ([number; 32], [10, 9, 9, number].into());
+        Peer { node: name.parse().unwrap(), wireguard_key, endpoint: None, tunnel_address }
+    }
+
+    /// A node that has started.
+    pub(crate) fn started(name: &str, now: Instant, memory: Memory) -> (Cluster, Vec<Action>) {
+        let config = ClusterConfig {
+            own: peer(name),
+            priority: Priority::default(),
+            timing: Timing::default(),
+            token: TokenName::default(),
+            overlap: Duration::from_mins(1),
+            memory,
+        };
+        let mut cluster = Cluster::new(config, 1, now, NOW_MS);
+        let actions = cluster.handle(now, NOW_MS, Event::Start);
+        (cluster, actions)
+    }
+
+    #[test]
+    fn what_happened_lately_is_told_and_bounded() {
+        let now = Instant::now();
+        let (mut cluster, _) = started("a", now, Memory::default());
+        for well in (0..200).map(|n| n % 2 == 1) {
+            cluster.handle(now, NOW_MS, Event::TargetWell(well));
+        }
+        let past = cluster.status(now).past;
+        assert_eq!(past.len(), 64);
+        assert_eq!(past.last().map(|last| (last.unix_ms, last.alarming)), Some((NOW_MS, false)));
+        assert!(past.iter().rev().skip(1).step_by(2).all(|past| past.alarming));
     }
 }

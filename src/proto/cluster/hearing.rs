@@ -153,11 +153,12 @@ impl Cluster {
         let after = absent.iter().position(|node| Some(node) > self.last_called.as_ref()).unwrap_or(0);
         let (first, then) = absent.split_at(after);
         for node in then.iter().chain(first).take(some) {
-            self.tokens.called(node);
+            self.calling = Some((node.clone(), self.tokens.call(node)));
             let output = self.known.membership.announce(now, node);
             self.follow(now, output, actions);
             self.send(Gossip::greet(&self.known, node), actions);
             self.last_called = Some(node.clone());
         }
+        self.calling = None;
     }
 }

@@ -133,25 +133,29 @@ impl Tokens {
         self.peers.clear();
     }
 
-    /// `peer` is called once more. Where nothing is known of its tokens, every other call tries an older one.
-    pub fn called(&mut self, peer: &NodeId) {
+    /// Under which token to call `peer`, who is not there. Every other call is under the newest one: what it was heard
+    /// under may be no more than an answer to us, and then each would wait for the other to go first. The calls between are
+    /// under what it is known to hold, or where nothing is known, under the older ones in turn.
+    pub fn call(&mut self, peer: &NodeId) -> TokenName {
         let known = self.peers.entry(peer.clone()).or_default();
-        known.calls = known.calls.wrapping_add(1);
+        let calls = known.calls;
+        known.calls = calls.wrapping_add(1);
+        let older = self.held.len().saturating_sub(1);
+        if calls.is_multiple_of(2) || older == 0 {
+            self.newest()
+        } else if known.claimed.max(known.heard).is_some() {
+            self.under(peer)
+        } else {
+            self.held.keys().rev().nth(calls / 2 % older + 1).copied().unwrap_or_default()
+        }
     }
 
     /// The token under which to speak to `peer`: the newest held that it is known to hold too.
     pub fn under(&self, peer: &NodeId) -> TokenName {
-        let known = self.peers.get(peer);
-        let theirs = known.and_then(|known| known.claimed.max(known.heard));
-        let chosen = if let Some(theirs) = theirs {
-            self.held.range(..=theirs).next_back().or_else(|| self.held.iter().next())
-        } else {
-            let calls = known.map_or(0, |known| known.calls.saturating_sub(1));
-            let older = self.held.len() - 1;
-            let back = if calls % 2 == 1 && older > 0 { calls / 2 % older + 1 } else { 0 };
-            self.held.iter().rev().nth(back)
-        };
-        chosen.map(|(token, _)| *token).unwrap_or_default()
+        let theirs = self.peers.get(peer).and_then(|known| known.claimed.max(known.heard));
+        let Some(theirs) = theirs else { return self.newest() };
+        let shared = self.held.range(..=theirs).next_back().or_else(|| self.held.first_key_value());
+        shared.map(|(token, _)| *token).unwrap_or_default()
     }
 }
 
@@ -200,17 +204,23 @@ mod tests {
     fn strangers_are_called_under_every_token_in_turn() {
         let peer = "p".parse().unwrap();
         let mut tokens = holding(&[(token(1, 1), 5), (token(2, 1), 6)]);
-        let called: Vec<u32> = (0..6)
-            .map(|_| {
-                tokens.called(&peer);
-                tokens.under(&peer).seq
-            })
-            .collect();
+        let called: Vec<u32> = (0..6).map(|_| tokens.call(&peer).seq).collect();
         assert_eq!(called, [2, 1, 2, 0, 2, 1]);
+        assert_eq!(tokens.under(&peer), token(2, 1), "a call promises nothing");
         let mut single = holding(&[]);
-        single.called(&peer);
-        single.called(&peer);
-        assert_eq!(single.under(&peer), token(0, 9));
+        assert_eq!([single.call(&peer), single.call(&peer)], [token(0, 9); 2]);
+    }
+
+    #[test]
+    fn two_that_have_heard_each_other_under_an_old_token_find_the_newest() {
+        let peer = "p".parse().unwrap();
+        let mut tokens = holding(&[(token(1, 1), 5), (token(2, 1), 6)]);
+        tokens.heard(&peer, token(0, 9));
+        let called: Vec<u32> = (0..4).map(|_| tokens.call(&peer).seq).collect();
+        assert_eq!(called, [2, 0, 2, 0]);
+        assert_eq!(tokens.under(&peer), token(0, 9), "it is answered in kind");
+        tokens.hold(token(3, 1), 7);
+        assert_eq!(tokens.under(&peer), token(3, 1), "what it was heard under may have been all we had");
     }
 
     #[test]
