@@ -101,7 +101,7 @@ mod tests {
         let notes = vec![Note::Rotation(third.clone()), Note::Rotation(second.clone())];
         let (mut cluster, actions) = started("a", now, Memory { peers: Vec::new(), notes });
         assert_eq!(asked(&actions), [1]);
-        assert_eq!(asked(&cluster.handle(now, NOW_MS, Event::Timer)), []);
+        assert_eq!(asked(&cluster.handle(now, NOW_MS, Event::Timer)), [0; 0]);
         assert_eq!(asked(&cluster.handle(now, NOW_MS, Event::TokenAdopted(second.token))), [2]);
         let actions = cluster.handle(now, NOW_MS, Event::TokenAdopted(third.token));
         assert!(actions.contains(&Action::StateChanged(StateChange::TokenChanged(third.token))));
