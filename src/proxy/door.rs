@@ -68,8 +68,9 @@ impl Door {
     /// What to answer to this body; `None`: it is none of ours.
     pub async fn ask(&self, body: &[u8]) -> Option<HttpAnswer> {
         let body = str::from_utf8(body).ok()?.to_owned();
-        let _turn = self.turns.try_acquire().ok()?;
         let asked = async {
+            // Who knows the secret may wait for a turn.
+            let _turn = self.turns.acquire().await;
             CoordinatorClient::connect(&self.coordinator).await?.join(body).await.map(|said| said.answer)
         };
         match timeout(JOIN_LIMIT, asked).await {

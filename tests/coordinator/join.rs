@@ -73,6 +73,8 @@ fn invited_nodes_join_one_by_one_and_a_chain_becomes_a_mesh() {
         until(&nodes, START, "n3 is let in by n2 and n1 publishes for all", all).await;
         for node in &nodes {
             assert_eq!(seen_by(node).await, ["n1", "n2", "n3"]);
+            let told = serde_json::to_string(&node.status().await).unwrap();
+            assert!(!told.contains(TOKEN) && !told.contains("SSSSSSSS"), "a secret is told: {told}");
         }
 
         // Nobody has peers in a configuration, and there is no way to ask again: what was kept is enough.
@@ -200,6 +202,73 @@ fn a_spent_ticket_another_token_and_a_taken_name_are_told_as_such() {
             }
         },
     );
+}
+
+#[test]
+fn a_node_that_has_left_comes_back_with_another_invitation_only() {
+    let name = "join::a_node_that_has_left_comes_back_with_another_invitation_only";
+    story(name, 2, async |places, directory| {
+        let mut places = places.into_iter();
+        let mut place = || places.next().unwrap();
+        let (mut first, _) = node(1, place(), directory, None);
+        first.start();
+        let (mut second, onion) = node(2, place(), directory, Some(&ticket(2, 5)));
+        onion.lead_to(&first.directory);
+        second.start();
+        let mut nodes = vec![first, second];
+        let both = |nodes: &[Node]| nodes[0].order() == Some(vec![1, 2]);
+        until(&nodes, START, "n2 is let in", both).await;
+        nodes[1].client().await.leave().await.unwrap();
+        assert_eq!(nodes[1].wait(), Some(0), "{}", nodes[1].log());
+        until(&nodes, BOUND, "n2 has left", |nodes| nodes[0].order() == Some(vec![1])).await;
+        nodes[1].start();
+        assert_eq!(nodes[1].wait(), Some(78), "{}", nodes[1].log());
+        nodes[1].write("ticket", &ticket(3, 1));
+        nodes[1].unpublish();
+        nodes[1].publish();
+        nodes[1].start();
+        until(&nodes, START, "n2 is let in again", both).await;
+        tokio::time::sleep(BOUND).await;
+        assert!(both(&nodes) && nodes[1].is_joined(), "{}", nodes[1].log());
+    });
+}
+
+#[test]
+fn an_invitation_that_cannot_work_is_refused_with_its_line() {
+    with_namespaces("join::an_invitation_that_cannot_work_is_refused_with_its_line", || {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut places, _hub) = Place::joined(1);
+        let node = Node::alone(1, places.pop().unwrap(), directory.path(), Some(&ticket(1, 1)));
+        let text = node.configuration();
+        assert_eq!(node.check(&text), (Some(0), String::new()));
+        let without = |line: &str| {
+            assert!(text.contains(line), "{line}");
+            text.lines().filter(|other| !other.starts_with(line)).collect::<Vec<_>>().join("\n")
+        };
+        let one_tor = &without("[tor.b]").replacen("[tor.a]\n", "[tor.a]\npassword_file = \"/x\"\n", 1);
+        let one_tor = one_tor.lines().filter(|line| !line.contains("/b.")).collect::<Vec<_>>().join("\n");
+        for (config, expected) in [
+            (without("secret_file"), "join.secret_file: is missing; a node with a ticket needs it"),
+            (one_tor, "tor: has no [tor.b], through which an invited node joins"),
+            (without("address"), "missing field `address`"),
+            (
+                text.replace("[cluster]", "[cluster]\ntoken_seq = 1"),
+                "mesh.prefix: is missing; it follows from",
+            ),
+            (
+                text.replace("[mesh]", "[mesh]\ntunnel_address = \"10.9.9.1\""),
+                "mesh.tunnel_address: cannot be chosen",
+            ),
+        ] {
+            let (code, said) = node.check(&config);
+            assert_eq!(code, Some(78), "{said}");
+            assert!(said.contains(expected) && said.contains("config.toml:"), "{said}");
+        }
+        node.write("ticket", "not a ticket");
+        let (code, said) = node.check(&text);
+        assert_eq!(code, Some(78), "{said}");
+        assert!(said.contains("does not hold the ticket of an invitation"), "{said}");
+    });
 }
 
 #[test]
