@@ -9,8 +9,10 @@ use std::time::Duration;
 use futures_util::future::{try_join_all, try_join3};
 use rand::Rng;
 
-use super::cluster::ClusterPlan;
+use super::cluster::{ClusterPlan, Member};
 use super::error::{LabError, io as doing};
+use super::ground::Ground;
+use super::machine::Machine;
 use super::namespaces::STATE;
 use super::node::Node;
 use super::observer::Observer;
@@ -53,19 +55,28 @@ pub(super) async fn build(plan: &Plan, screen: Screen) -> Result<World, LabError
     let web = Path::new(STATE).join("target.sock");
     let served = target::serve(&web)?;
     start_target(&network, &place, &target, &web)?;
-    let nodes =
-        cluster.members.iter().map(|member| Node::start(&network, &wires, &cluster, member, &tools.daemons));
+    let ground = Ground { network, wires, programs: tools.programs.clone() };
+    let nodes = cluster.members.iter().map(|member| start_node(&ground, &cluster, member));
     let memories = [Memory::Cached, Memory::Fresh];
-    let clients =
-        (FIRST_SOCKS_PORT..).zip(memories).map(|(port, memory)| start_client(&network, &place, port, memory));
+    let clients = (FIRST_SOCKS_PORT..)
+        .zip(memories)
+        .map(|(port, memory)| start_client(&ground.network, &place, port, memory));
     let observer = async {
         let directory = tor_directory("observer");
-        network.run("observer", &place, &directory, &network.torrc("observer", &directory).no_socks())?;
+        let torrc = ground.network.torrc("observer", &directory).no_socks();
+        ground.network.run("observer", &place, &directory, &torrc)?;
         Observer::connect(&directory, cluster.address, TOR_LIMIT).await
     };
     let (nodes, clients, observer) = try_join3(try_join_all(nodes), try_join_all(clients), observer).await?;
     screen.done("target, nodes and clients started");
-    Ok(World { screen, wires, plan: cluster, nodes, clients, observer, served })
+    let machines = plan.arguments.nodes;
+    Ok(World { screen, ground, plan: cluster, nodes, machines, clients, observer, served })
+}
+
+async fn start_node(ground: &Ground, plan: &ClusterPlan, member: &Member) -> Result<Node, LabError> {
+    let machine = Machine::open(ground, member.name.clone()).await?;
+    machine.configure(plan, member)?;
+    Node::start(ground, machine)
 }
 
 fn start_target(

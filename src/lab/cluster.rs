@@ -1,43 +1,28 @@
 //! What all nodes share, and the secrets that make them one cluster.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
 use rand::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::wires::mesh_address;
+use super::name::{Name, WIREGUARD_PORT};
+use super::node_files::NodeFiles;
 use crate::mesh::wireguard_key::{WireGuardKey, WireGuardPublicKey};
-use crate::proto::node::{NodeId, Priority};
+use crate::proto::join::secret::JoinSecret;
 use crate::proto::onion::address::HsId;
 use crate::proto::onion::identity::{HsIdKeypair, KeyError};
-
-/// Names of the nodes, in the order of their priority.
-const NAMES: [&str; 6] = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"];
-/// WireGuard's port on the mesh bridge.
-const WIREGUARD_PORT: u16 = 51820;
 
 /// A member, as every other member's configuration names it.
 #[derive(Debug)]
 pub(super) struct Member {
-    /// Counts from 1.
-    pub(super) number: u8,
-    /// Its name.
-    pub(super) id: NodeId,
-    /// The first one's is the lowest: it holds the lease while all are well.
-    pub(super) priority: Priority,
+    /// What it is called.
+    pub(super) name: Name,
     /// Its WireGuard key.
     pub(super) key: WireGuardKey,
 }
 
 impl Member {
-    /// Where its WireGuard is reached.
-    fn endpoint(&self) -> SocketAddr {
-        SocketAddr::from((mesh_address(self.number), WIREGUARD_PORT))
-    }
-
     fn public_key(&self) -> WireGuardPublicKey {
         self.key.public()
     }
@@ -52,6 +37,8 @@ pub(super) struct ClusterPlan {
     pub(super) master_key: Zeroizing<Vec<u8>>,
     /// What seals datagrams between nodes.
     pub(super) token: Zeroizing<String>,
+    /// The path at which joining is answered.
+    pub(super) join_secret: JoinSecret,
     /// The members.
     pub(super) members: Vec<Member>,
     /// Address of the target's onion service.
@@ -67,15 +54,14 @@ impl ClusterPlan {
         rng.fill_bytes(&mut *bytes);
         let master = HsIdKeypair::from_seed(*bytes)?;
         rng.fill_bytes(&mut *bytes);
-        let members = (1..).zip(NAMES).take(nodes.into()).filter_map(|(number, name)| {
-            let (id, priority) = (name.parse().ok()?, Priority(u32::from(number) * 10));
-            Some(Member { number, id, priority, key: WireGuardKey::generate(rng) })
-        });
+        let members = (1..=nodes)
+            .filter_map(|number| Some(Member { name: Name::of(number)?, key: WireGuardKey::generate(rng) }));
         let members = members.collect();
         Ok(Self {
             address: master.hs_id(),
             master_key: Zeroizing::new(master.to_tor_secret_key_file().to_vec()),
             token: Zeroizing::new(BASE64.encode(&*bytes)),
+            join_secret: JoinSecret::generate(rng),
             members,
             target,
             verbose: false,
@@ -84,13 +70,14 @@ impl ClusterPlan {
 
     /// The configuration file of a member. `files` is where its files are.
     pub(super) fn configuration(&self, member: &Member, files: &NodeFiles) -> String {
-        let NodeFiles { tor_a, tor_b, ipc, master_key, token, wireguard_key, state, .. } = files;
-        let Member { id, priority, .. } = member;
+        let NodeFiles { tor_a, tor_b, ipc, .. } = files;
+        let Name { id, priority, .. } = &member.name;
         let (address, target) = (self.address, self.target);
         let level = if self.verbose { "debug" } else { "info" };
         let [tor_a, tor_b, ipc] = [tor_a, tor_b, ipc].map(|path| path.display());
-        let [master_key, token, wireguard_key, state] =
-            [master_key, token, wireguard_key, state].map(|path| path.display());
+        let secrets = [files.master_key(), files.token(), files.join_secret(), files.wireguard_key()];
+        let [master_key, token, join_secret, wireguard_key] = secrets.each_ref().map(|path| path.display());
+        let state = files.state.display();
         let mut text = format!(
             r#"[node]
 id = "{id}"
@@ -116,6 +103,9 @@ target = "http://{target}"
 token_file = "{token}"
 state_directory = "{state}"
 
+[join]
+secret_file = "{join_secret}"
+
 [ipc]
 directory = "{ipc}"
 
@@ -128,8 +118,8 @@ listen_port = {WIREGUARD_PORT}
 private_key_file = "{wireguard_key}"
 "#
         );
-        for peer in self.members.iter().filter(|peer| peer.number != member.number) {
-            let (id, key, endpoint) = (&peer.id, peer.public_key(), peer.endpoint());
+        for peer in self.members.iter().filter(|peer| peer.name.number != member.name.number) {
+            let (id, key, endpoint) = (&peer.name.id, peer.public_key(), peer.name.endpoint());
             // Writing to a string cannot fail.
             let _ = write!(
                 text,
@@ -137,54 +127,6 @@ private_key_file = "{wireguard_key}"
             );
         }
         text
-    }
-}
-
-/// Where a node's files are, as the node sees them. It is the same on every node, as on real machines.
-#[derive(Debug)]
-pub(super) struct NodeFiles {
-    /// The serving tor's directory.
-    pub(super) tor_a: PathBuf,
-    /// The other tor's directory.
-    pub(super) tor_b: PathBuf,
-    /// Control sockets, and where the onion port leads.
-    pub(super) ipc: PathBuf,
-    /// The onion identity.
-    pub(super) master_key: PathBuf,
-    /// The cluster token.
-    pub(super) token: PathBuf,
-    /// The WireGuard key.
-    pub(super) wireguard_key: PathBuf,
-    /// The configuration.
-    pub(super) configuration: PathBuf,
-    /// What the coordinator remembers; like everything here, it outlives the node's death.
-    pub(super) state: PathBuf,
-}
-
-impl NodeFiles {
-    /// All below `/run`, which is the node's own.
-    pub(super) fn new() -> Self {
-        let run = Path::new("/run");
-        Self {
-            tor_a: run.join("tor-a"),
-            tor_b: run.join("tor-b"),
-            ipc: run.join("rustbalance"),
-            master_key: run.join("keys/master.key"),
-            token: run.join("keys/token"),
-            wireguard_key: run.join("keys/wireguard.key"),
-            configuration: run.join("keys/config.toml"),
-            state: run.join("state/coordinator"),
-        }
-    }
-
-    /// The marker of a node that is in the cluster: its serving tor may run.
-    pub(super) fn joined(&self) -> PathBuf {
-        self.state.join("joined")
-    }
-
-    /// Where the serving tor's onion port leads.
-    pub(super) fn onion_socket(&self) -> PathBuf {
-        self.ipc.join("onion.sock")
     }
 }
 
@@ -203,12 +145,14 @@ mod tests {
         let plan = ClusterPlan::new(3, target, &mut rng).unwrap();
         assert_eq!(plan.members.len(), 3);
         for member in &plan.members {
-            let files = NodeFiles::new();
+            let files = NodeFiles::default();
             let text = plan.configuration(member, &files);
-            let config = Config::parse(&text, &files.configuration).unwrap_or_else(|e| panic!("{e}\n{text}"));
-            assert_eq!(config.node("x").unwrap().priority, member.priority);
+            let config =
+                Config::parse(&text, &files.configuration()).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            assert_eq!(config.node("x").unwrap().priority, member.name.priority);
             assert_eq!(config.service("x").unwrap().address, plan.address);
             assert_eq!(config.mesh("x").unwrap().peers.len(), 2);
+            assert_eq!(config.cluster("x").unwrap().state_directory, files.state);
             assert!(config.tor("x").is_ok() && config.proxy("x").is_ok() && config.cluster("x").is_ok());
         }
         let master = HsIdKeypair::from_any_form(&plan.master_key).unwrap();

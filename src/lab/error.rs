@@ -68,6 +68,9 @@ pub(super) enum LabError {
     /// A node that serves has no introduction points.
     #[error("a node's tor has no introduction points, although all was well just before")]
     NoPoints,
+    /// Scenes have made too many nodes.
+    #[error("no name is left for a new node: so many scenes cannot be played in one lab")]
+    NoName,
     /// Random bytes did not give a usable key; it does not happen.
     #[error("an onion key that was made is not usable")]
     Address,

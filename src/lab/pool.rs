@@ -27,6 +27,19 @@ const PAUSE: Duration = Duration::from_millis(250);
 const NEWNYM_INTERVAL: Duration = Duration::from_secs(10);
 /// Workers that share the client with cached descriptors.
 const CACHED_WORKERS: usize = 3;
+/// Workers besides, on the same client, of a crowd.
+const STAYING_WORKERS: usize = 4;
+/// So many pages a worker that stays fetches over one circuit, and so from one node.
+const STAY: usize = 25;
+
+/// How many clients there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crowd {
+    /// A few, each of which takes a new circuit, and so any node, for every page.
+    Few,
+    /// These, and some who stay on a circuit for a while, as users do who read page after page.
+    Many,
+}
 
 /// What a client's tor remembers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,12 +88,13 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Starts fetching, at most `budget` pages. `name` keeps this pool's circuits apart from another's.
+    /// Starts fetching, at most `budget` pages. `name` keeps this pool's circuits apart from others.
     pub(super) fn start(
         name: &str,
         clients: &[ClientTor],
         address: &str,
         budget: usize,
+        crowd: Crowd,
         screen: &Screen,
     ) -> Self {
         let (stop, stopped) = watch::channel(false);
@@ -88,8 +102,13 @@ impl Pool {
         let tickets = Arc::new(AtomicUsize::new(0));
         let mut workers = JoinSet::new();
         for client in clients {
-            let number = if client.memory == Memory::Cached { CACHED_WORKERS } else { 1 };
-            for worker in 0..number {
+            let (moving, staying) = match client.memory {
+                Memory::Fresh => (1, 0),
+                Memory::Cached if crowd == Crowd::Few => (CACHED_WORKERS, 0),
+                Memory::Cached => (CACHED_WORKERS, STAYING_WORKERS),
+            };
+            let stays = std::iter::repeat_n(1, moving).chain(std::iter::repeat_n(STAY, staying));
+            for (worker, stay) in stays.enumerate() {
                 let worker = Worker {
                     client: client.clone(),
                     address: address.to_owned(),
@@ -98,6 +117,7 @@ impl Pool {
                     fetches: Arc::clone(&fetches),
                     tickets: Arc::clone(&tickets),
                     budget,
+                    stay,
                     stopped: stopped.clone(),
                 };
                 workers.spawn(worker.work());
@@ -145,13 +165,15 @@ struct Worker {
     fetches: Arc<Mutex<Vec<(Memory, Fetch)>>>,
     tickets: Arc<AtomicUsize>,
     budget: usize,
+    /// So many pages over one circuit.
+    stay: usize,
     stopped: watch::Receiver<bool>,
 }
 
 impl Worker {
     async fn work(self) {
         let mut forgot = Instant::now();
-        loop {
+        for page in 0.. {
             let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
             if ticket >= self.budget || *self.stopped.borrow() {
                 return;
@@ -161,7 +183,7 @@ impl Worker {
                 // Only between fetches: a descriptor that is being fetched would be forgotten half-way.
                 let _ = self.client.forget().await;
             }
-            let circuit = format!("{}-{ticket}", self.name);
+            let circuit = format!("{}-{}", self.name, page / self.stay);
             let fetch = fetch(self.client.socks, &self.address, &circuit, FETCH_LIMIT).await;
             if fetch.took > WORTH_A_NOTE || fetch.failure.is_some() {
                 let how = fetch.failure.as_ref().map_or_else(|| "came".to_owned(), ToString::to_string);

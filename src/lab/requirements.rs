@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 /// The oldest tor whose control port and introduction points behave as rustbalance was measured with.
 const OLDEST_TOR: (u16, u16, u16) = (0, 4, 9);
 
-/// Our own daemons, which stand beside this program.
-const DAEMONS: [&str; 3] = ["proxy", "coordinator", "publisher"];
+/// Our own daemons and the operator's tool, which stand beside this program.
+const PROGRAMS: [&str; 4] =
+    ["rustbalance-proxy", "rustbalance-coordinator", "rustbalance-publisher", "rustbalance"];
 
 /// The programs that the lab starts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,8 +21,8 @@ pub(super) struct Tools {
     pub(super) tor_gencert: PathBuf,
     /// iproute2.
     pub(super) ip: PathBuf,
-    /// The directory of our own daemons.
-    pub(super) daemons: PathBuf,
+    /// The directory of our own programs.
+    pub(super) programs: PathBuf,
 }
 
 /// Something is missing. Nothing was started.
@@ -57,11 +58,11 @@ pub(super) enum RequirementError {
         /// Its version.
         found: String,
     },
-    /// Our own daemons were not built.
+    /// Our own programs were not built.
     #[error("{name} is not in {}, where rustbalance-lab is; build all of it: cargo build --release", directory.display())]
     NotBuilt {
-        /// The daemon.
-        name: String,
+        /// The program.
+        name: &'static str,
         /// Where it should be.
         directory: PathBuf,
     },
@@ -85,19 +86,19 @@ impl Tools {
             tor,
             tor_gencert: program("tor-gencert", "tor", "tor")?,
             ip: program("ip", "iproute2", "iproute2")?,
-            daemons: daemons()?,
+            programs: programs()?,
         };
         check_wireguard()?;
         Ok(tools)
     }
 }
 
-/// Where this program is, if the daemons are there too.
-fn daemons() -> Result<PathBuf, RequirementError> {
+/// Where this program is, if the others are there too.
+fn programs() -> Result<PathBuf, RequirementError> {
     let own = std::env::current_exe().unwrap_or_default();
     let directory = own.parent().map(Path::to_owned).unwrap_or_default();
-    for name in DAEMONS.map(|name| format!("rustbalance-{name}")) {
-        if !directory.join(&name).is_file() {
+    for name in PROGRAMS {
+        if !directory.join(name).is_file() {
             return Err(RequirementError::NotBuilt { name, directory });
         }
     }

@@ -21,6 +21,16 @@ pub enum SceneName {
     Freeze,
     /// A node is cut off from the others, but not from Tor.
     Partition,
+    /// One more node comes, with nothing but an invitation, and leaves again.
+    Join,
+    /// Nodes that let each other in one after the other become a full mesh.
+    Chain,
+    /// A node is drained under load and long downloads, killed once it is, and taken back.
+    Drain,
+    /// A new node takes the place of the one that publishes, under load and long downloads.
+    Replace,
+    /// The cluster changes to a new token, while one node is away.
+    RotateToken,
     /// Two nodes and no others: either may die and come back.
     TwoNodes,
     /// One node alone; others come and go.
@@ -38,8 +48,8 @@ impl SceneName {
     /// Fewer nodes than this cannot play it.
     pub(super) fn least_nodes(self) -> u8 {
         match self {
-            // Nobody dies in these.
-            Self::Spread | Self::Rotate => 1,
+            // Nobody has to take over in these, or the one who does is a new node.
+            Self::Spread | Self::Rotate | Self::Join | Self::Chain | Self::Replace => 1,
             _ => 2,
         }
     }

@@ -5,14 +5,13 @@ use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
+use super::errand;
 use super::error::{LabError, io as doing};
 use super::namespaces::STATE;
 use super::place::Place;
@@ -204,7 +203,7 @@ async fn make_authority(tools: &Tools, number: u16) -> Result<Authority, LabErro
     gencert.args(["-a", &format!("{TOR_NETWORK}:{}", directory_port(number))]);
     gencert.arg("-i").arg(keys.join("authority_identity_key"));
     gencert.arg("-s").arg(keys.join("authority_signing_key")).arg("-c").arg(&certificate);
-    output(gencert, PASSWORD).await?;
+    errand::run("tor-gencert", gencert, PASSWORD).await?;
     let text = fs::read_to_string(&certificate).map_err(doing("reading an authority's certificate"))?;
     let voting_identity = text.lines().find_map(|line| line.strip_prefix("fingerprint "));
 
@@ -214,7 +213,7 @@ async fn make_authority(tools: &Tools, number: u16) -> Result<Authority, LabErro
     tor.args(["--list-fingerprint", "--quiet", "--ignore-missing-torrc", "-f", "/nonexistent"]);
     tor.args(["--defaults-torrc", "/dev/null", "--DirAuthority", &placeholder]);
     tor.args(["--ORPort", "1", "--Nickname", "lab", "--DataDirectory"]).arg(&data);
-    let said = output(tor, b"").await?;
+    let said = errand::run("tor --list-fingerprint", tor, b"").await?;
     let fingerprint: String = said.split_whitespace().skip(1).collect();
     match voting_identity {
         Some(voting_identity) if fingerprint.len() == 40 => {
@@ -222,20 +221,4 @@ async fn make_authority(tools: &Tools, number: u16) -> Result<Authority, LabErro
         }
         _ => Err(LabError::File { path: certificate, what: "the certificate of an authority" }),
     }
-}
-
-/// Runs a program to its end; what it wrote.
-async fn output(mut command: Command, input: &[u8]) -> Result<String, LabError> {
-    let program = command.as_std().get_program().to_string_lossy().into_owned();
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(doing(format!("starting {program}")))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input).await.map_err(doing(format!("writing to {program}")))?;
-    }
-    let output = child.wait_with_output().await.map_err(doing(format!("waiting for {program}")))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(LabError::Program { program, status: output.status, output: said })
 }

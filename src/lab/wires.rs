@@ -2,11 +2,9 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use tokio::io::AsyncWriteExt;
-
-use super::error::{LabError, io as doing};
+use super::errand;
+use super::error::LabError;
 use super::place::Place;
 
 /// Where authorities, relays, the target and the clients are: the lab's own end of the bridge for Tor traffic.
@@ -76,19 +74,7 @@ impl Wires {
     async fn batch(&self, place: &Place, lines: &[String]) -> Result<(), LabError> {
         let text = lines.join("\n") + "\n";
         let mut command = place.command(&self.ip);
-        command.args(["-batch", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = tokio::process::Command::from(command).spawn().map_err(doing("starting ip"))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(text.as_bytes()).await.map_err(doing("telling ip what to do"))?;
-        }
-        let output = child.wait_with_output().await.map_err(doing("waiting for ip"))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(LabError::Program {
-            program: format!("ip, told to {text:?},"),
-            status: output.status,
-            output: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        command.args(["-batch", "-"]);
+        errand::run(&format!("ip, told to {text:?},"), command, text.as_bytes()).await.map(drop)
     }
 }

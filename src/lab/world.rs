@@ -1,5 +1,6 @@
 //! The lab, built: network, nodes, target, clients, observer, and questions that every scene asks.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -9,13 +10,17 @@ use tokio::time::{sleep, timeout};
 use super::cluster::ClusterPlan;
 use super::control::{self, AuthKeys};
 use super::error::LabError;
+use super::ground::Ground;
+use super::machine::Machine;
+use super::name::Name;
 use super::node::{Daemon, Node};
 use super::observer::{Copies, Observer};
 use super::pool::ClientTor;
 use super::screen::Screen;
-use super::wires::Wires;
+use crate::ipc::coordinator::{CoordinatorClient, CoordinatorStatus};
 use crate::ipc::proxy::ProxyClient;
 use crate::ipc::publisher::PublisherClient;
+use crate::proto::cluster::status::{Lifecycle, NodeStatus};
 use crate::proto::publish::report::{Duty, PublisherReport};
 
 /// How long a daemon may take to answer a question. A dead one's socket accepts, since the supervisor keeps it.
@@ -24,6 +29,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(1);
 const SETTLE_LIMIT: Duration = Duration::from_secs(90);
 /// After a boundary, the last node has rotated: each does so when it next fetches a consensus.
 const AFTER_BOUNDARY: Duration = Duration::from_secs(25);
+/// A node that was heard from itself so lately is a neighbour in the mesh: of five, each is called every other second.
+const HEARD_LATELY: Duration = Duration::from_secs(5);
 /// Between two looks at the daemons.
 pub(super) const POLL: Duration = Duration::from_millis(100);
 
@@ -32,12 +39,14 @@ pub(super) const POLL: Duration = Duration::from_millis(100);
 pub(super) struct World {
     /// What the user sees.
     pub(super) screen: Screen,
-    /// Interfaces.
-    pub(super) wires: Wires,
+    /// What the nodes stand on.
+    pub(super) ground: Ground,
     /// What the nodes share.
     pub(super) plan: ClusterPlan,
     /// The nodes, in the order of their priority.
     pub(super) nodes: Vec<Node>,
+    /// How many machines there have been.
+    pub(super) machines: u8,
     /// The clients.
     pub(super) clients: Vec<ClientTor>,
     /// Reads descriptors back.
@@ -55,7 +64,7 @@ impl World {
     /// Writes what is being done to a node into the journal.
     pub(super) fn note(&self, what: &str, node: usize) {
         if let Some(node) = self.nodes.get(node) {
-            self.screen.note(&format!("{}: {what}", node.id));
+            self.screen.note(&format!("{}: {what}", node.machine.name));
         }
     }
 
@@ -73,6 +82,61 @@ impl World {
     pub(super) async fn known_points(&self, node: usize) -> Result<AuthKeys, LabError> {
         let points = self.points(node).await;
         if points.is_empty() { Err(LabError::NoPoints) } else { Ok(points) }
+    }
+
+    /// A new machine, with the next name.
+    pub(super) async fn new_machine(&mut self) -> Result<Machine, LabError> {
+        self.machines += 1;
+        let name = Name::of(self.machines).ok_or(LabError::NoName)?;
+        self.screen.note(&format!("{name}: a new machine"));
+        Machine::open(&self.ground, name).await
+    }
+
+    /// Starts a node on a machine that has its configuration; its place among the nodes.
+    pub(super) fn start_node(&mut self, machine: Machine) -> Result<usize, LabError> {
+        self.screen.note(&format!("{}: everything started", machine.name));
+        self.nodes.push(Node::start(&self.ground, machine)?);
+        Ok(self.nodes.len() - 1)
+    }
+
+    /// Ends a node for good. The places of those after it change.
+    pub(super) async fn remove(&mut self, node: usize) {
+        self.note("everything killed, for good", node);
+        self.nodes.remove(node).kill().await;
+    }
+
+    /// Runs the operator's tool on a node; what it answers.
+    pub(super) async fn operate(&self, node: usize, words: &[&str]) -> Result<String, LabError> {
+        let machine = &self.nodes[node].machine;
+        let configuration = machine.files.configuration().display().to_string();
+        self.note(&format!("rustbalance {}", words.join(" ")), node);
+        machine.operate(&self.ground, &[words, &["--config", &configuration]].concat(), b"").await
+    }
+
+    /// What a node's coordinator says; None when it does not answer.
+    pub(super) async fn coordinator(&self, node: usize) -> Option<CoordinatorStatus> {
+        let path = self.nodes[node].control_socket(Daemon::Coordinator);
+        let asked = async { CoordinatorClient::connect(&path).await?.status().await };
+        timeout(ANSWER_LIMIT, asked).await.ok()?.ok()
+    }
+
+    /// Whether every node sees every other one serve, and hears from it without anybody between.
+    pub(super) async fn is_full_mesh(&self) -> bool {
+        let present = self.present();
+        let names: BTreeSet<_> = present.iter().map(|node| &self.nodes[*node].machine.name.id).collect();
+        for node in &present {
+            let Some(status) = self.coordinator(*node).await else { return false };
+            let well = |seen: &&NodeStatus| {
+                let heard = seen.node == status.cluster.node
+                    || seen.heard_ms_ago.is_some_and(|ago| u128::from(ago) < HEARD_LATELY.as_millis());
+                heard && seen.lifecycle == Lifecycle::Healthy
+            };
+            let seen: BTreeSet<_> = status.cluster.nodes.iter().filter(well).map(|seen| &seen.node).collect();
+            if !names.is_subset(&seen) {
+                return false;
+            }
+        }
+        true
     }
 
     /// What a node's publisher says; None when it does not answer.

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::load::{Load, Played};
+use super::load::{Allowed, Load, Played};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::world::World;
@@ -28,7 +28,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     world.note("frozen", victim);
     world.nodes[victim].freeze().await;
     let clean = world.until_held(now, PATIENCE, |held| held.is_disjoint(&frozen)).await?;
-    let played = load.finish(FETCHES, false).await;
+    let played = load.finish(FETCHES, Allowed::Failures).await;
     let now = Instant::now();
     world.note("thawed", victim);
     world.nodes[victim].thaw().await;

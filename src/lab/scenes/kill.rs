@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::load::{Load, Played};
+use super::load::{Allowed, Load, Played};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::world::World;
@@ -45,7 +45,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let clean = world.until_held(now, PATIENCE, |held| held.is_disjoint(&dead)).await?;
     measures.push(Measure::time("node killed: dead points gone everywhere", Bound::AtMost(VANISHED), clean));
 
-    let mut played = load.finish(FETCHES, true).await?;
+    let mut played = load.finish(FETCHES, Allowed::Repeats).await?;
     world.note("everything started", victim);
     world.nodes[victim].revive().await;
     played.measures.splice(0..0, measures);

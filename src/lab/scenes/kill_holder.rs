@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::load::{Load, Played};
+use super::load::{Allowed, Load, Played};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::world::World;
@@ -26,7 +26,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     world.nodes[holder].kill().await;
     // The dead holder cannot have posted this: its successor has.
     let published = world.until_held(now, PATIENCE, |held| held.is_disjoint(&dead)).await?;
-    let mut played = load.finish(FETCHES, false).await?;
+    let mut played = load.finish(FETCHES, Allowed::Failures).await?;
     world.note("everything started", holder);
     world.nodes[holder].revive().await;
     let bound = Bound::AtMost(PUBLISHED);

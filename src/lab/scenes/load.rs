@@ -1,12 +1,12 @@
 //! Clients during a scene, and what they say about it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::lab::client::Fetch;
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
-use crate::lab::pool::{Memory, Pool};
+use crate::lab::pool::{Crowd, Memory, Pool};
 use crate::lab::world::World;
 
 /// How long a pool may take to its last fetch, however loaded the machine is.
@@ -23,26 +23,70 @@ pub(super) struct Played {
     pub(super) notes: Vec<String>,
 }
 
+/// What may happen to clients' requests without failing the scene.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Allowed {
+    /// Failures, which are shown.
+    Failures,
+    /// A request whose node dies before it answers is made again, as a browser does, and succeeds.
+    Repeats,
+    /// Nothing: no request notices anything.
+    Nothing,
+}
+
 /// Clients that fetch while something happens.
 #[derive(Debug)]
-pub(super) struct Load(Pool);
+pub(super) struct Load {
+    pool: Pool,
+    /// When nodes were killed.
+    deaths: Vec<Instant>,
+}
 
 impl Load {
-    /// Starts the clients and waits until each of them has had a page or two.
+    /// Starts a few clients and waits until each of them has had a page or two.
     pub(super) async fn start(world: &World, scene: &str) -> Result<Self, LabError> {
-        /// Before this many fetches nothing happens.
-        const WARM: usize = 12;
-        let load = Self(Pool::start(scene, &world.clients, &world.address(), UNBOUNDED, &world.screen));
-        load.0.reach(WARM, LOAD_LIMIT).await?;
-        Ok(load)
+        Self::begin(world, scene, Crowd::Few).await
     }
 
-    /// Goes on to at least so many fetches, and says how they went. `judged`: whether a failed fetch fails the
-    /// scene.
-    pub(super) async fn finish(self, least: usize, judged: bool) -> Result<Played, LabError> {
-        self.0.reach(least, LOAD_LIMIT).await?;
-        Ok(verdict(&self.0.finish().await, least, if judged { Bound::AtMost(0.0) } else { Bound::Shown }))
+    /// Starts many clients and waits until each of them has had a page or two.
+    pub(super) async fn start_crowd(world: &World, scene: &str) -> Result<Self, LabError> {
+        Self::begin(world, scene, Crowd::Many).await
     }
+
+    async fn begin(world: &World, scene: &str, crowd: Crowd) -> Result<Self, LabError> {
+        /// Before this many fetches nothing happens.
+        const WARM: usize = 12;
+        let address = world.address();
+        let pool = Pool::start(scene, &world.clients, &address, UNBOUNDED, crowd, &world.screen);
+        pool.reach(WARM, LOAD_LIMIT).await?;
+        Ok(Self { pool, deaths: Vec::new() })
+    }
+
+    /// A node is killed now, under the requests that it is at: what becomes of those is shown, not judged.
+    pub(super) fn death(&mut self) {
+        self.deaths.push(Instant::now());
+    }
+
+    /// Goes on to at least so many fetches, and says how they went.
+    pub(super) async fn finish(self, least: usize, allowed: Allowed) -> Result<Played, LabError> {
+        self.pool.reach(least, LOAD_LIMIT).await?;
+        let fetches = self.pool.finish().await;
+        if self.deaths.is_empty() {
+            return Ok(verdict(&fetches, least, allowed));
+        }
+        let (caught, others): (Vec<_>, Vec<_>) = fetches
+            .into_iter()
+            .partition(|(_, fetch)| fetch.failure.is_some() && was_at(fetch, &self.deaths));
+        let mut played = verdict(&others, least, allowed);
+        let what = "failed, under way when a node was killed";
+        played.measures.push(Measure::count(what, Bound::Shown, caught.len()));
+        Ok(played)
+    }
+}
+
+/// Whether one of these moments fell into the fetch.
+fn was_at(fetch: &Fetch, moments: &[Instant]) -> bool {
+    moments.iter().any(|moment| (fetch.began..fetch.began + fetch.took).contains(moment))
 }
 
 /// No fewer than this.
@@ -51,8 +95,11 @@ pub(super) fn at_least(count: usize) -> Bound {
     Bound::AtLeast(count as f64)
 }
 
-/// What the fetches say. `failed` is how many of them may fail.
-pub(super) fn verdict(fetches: &[(Memory, Fetch)], least: usize, failed: Bound) -> Played {
+/// What the fetches say.
+pub(super) fn verdict(fetches: &[(Memory, Fetch)], least: usize, allowed: Allowed) -> Played {
+    let none_unless = |allowed: bool| if allowed { Bound::Shown } else { Bound::AtMost(0.0) };
+    let failed = none_unless(allowed == Allowed::Failures);
+    let repeats = none_unless(allowed != Allowed::Nothing);
     let failures = |memory: Memory| {
         fetches.iter().filter(|(of, fetch)| *of == memory && fetch.failure.is_some()).count()
     };
@@ -76,11 +123,7 @@ pub(super) fn verdict(fetches: &[(Memory, Fetch)], least: usize, failed: Bound) 
             Measure::count("client fetches", at_least(least), fetches.len()),
             Measure::count("failed, cached descriptor", failed, failures(Memory::Cached)),
             Measure::count("failed, fresh descriptor", failed, failures(Memory::Fresh)),
-            Measure::count(
-                "requests made again",
-                Bound::Shown,
-                fetches.iter().map(|(_, f)| f.repeated).sum(),
-            ),
+            Measure::count("requests made again", repeats, fetches.iter().map(|(_, f)| f.repeated).sum()),
             Measure::time("a page, median", Bound::Shown, took.get(took.len() / 2).copied()),
             Measure::time("a page, slowest", Bound::Shown, took.last().copied()),
         ],

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::load::{Load, Played};
+use super::load::{Allowed, Load, Played};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::world::{POLL, World};
@@ -31,10 +31,10 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let mut measures = vec![start_alone(world).await?];
     world.settle().await?;
     world.screen.doing("scene lonely: others come and go");
-    let load = Load::start(world, "lonely").await?;
+    let mut load = Load::start(world, "lonely").await?;
     for other in others {
         world.quiet(QUIET).await?;
-        let name = world.nodes[other].id.clone();
+        let name = world.nodes[other].machine.name.clone();
         let came = Instant::now();
         world.call_back(other).await;
         let came = world.until_back(other, PATIENCE).await?.map(|()| came.elapsed());
@@ -42,6 +42,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
         world.settle().await?;
         let leaving = world.known_points(other).await?;
         let left = Instant::now();
+        load.death();
         world.send_away(other).await;
         let left = world.until_held(left, PATIENCE, |held| held.is_disjoint(&leaving)).await?;
         measures.push(Measure::time(
@@ -50,7 +51,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
             left,
         ));
     }
-    let mut played = load.finish(FETCHES, true).await?;
+    let mut played = load.finish(FETCHES, Allowed::Repeats).await?;
     played.measures.splice(0..0, measures);
     Ok(played)
 }

@@ -6,14 +6,22 @@ use super::measure::Outcome;
 use super::scene_name::SceneName;
 use super::world::World;
 
+mod burden;
+mod chain;
+mod departure;
+mod drain;
 mod freeze;
+mod join;
 mod kill;
 mod kill_holder;
 mod load;
 mod lonely;
+mod newcomer;
 mod partition;
+mod replace;
 mod r#return;
 mod rotate;
+mod rotate_token;
 mod spread;
 mod tor_restart;
 mod two_nodes;
@@ -44,6 +52,11 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::KillHolder => kill_holder::play(world).await,
         SceneName::Freeze => freeze::play(world).await,
         SceneName::Partition => partition::play(world).await,
+        SceneName::Join => join::play(world).await,
+        SceneName::Chain => chain::play(world).await,
+        SceneName::Drain => drain::play(world).await,
+        SceneName::Replace => replace::play(world).await,
+        SceneName::RotateToken => rotate_token::play(world).await,
         SceneName::TwoNodes => two_nodes::play(world).await,
         SceneName::Lonely => lonely::play(world).await,
         SceneName::Rotate => rotate::play(world).await,

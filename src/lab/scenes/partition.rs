@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::load::{Load, Played};
+use super::load::{Allowed, Load, Played};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::world::{POLL, World};
@@ -26,15 +26,15 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let load = Load::start(world, "partition").await?;
     world.quiet(QUIET).await?;
     let standby = world.standby().await;
-    let victim = world.nodes[standby].number;
+    let victim = world.nodes[standby].machine.name.number;
     world.note("mesh cut", standby);
-    world.wires.mesh(victim, false).await?;
+    world.ground.wires.mesh(victim, false).await?;
     sleep(CUT).await;
     let holders = world.publishing().await.len();
     world.note("mesh healed", standby);
-    world.wires.mesh(victim, true).await?;
+    world.ground.wires.mesh(victim, true).await?;
     let one = until_one_holder(world).await;
-    let mut played = load.finish(FETCHES, true).await?;
+    let mut played = load.finish(FETCHES, Allowed::Repeats).await?;
     played.measures.insert(0, Measure::count("holders while cut", Bound::AtLeast(1.0), holders));
     let bound = Bound::AtMost(HEALED);
     played.measures.insert(1, Measure::time("healed: one holder again", bound, one));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::load::{Load, Played};
+use super::load::{Allowed, Load, Played};
 use crate::lab::error::LabError;
 use crate::lab::world::World;
 
@@ -24,5 +24,5 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let load = Load::start(world, "rotate").await?;
     world.screen.doing("scene rotate: across two boundaries");
     sleep(BEFORE + half + AFTER).await;
-    load.finish(FETCHES, true).await
+    load.finish(FETCHES, Allowed::Repeats).await
 }

@@ -3,11 +3,11 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::load::{Played, at_least, verdict};
+use super::load::{Allowed, Played, at_least, verdict};
 use crate::lab::control::AuthKeys;
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
-use crate::lab::pool::Pool;
+use crate::lab::pool::{Crowd, Pool};
 use crate::lab::world::World;
 
 /// Pages.
@@ -26,18 +26,18 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let shares = shares(world).await?;
     let served_before = world.served.load(Ordering::Relaxed);
     let before = world.accepted().await?;
-    let fetches =
-        Pool::start("spread", &world.clients, &world.address(), FETCHES, &world.screen).complete().await;
+    let pool = Pool::start("spread", &world.clients, &world.address(), FETCHES, Crowd::Few, &world.screen);
+    let fetches = pool.complete().await;
     let after = world.accepted().await?;
     let served = world.served.load(Ordering::Relaxed) - served_before;
-    let mut played = verdict(&fetches, FETCHES, Bound::AtMost(0.0));
+    let mut played = verdict(&fetches, FETCHES, Allowed::Repeats);
     // Pages come from the target itself: one request each, or more where one was made again.
     let count = usize::try_from(served).unwrap_or(usize::MAX);
     played.measures.push(Measure::count("requests the target has answered", at_least(FETCHES), count));
     for (((node, share), after), before) in world.nodes.iter().zip(shares).zip(after).zip(before) {
         let served = after - before;
         let served = usize::try_from(served).unwrap_or(usize::MAX);
-        played.measures.push(Measure::count(format!("served by {}", node.id), fair(share), served));
+        played.measures.push(Measure::count(format!("served by {}", node.machine.name), fair(share), served));
     }
     Ok(played)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::load::{Load, Played};
+use super::load::{Allowed, Load, Played};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::world::World;
@@ -26,7 +26,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     world.nodes[victim].tor_a.crash().await;
     let clean = world.until_held(crashed, PATIENCE, |held| held.is_disjoint(&dead)).await?;
     let back = world.until_back(victim, PATIENCE).await?.map(|()| crashed.elapsed());
-    let mut played = load.finish(FETCHES, true).await?;
+    let mut played = load.finish(FETCHES, Allowed::Repeats).await?;
     let measures = [
         Measure::time("dead points gone everywhere", Bound::AtMost(NOTICED), clean),
         Measure::time("crash to new points everywhere", Bound::Shown, back),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::load::{Load, Played};
+use super::load::{Allowed, Load, Played};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::pool::FETCH_LIMIT;
@@ -28,13 +28,13 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     }
     world.settle().await?;
     world.screen.doing("scene two-nodes: with two");
-    let load = Load::start(world, "two-nodes").await?;
+    let mut load = Load::start(world, "two-nodes").await?;
     let mut measures = Vec::new();
     for what in ["holder", "standby"] {
         world.quiet(QUIET).await?;
         let holder = world.publishing().await.first().copied().unwrap_or(0);
         let victim = if what == "holder" { holder } else { 1 - holder };
-        let (alone, back) = lose_and_regain(world, victim).await?;
+        let (alone, back) = lose_and_regain(world, &mut load, victim).await?;
         let bound = Bound::AtMost(ALONE);
         measures.push(Measure::time(
             format!("{what} killed: the other's points alone everywhere"),
@@ -51,7 +51,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
         // section 11). It shall not meet the second death too.
         sleep(FETCH_LIMIT).await;
     }
-    let mut played = load.finish(FETCHES, true).await?;
+    let mut played = load.finish(FETCHES, Allowed::Repeats).await?;
     played.measures.splice(0..0, measures);
     Ok(played)
 }
@@ -60,10 +60,12 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
 /// everybody's again.
 async fn lose_and_regain(
     world: &mut World,
+    load: &mut Load,
     victim: usize,
 ) -> Result<(Option<Duration>, Option<Duration>), LabError> {
     let dead = world.known_points(victim).await?;
     let killed = Instant::now();
+    load.death();
     world.send_away(victim).await;
     let alone = world.until_held(killed, PATIENCE, |held| held.is_disjoint(&dead)).await?;
     let started = Instant::now();

@@ -1,0 +1,109 @@
+//! A machine that is or becomes a node: its namespaces, its cables, its disk, and an operator who is logged in there.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::cluster::{ClusterPlan, Member};
+use super::errand;
+use super::error::{LabError, io as doing};
+use super::ground::Ground;
+use super::name::Name;
+use super::namespaces::STATE;
+use super::node_files::NodeFiles;
+use super::place::Place;
+use super::tor_network::make_private;
+use crate::proto::onion::address::HsId;
+
+/// A machine. What runs on it is a node's.
+#[derive(Debug)]
+pub(super) struct Machine {
+    /// Its name.
+    pub(super) name: Name,
+    /// Its namespaces.
+    pub(super) place: Arc<Place>,
+    /// Where its files are.
+    pub(super) files: NodeFiles,
+}
+
+impl Machine {
+    /// A new machine, plugged into both bridges, with empty directories.
+    pub(super) async fn open(ground: &Ground, name: Name) -> Result<Self, LabError> {
+        let run = Path::new(STATE).join("nodes").join(name.to_string());
+        make_private(&run)?;
+        let place = Arc::new(Place::open(&run).await?);
+        ground.wires.plug(name.number, &place).await?;
+        let files = NodeFiles::default();
+        for directory in
+            [&files.ipc, &files.keys, &files.state, &files.service(), Path::new("/run/wireguard")]
+        {
+            make_private(&place.outside(directory))?;
+        }
+        Ok(Self { name, place, files })
+    }
+
+    /// Puts keys and configuration there, as an operator does who sets up every node by hand.
+    pub(super) fn configure(&self, plan: &ClusterPlan, member: &Member) -> Result<(), LabError> {
+        let files = &self.files;
+        self.write(&files.master_key(), plan.master_key.as_slice())?;
+        self.write(&files.token(), plan.token.as_bytes())?;
+        self.write(&files.join_secret(), plan.join_secret.to_text().as_bytes())?;
+        self.write(&files.wireguard_key(), member.key.to_base64().as_bytes())?;
+        self.write(&files.configuration(), plan.configuration(member, files).as_bytes())?;
+        self.hand_key_to_tor(&plan.address)?;
+        // A node that is configured by hand has joined.
+        self.write(&files.joined(), b"")
+    }
+
+    /// Changes in a configuration that `rustbalance join` has written what is different in the lab: where the coordinator
+    /// remembers, since only `/run` is the machine's own, and where logs go.
+    pub(super) fn adapt(&self, verbose: bool) -> Result<(), LabError> {
+        let path = self.files.configuration();
+        let mut text = fs::read_to_string(self.outside(&path)).map_err(doing("reading a configuration"))?;
+        let level = if verbose { "debug" } else { "info" };
+        for (section, lines) in [
+            ("[cluster]\n", format!("state_directory = \"{}\"\n", self.files.state.display())),
+            ("[log]\n", format!("level = \"{level}\"\njournal = false\n")),
+        ] {
+            if !text.contains(section) {
+                return Err(LabError::File { path, what: "a configuration with [cluster] and [log]" });
+            }
+            text = text.replacen(section, &format!("{section}{lines}"), 1);
+        }
+        self.write(&path, text.as_bytes())
+    }
+
+    /// Gives the serving tor the onion identity that this machine has, as the address's own balancer.
+    pub(super) fn hand_key_to_tor(&self, address: &HsId) -> Result<(), LabError> {
+        let service = self.files.service();
+        let key = fs::read(self.outside(&self.files.master_key())).map_err(doing("reading a node's key"))?;
+        self.write(&service.join("hs_ed25519_secret_key"), &key)?;
+        self.write(&service.join("ob_config"), format!("MasterOnionAddress {address}\n").as_bytes())
+    }
+
+    /// Writes a file that only its owner reads.
+    pub(super) fn write(&self, path: &Path, content: &[u8]) -> Result<(), LabError> {
+        let mut options = fs::File::options();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(self.outside(path));
+        file.and_then(|mut file| file.write_all(content)).map_err(doing("writing a node's files"))
+    }
+
+    /// A file of the machine, as the lab sees it.
+    pub(super) fn outside(&self, path: &Path) -> PathBuf {
+        self.place.outside(path)
+    }
+
+    /// Runs the operator's tool there; what it answers.
+    pub(super) async fn operate(
+        &self,
+        ground: &Ground,
+        words: &[&str],
+        input: &[u8],
+    ) -> Result<String, LabError> {
+        let mut command = self.place.command(&ground.programs.join("rustbalance"));
+        command.args(words);
+        errand::run(&format!("rustbalance {} on {}", words.join(" "), self.name), command, input).await
+    }
+}

@@ -1,0 +1,74 @@
+//! Where a node's files are.
+
+use std::path::{Path, PathBuf};
+
+/// Where a node's files are, as the node sees them. It is the same on every node, as on real machines.
+#[derive(Debug)]
+pub(super) struct NodeFiles {
+    /// The serving tor's directory.
+    pub(super) tor_a: PathBuf,
+    /// The other tor's directory.
+    pub(super) tor_b: PathBuf,
+    /// Control sockets, and where the onion port leads.
+    pub(super) ipc: PathBuf,
+    /// Configuration and keys.
+    pub(super) keys: PathBuf,
+    /// What the coordinator remembers; like everything here, it outlives the node's death.
+    pub(super) state: PathBuf,
+}
+
+impl Default for NodeFiles {
+    /// All below `/run`, which is the node's own; sockets where a configuration has them that `rustbalance` has written.
+    fn default() -> Self {
+        let run = Path::new("/run");
+        Self {
+            tor_a: run.join("rustbalance-tor/a"),
+            tor_b: run.join("rustbalance-tor/b"),
+            ipc: run.join("rustbalance"),
+            keys: run.join("keys"),
+            state: run.join("state/coordinator"),
+        }
+    }
+}
+
+impl NodeFiles {
+    /// The configuration.
+    pub(super) fn configuration(&self) -> PathBuf {
+        self.keys.join("config.toml")
+    }
+
+    /// The onion identity.
+    pub(super) fn master_key(&self) -> PathBuf {
+        self.keys.join("hs_ed25519_secret_key")
+    }
+
+    /// The cluster token.
+    pub(super) fn token(&self) -> PathBuf {
+        self.keys.join("cluster.token")
+    }
+
+    /// The secret of the path at which joining is answered.
+    pub(super) fn join_secret(&self) -> PathBuf {
+        self.keys.join("join.secret")
+    }
+
+    /// The WireGuard key.
+    pub(super) fn wireguard_key(&self) -> PathBuf {
+        self.keys.join("wireguard.key")
+    }
+
+    /// The serving tor's `HiddenServiceDir`.
+    pub(super) fn service(&self) -> PathBuf {
+        self.tor_a.join("service")
+    }
+
+    /// The marker of a node that is in the cluster: its serving tor may run.
+    pub(super) fn joined(&self) -> PathBuf {
+        self.state.join("joined")
+    }
+
+    /// Where the serving tor's onion port leads.
+    pub(super) fn onion_socket(&self) -> PathBuf {
+        self.ipc.join("onion.sock")
+    }
+}
