@@ -64,6 +64,8 @@ impl Supervised {
     /// `kill -9`, and it stays dead until [`Self::start`].
     pub(super) async fn kill(&self) {
         self.order(Order::Signal { signal: Signal::SIGKILL, hold: true }).await;
+        // Else one that is started again at once would seem ready, as the process before it was.
+        let _ = self.state.clone().wait_for(|state| state.pid.is_none()).await;
     }
 
     /// `kill -9`, as an accident: it is started again.
