@@ -16,7 +16,7 @@ use crate::proto::node::NodeId;
 
 /// Most admissions kept: as many as a cluster has nodes. They are of use for as long as their ticket lives.
 pub const MAX_ADMISSIONS: usize = MAX_NODES;
-/// Most departures kept: more than an operator sends away within [`DEPARTURE_LIFE`].
+/// Most departures kept: more nodes than an operator sends away within a month, which is how long they are kept.
 pub const MAX_DEPARTURES: usize = 64;
 /// Most token rotations kept. All of them are needed: whoever holds the first token only, a node that was away or a
 /// new one, opens one after the other. One a month fills five years.
