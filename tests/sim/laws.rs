@@ -9,7 +9,8 @@ use std::time::Duration;
 use rustbalance::proto::cluster::events::PublishOrder;
 use rustbalance::proto::node::NodeId;
 
-use crate::world::{Node, World};
+use crate::node::Node;
+use crate::world::World;
 
 /// The promise of the issue: a clean descriptor, one holder, within five seconds of the worst fault.
 pub const BOUND: Duration = Duration::from_secs(5);

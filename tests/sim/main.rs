@@ -4,10 +4,12 @@
 //! One seed again: `SIM_SEED=17 cargo test --test sim random_faults`. More: `SIM_SEEDS=10000 cargo test --test sim`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
+mod deeds;
 mod faults;
 mod laws;
 mod life;
 mod network;
+mod node;
 mod queue;
 mod scenes;
 mod scenes_draining;

@@ -63,16 +63,20 @@ impl Network {
 
     /// When a datagram sent now arrives: not at all, once, or more often.
     pub fn deliver(&self, rng: &mut StdRng, from: usize, to: usize) -> [Option<Duration>; 2] {
-        let second = rng.random_range(0..1000) < self.duplicates_per_mille;
         let connected = self.connects(from, to);
-        [true, second].map(|copy| {
-            if !copy {
-                return None;
-            }
-            // Dice are thrown also where nothing can arrive, so that a link's state does not shift all later ones.
-            let lost = rng.random_range(0..1000) < self.loss_per_mille;
-            let late = rng.random_range(0..=self.jitter.subsec_nanos());
-            (!lost && connected).then(|| self.delay + Duration::from_nanos(late.into()))
-        })
+        let arrival = |dice: u64| {
+            let lost = per_mille(dice >> 16) < self.loss_per_mille;
+            let late = (u64::from(self.jitter.subsec_nanos()) * (dice >> 32)) >> 32;
+            (!lost && connected).then(|| self.delay + Duration::from_nanos(late))
+        };
+        // Dice are thrown also where nothing can arrive, so that a link's state does not shift all later ones.
+        let dice: u64 = rng.random();
+        let again = per_mille(dice) < self.duplicates_per_mille;
+        [arrival(dice), if again { arrival(rng.random()) } else { None }]
     }
+}
+
+/// A number below a thousand, from the last 16 bits.
+fn per_mille(dice: u64) -> u32 {
+    u32::try_from(((dice & 0xffff) * 1000) >> 16).unwrap()
 }

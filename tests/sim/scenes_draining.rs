@@ -171,20 +171,20 @@ fn a_drain_survives_the_death_of_the_holder() {
 #[test]
 fn a_node_whose_target_is_down_leaves_while_others_reach_theirs() {
     let mut world = settled(70, 3, Network::good());
-    world.happen(0, Event::TargetWell(false));
+    world.change_target(0, false);
     throughout(&mut world, secs(5.0), "somebody serves", serves_somebody);
     assert_eq!((holders(&world), ordered(&world, 1)), (vec![1], vec![1, 2]));
-    world.happen(1, Event::TargetWell(false));
+    world.change_target(1, false);
     throughout(&mut world, secs(5.0), "somebody serves", serves_somebody);
     assert_eq!((holders(&world), ordered(&world, 2)), (vec![2], vec![2]));
-    world.happen(2, Event::TargetWell(false));
+    world.change_target(2, false);
     throughout(&mut world, secs(5.0), "somebody serves", serves_somebody);
     assert_eq!((holders(&world), ordered(&world, 0)), (vec![0], vec![0, 1, 2]));
-    world.happen(1, Event::TargetWell(true));
+    world.change_target(1, true);
     throughout(&mut world, secs(5.0), "somebody serves", serves_somebody);
     assert_eq!((holders(&world), ordered(&world, 1)), (vec![1], vec![1]));
-    world.happen(0, Event::TargetWell(true));
-    world.happen(2, Event::TargetWell(true));
+    world.change_target(0, true);
+    world.change_target(2, true);
     let mut laws = Laws::new(BOUND);
     let end = world.now + secs(10.0);
     watch(&mut world, &mut laws, end);
@@ -194,12 +194,12 @@ fn a_node_whose_target_is_down_leaves_while_others_reach_theirs() {
 #[test]
 fn a_drained_node_is_no_worse_than_others_whose_targets_are_down() {
     let mut world = settled(71, 2, Network::good());
-    world.happen(1, Event::TargetWell(false));
+    world.change_target(1, false);
     world.run_until(world.now + secs(3.0));
     world.drain(0, true);
     throughout(&mut world, secs(20.0), "the one that works stays", |world| {
         holders(world).iter().all(|holder| ordered(world, *holder) == [0]) && !world.nodes[0].muted
     });
-    world.happen(1, Event::TargetWell(true));
+    world.change_target(1, true);
     until(&mut world, BOUND, "it may go", |world| world.nodes[0].muted && ordered(world, 1) == [1]);
 }

@@ -1,23 +1,23 @@
 //! A world of real cores in virtual time. Everything that happens follows from a seed.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use rustbalance::proto::cluster::core::{Cluster, ClusterConfig};
-use rustbalance::proto::cluster::events::{Action, Event, PublishOrder, StateChange, Verdict};
+use rustbalance::proto::cluster::core::Cluster;
+use rustbalance::proto::cluster::events::{Action, Event, StateChange};
 use rustbalance::proto::cluster::memory::Memory;
-use rustbalance::proto::cluster::note::{Admission, Drain, Note, Rotation};
+use rustbalance::proto::cluster::note::Rotation;
 use rustbalance::proto::cluster::roster::{Peer, RosterError};
-use rustbalance::proto::cluster::status::ClusterStatus;
 use rustbalance::proto::cluster::timing::{DEFAULT_TOKEN_OVERLAP, Timing};
 use rustbalance::proto::cluster::token::TokenName;
-use rustbalance::proto::node::{NodeId, Priority};
+use rustbalance::proto::node::NodeId;
 use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
 
 use crate::network::Network;
+use crate::node::{Datagram, Node};
 use crate::queue::Queue;
 
 /// What a frozen process finds in its socket when it wakes: the kernel keeps about so many small datagrams.
@@ -26,10 +26,6 @@ const SOCKET_QUEUE: usize = 256;
 const LOG_LINES: usize = 400;
 /// Unix time at which worlds begin, in milliseconds.
 const EPOCH_MS: u64 = 1_800_000_000_000;
-/// The token in everybody's configuration.
-pub const FIRST_TOKEN: TokenName = TokenName { seq: 0, tag: [0; 4] };
-/// How long a drained node's connections may last, in seconds.
-const DRAIN_DEADLINE_SECS: u32 = 60;
 
 /// Something that will happen.
 enum Happening {
@@ -48,78 +44,6 @@ enum Happening {
         life: u64,
         nodes: Vec<NodeId>,
     },
-}
-
-/// A sealed datagram.
-#[derive(Clone)]
-struct Datagram {
-    bytes: Vec<u8>,
-    under: TokenName,
-}
-
-/// One node: its core, while it runs, and what surrounds it.
-pub struct Node {
-    pub id: NodeId,
-    pub priority: Priority,
-    pub core: Option<Cluster>,
-    pub frozen_since: Option<Duration>,
-    pub draining: bool,
-    /// What its tor serves at; kept over a crash of the coordinator, gone with the whole node.
-    pub points: Vec<IntroPoint>,
-    /// What its publisher was last told.
-    pub order: Option<PublishOrder>,
-    /// Whether its introduction circuits are closed.
-    pub muted: bool,
-    /// How often it was told to cut what its proxy still carries.
-    pub cuts: u32,
-    /// Whether it does not belong to the cluster any more.
-    pub left: bool,
-    /// Which tokens it can open.
-    pub tokens: BTreeSet<TokenName>,
-    /// What it keeps over a restart.
-    pub memory: Memory,
-    /// What it answered to requests to be let in.
-    pub answers: BTreeMap<usize, Verdict>,
-    /// Whom its WireGuard lets in, and under which key.
-    pub wireguard: BTreeMap<NodeId, [u8; 32]>,
-    pub wireguard_key: [u8; 32],
-    pub sent: u64,
-    /// How far its wall clock is ahead, in milliseconds.
-    pub clock_ahead_ms: i64,
-    /// For how long its machine has been suspended: its monotonic clock stood still meanwhile.
-    suspended_for: Duration,
-    /// Counts starts and wake-ups, so that a dead life's timer does not disturb a later one.
-    life: u64,
-    /// When its timer is due, and when the queue will say so at the latest: most events put the timer off, and that
-    /// need not be said each time.
-    timer_at: Option<Duration>,
-    timer_queued: Option<Duration>,
-    socket: VecDeque<(usize, Datagram)>,
-    peers: Vec<usize>,
-}
-
-impl Node {
-    /// Whether it runs: neither dead nor frozen.
-    pub fn is_up(&self) -> bool {
-        self.core.is_some() && self.frozen_since.is_none()
-    }
-
-    /// Timers of an earlier life do not count.
-    fn begin_life(&mut self) {
-        self.life += 1;
-        self.timer_at = None;
-        self.timer_queued = None;
-    }
-
-    /// What its publisher reports.
-    pub fn shown_points(&self) -> &[IntroPoint] {
-        if self.muted { &[] } else { &self.points }
-    }
-
-    /// Whether clients should find its points in the descriptor.
-    pub fn serves(&self) -> bool {
-        self.is_up() && !self.draining && !self.points.is_empty()
-    }
 }
 
 /// The world.
@@ -154,36 +78,7 @@ impl World {
     /// `nodes` nodes that are not running yet. Everyone knows everyone, unless [`World::introduce`] says otherwise.
     pub fn new(seed: u64, nodes: usize, network: Network, timing: Timing) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut all: Vec<Node> = (0..nodes)
-            .map(|number| Node {
-                id: format!("n{number}").parse().unwrap(),
-                priority: Priority(rng.random_range(1..=3) * 10),
-                core: None,
-                frozen_since: None,
-                draining: false,
-                points: Vec::new(),
-                order: None,
-                muted: false,
-                cuts: 0,
-                left: false,
-                tokens: BTreeSet::from([FIRST_TOKEN]),
-                memory: Memory::default(),
-                answers: BTreeMap::new(),
-                wireguard: BTreeMap::new(),
-                wireguard_key: [u8::try_from(number + 1).unwrap(); 32],
-                sent: 0,
-                clock_ahead_ms: 0,
-                suspended_for: Duration::ZERO,
-                life: 0,
-                timer_at: None,
-                timer_queued: None,
-                socket: VecDeque::new(),
-                peers: (0..nodes).filter(|other| *other != number).collect(),
-            })
-            .collect();
-        for (number, node) in all.iter_mut().enumerate() {
-            node.points = fresh_points(&mut rng, number);
-        }
+        let all: Vec<Node> = (0..nodes).map(|number| Node::new(number, nodes, &mut rng)).collect();
         let numbers = all.iter().zip(0..).map(|(node, number)| (node.id.clone(), number)).collect();
         Self {
             seed,
@@ -220,182 +115,7 @@ impl World {
         self.numbers.get(id).copied()
     }
 
-    /// Starts a node, dead or alive, with what it kept of an earlier life.
-    pub fn start(&mut self, node: usize) {
-        self.note(&format!("{node} starts"));
-        let this = &mut self.nodes[node];
-        // The shell opens what it kept when the core asks for it.
-        this.tokens = BTreeSet::from([FIRST_TOKEN]);
-        let memory = this.memory.clone();
-        let config = ClusterConfig {
-            own: self.peer(node),
-            priority: self.nodes[node].priority,
-            timing: self.timing,
-            token: FIRST_TOKEN,
-            overlap: self.overlap,
-            memory,
-        };
-        let seed = self.rng.random();
-        let core = Cluster::new(config, seed, self.instant(node), self.unix_ms(node));
-        let this = &mut self.nodes[node];
-        this.core = Some(core);
-        this.begin_life();
-        this.frozen_since = None;
-        this.order = None;
-        this.muted = false;
-        this.left = false;
-        this.wireguard.clear();
-        this.socket.clear();
-        for peer in this.peers.clone() {
-            self.happen(node, Event::PeerConfigured(self.peer(peer)));
-        }
-        self.happen(node, Event::Start);
-        self.happen(node, Event::PublisherFound);
-        self.report_points(node);
-        if self.nodes[node].draining {
-            self.drain(node, true);
-        }
-    }
-
-    /// The node has lost what it kept.
-    pub fn forget(&mut self, node: usize) {
-        self.note(&format!("{node} loses its memory"));
-        self.nodes[node].memory = Memory::default();
-    }
-
-    /// The node is gone from one moment to the next.
-    pub fn crash(&mut self, node: usize) {
-        self.note(&format!("{node} crashes"));
-        let this = &mut self.nodes[node];
-        this.core = None;
-        this.order = None;
-        this.socket.clear();
-        this.begin_life();
-    }
-
-    /// The node ends in order.
-    pub fn shut_down(&mut self, node: usize) {
-        self.note(&format!("{node} shuts down"));
-        self.happen(node, Event::Shutdown);
-        self.nodes[node].core = None;
-        self.nodes[node].order = None;
-        self.nodes[node].begin_life();
-    }
-
-    /// The node leaves the cluster for good.
-    pub fn leave(&mut self, node: usize) {
-        self.note(&format!("{node} leaves"));
-        self.happen(node, Event::Leave);
-    }
-
-    /// The node stops running without noticing.
-    pub fn freeze(&mut self, node: usize) {
-        self.note(&format!("{node} freezes"));
-        self.nodes[node].frozen_since = Some(self.now);
-        self.nodes[node].begin_life();
-    }
-
-    /// The node runs again: first what waits in its socket, then its timer.
-    pub fn thaw(&mut self, node: usize) {
-        self.note(&format!("{node} thaws"));
-        self.nodes[node].frozen_since = None;
-        for (from, datagram) in std::mem::take(&mut self.nodes[node].socket) {
-            let from = self.nodes[from].id.clone();
-            self.open(node, &from, &datagram);
-        }
-        self.happen(node, Event::Timer);
-    }
-
-    /// The node's machine was suspended since it froze, and resumes.
-    pub fn resume(&mut self, node: usize) {
-        let since = self.nodes[node].frozen_since.unwrap_or(self.now);
-        self.nodes[node].suspended_for += self.now.saturating_sub(since);
-        self.thaw(node);
-    }
-
-    /// The node's tor serves at other points now, or at none.
-    pub fn change_points(&mut self, node: usize, none: bool) {
-        self.note(&format!("{node} has {} points", if none { "no" } else { "other" }));
-        self.nodes[node].points = if none { Vec::new() } else { fresh_points(&mut self.rng, node) };
-        if self.nodes[node].is_up() {
-            self.report_points(node);
-        }
-    }
-
-    /// The operator drains the node or takes that back.
-    pub fn drain(&mut self, node: usize, draining: bool) {
-        self.note(&format!("{node} draining: {draining}"));
-        self.nodes[node].draining = draining;
-        if self.nodes[node].is_up() {
-            let drain = self.wish(node, draining, node);
-            self.happen(node, Event::Drain(drain));
-        }
-    }
-
-    /// The operator's wish about a node, said on another one.
-    pub fn wish(&self, node: usize, draining: bool, by: usize) -> Drain {
-        Drain {
-            node: self.nodes[node].id.clone(),
-            draining,
-            at_ms: self.unix_ms(by),
-            by: self.nodes[by].id.clone(),
-            deadline_secs: DRAIN_DEADLINE_SECS,
-            after: None,
-        }
-    }
-
-    /// A node makes a new token; its name.
-    pub fn rotate(&mut self, node: usize) -> TokenName {
-        let previous = self.nodes[node].tokens.last().copied().unwrap();
-        let token = TokenName { seq: previous.seq + 1, tag: self.rng.random() };
-        let sealed = self.rng.random::<[u8; 32]>().to_vec();
-        if !std::mem::take(&mut self.forge_next) {
-            self.rotations.insert(token, sealed.clone());
-        }
-        self.note(&format!("{node} makes token {token}"));
-        let rotation = Rotation { token, previous, at_ms: self.unix_ms(node), sealed };
-        self.happen(node, Event::RotateToken { rotation });
-        token
-    }
-
-    /// Somebody with this ticket asks `via` to be let in as `node`.
-    pub fn ask(&mut self, node: usize, via: usize, ticket: u8, uses: u16) {
-        let admission = self.admission(node, ticket, uses);
-        self.note(&format!("{node} asks {via} to be let in"));
-        self.nodes[via].answers.remove(&node);
-        self.happen(via, Event::Admit { number: node as u64, admission });
-    }
-
-    /// What `via` has answered `node`.
-    pub fn answer(&self, node: usize, via: usize) -> Option<&Verdict> {
-        self.nodes[via].answers.get(&node)
-    }
-
-    /// The node starts with what `via` has told it, if that was a welcome.
-    pub fn enter(&mut self, node: usize, via: usize) {
-        let Some(Verdict::Welcome(welcome)) = self.answer(node, via).cloned() else { return };
-        let peers = welcome.peers.into_iter().chain([self.peer(via)]).collect();
-        let notes = welcome.rotations.into_iter().map(Note::Rotation).collect();
-        self.nodes[node].memory = Memory { peers, notes };
-        self.introduce(node, Vec::new());
-        self.start(node);
-    }
-
-    /// What the node can tell.
-    pub fn status(&self, node: usize) -> ClusterStatus {
-        self.nodes[node].core.as_ref().unwrap().status(self.instant(node))
-    }
-
-    /// The note that would let `node` in with this ticket.
-    pub fn admission(&self, node: usize, ticket: u8, uses: u16) -> Admission {
-        let Peer { node, wireguard_key, endpoint, tunnel_address } = self.peer(node);
-        let at_ms = self.unix_ms(0);
-        let expires_ms = at_ms + 3_600_000;
-        let ticket = [ticket; 16];
-        Admission { ticket, uses, node, wireguard_key, endpoint, tunnel_address, at_ms, expires_ms }
-    }
-
-    fn report_points(&mut self, node: usize) {
+    pub fn report_points(&mut self, node: usize) {
         let points = self.nodes[node].shown_points().to_vec();
         self.happen(node, Event::OwnPoints(points));
     }
@@ -414,9 +134,10 @@ impl World {
         let mut actions = core.handle(instant, unix_ms, event);
         // What an action brings about happens after all of them are done: they were decided without it.
         while !actions.is_empty() {
-            let events: Vec<_> =
-                actions.into_iter().filter_map(|action| self.perform(node, action)).collect();
-            actions = Vec::new();
+            let mut events = Vec::new();
+            for action in actions.drain(..) {
+                events.extend(self.perform(node, action));
+            }
             for event in events {
                 let Some(core) = self.nodes[node].core.as_mut() else { return };
                 actions.extend(core.handle(instant, unix_ms, event));
@@ -456,7 +177,7 @@ impl World {
     /// Does what a core wants; what comes of it at once.
     fn perform(&mut self, node: usize, action: Action) -> Option<Event<'static>> {
         match action {
-            Action::Send { to, bytes, under } => self.send(node, &to, &Datagram { bytes, under }),
+            Action::Send { to, bytes, under } => self.send(node, &to, Datagram { bytes, under }),
             Action::SetPeer(peer) => {
                 self.nodes[node].wireguard.insert(peer.node, peer.wireguard_key);
             }
@@ -533,7 +254,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: usize, to: &NodeId, datagram: &Datagram) {
+    fn send(&mut self, from: usize, to: &NodeId, datagram: Datagram) {
         self.nodes[from].sent += 1;
         assert!(self.nodes[from].tokens.contains(&datagram.under), "{from} cannot seal under that");
         // Only a tampered datagram makes anybody believe in a node that is not.
@@ -543,11 +264,16 @@ impl World {
             a.wireguard.get(&b.id) == Some(&b.wireguard_key)
         };
         let tunnel = lets_in(from, to_number) && lets_in(to_number, from);
-        for delay in self.network.deliver(&mut self.rng, from, to_number).into_iter().flatten() {
-            if tunnel {
-                let arrival = Happening::Arrival { from, to: to_number, datagram: datagram.clone() };
-                self.queue.push(self.now + delay, arrival);
-            }
+        let [first, second] = self.network.deliver(&mut self.rng, from, to_number);
+        if !tunnel {
+            return;
+        }
+        if let Some(delay) = second {
+            let arrival = Happening::Arrival { from, to: to_number, datagram: datagram.clone() };
+            self.queue.push(self.now + delay, arrival);
+        }
+        if let Some(delay) = first {
+            self.queue.push(self.now + delay, Happening::Arrival { from, to: to_number, datagram });
         }
     }
 
@@ -583,7 +309,7 @@ impl World {
         self.open(to, &sender, &datagram);
     }
 
-    fn open(&mut self, node: usize, from: &NodeId, datagram: &Datagram) {
+    pub fn open(&mut self, node: usize, from: &NodeId, datagram: &Datagram) {
         let Datagram { bytes, under } = datagram;
         if self.nodes[node].tokens.contains(under) {
             self.happen(node, Event::Datagram { from, bytes, under: *under });
@@ -608,8 +334,8 @@ impl World {
         self.start + self.now.saturating_sub(self.nodes[node].suspended_for)
     }
 
-    fn unix_ms(&self, node: usize) -> u64 {
-        let true_ms = EPOCH_MS + u64::try_from(self.now.as_millis()).unwrap();
+    pub fn unix_ms(&self, node: usize) -> u64 {
+        let true_ms = EPOCH_MS + self.now.as_secs() * 1000 + u64::from(self.now.subsec_millis());
         true_ms.saturating_add_signed(self.nodes[node].clock_ahead_ms)
     }
 
@@ -626,22 +352,4 @@ impl World {
         let log: Vec<&str> = self.log.iter().map(String::as_str).collect();
         format!("\n{}\n\nseed {} at {:.3} s: {broken}\n", log.join("\n"), self.seed, self.now.as_secs_f64())
     }
-}
-
-fn fresh_points(rng: &mut StdRng, node: usize) -> Vec<IntroPoint> {
-    let count = rng.random_range(1..=10);
-    (0..count)
-        .map(|_| {
-            let mut link_specifiers = vec![2, 2, 20];
-            link_specifiers.extend(rng.random::<[u8; 20]>());
-            link_specifiers.extend([3, 32]);
-            link_specifiers.extend([u8::try_from(node).unwrap(); 32]);
-            IntroPoint {
-                link_specifiers,
-                onion_key: rng.random(),
-                auth_key: rng.random(),
-                enc_key: rng.random(),
-            }
-        })
-        .collect()
 }

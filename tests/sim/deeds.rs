@@ -1,0 +1,206 @@
+//! What operators and fate do to a world.
+
+use std::collections::BTreeSet;
+
+use rand::RngExt;
+use rustbalance::proto::cluster::core::{Cluster, ClusterConfig};
+use rustbalance::proto::cluster::events::{Event, Verdict};
+use rustbalance::proto::cluster::memory::Memory;
+use rustbalance::proto::cluster::note::{Admission, Drain, Note, Rotation};
+use rustbalance::proto::cluster::roster::Peer;
+use rustbalance::proto::cluster::status::ClusterStatus;
+use rustbalance::proto::cluster::token::TokenName;
+
+use crate::node::{FIRST_TOKEN, fresh_points};
+use crate::world::World;
+
+/// How long a drained node's connections may last, in seconds.
+const DRAIN_DEADLINE_SECS: u32 = 60;
+
+impl World {
+    /// Starts a node, dead or alive, with what it kept of an earlier life.
+    pub fn start(&mut self, node: usize) {
+        self.note(&format!("{node} starts"));
+        let this = &mut self.nodes[node];
+        // The shell opens what it kept when the core asks for it.
+        this.tokens = BTreeSet::from([FIRST_TOKEN]);
+        let memory = this.memory.clone();
+        let config = ClusterConfig {
+            own: self.peer(node),
+            priority: self.nodes[node].priority,
+            timing: self.timing,
+            token: FIRST_TOKEN,
+            overlap: self.overlap,
+            memory,
+        };
+        let seed = self.rng.random();
+        let core = Cluster::new(config, seed, self.instant(node), self.unix_ms(node));
+        let this = &mut self.nodes[node];
+        this.core = Some(core);
+        this.begin_life();
+        this.frozen_since = None;
+        this.order = None;
+        this.muted = false;
+        this.left = false;
+        this.wireguard.clear();
+        this.socket.clear();
+        for peer in this.peers.clone() {
+            self.happen(node, Event::PeerConfigured(self.peer(peer)));
+        }
+        self.happen(node, Event::Start);
+        self.happen(node, Event::PublisherFound);
+        self.report_points(node);
+        let well = self.nodes[node].target_well;
+        self.happen(node, Event::TargetWell(well));
+        if self.nodes[node].draining {
+            self.drain(node, true);
+        }
+    }
+
+    /// The node has lost what it kept.
+    pub fn forget(&mut self, node: usize) {
+        self.note(&format!("{node} loses its memory"));
+        self.nodes[node].memory = Memory::default();
+    }
+
+    /// The node is gone from one moment to the next.
+    pub fn crash(&mut self, node: usize) {
+        self.note(&format!("{node} crashes"));
+        let this = &mut self.nodes[node];
+        this.core = None;
+        this.order = None;
+        this.socket.clear();
+        this.begin_life();
+    }
+
+    /// The node ends in order.
+    pub fn shut_down(&mut self, node: usize) {
+        self.note(&format!("{node} shuts down"));
+        self.happen(node, Event::Shutdown);
+        self.nodes[node].core = None;
+        self.nodes[node].order = None;
+        self.nodes[node].begin_life();
+    }
+
+    /// The node leaves the cluster for good.
+    pub fn leave(&mut self, node: usize) {
+        self.note(&format!("{node} leaves"));
+        self.happen(node, Event::Leave);
+    }
+
+    /// The node stops running without noticing.
+    pub fn freeze(&mut self, node: usize) {
+        self.note(&format!("{node} freezes"));
+        self.nodes[node].frozen_since = Some(self.now);
+        self.nodes[node].begin_life();
+    }
+
+    /// The node runs again: first what waits in its socket, then its timer.
+    pub fn thaw(&mut self, node: usize) {
+        self.note(&format!("{node} thaws"));
+        self.nodes[node].frozen_since = None;
+        for (from, datagram) in std::mem::take(&mut self.nodes[node].socket) {
+            let from = self.nodes[from].id.clone();
+            self.open(node, &from, &datagram);
+        }
+        self.happen(node, Event::Timer);
+    }
+
+    /// The node's machine was suspended since it froze, and resumes.
+    pub fn resume(&mut self, node: usize) {
+        let since = self.nodes[node].frozen_since.unwrap_or(self.now);
+        self.nodes[node].suspended_for += self.now.saturating_sub(since);
+        self.thaw(node);
+    }
+
+    /// The node's tor serves at other points now, or at none.
+    pub fn change_points(&mut self, node: usize, none: bool) {
+        self.note(&format!("{node} has {} points", if none { "no" } else { "other" }));
+        self.nodes[node].points = if none { Vec::new() } else { fresh_points(&mut self.rng, node) };
+        if self.nodes[node].is_up() {
+            self.report_points(node);
+        }
+    }
+
+    /// The node's proxy reaches what it stands in front of, or does not.
+    pub fn change_target(&mut self, node: usize, well: bool) {
+        self.note(&format!("{node} target well: {well}"));
+        self.nodes[node].target_well = well;
+        if self.nodes[node].is_up() {
+            self.happen(node, Event::TargetWell(well));
+        }
+    }
+
+    /// The operator drains the node or takes that back.
+    pub fn drain(&mut self, node: usize, draining: bool) {
+        self.note(&format!("{node} draining: {draining}"));
+        self.nodes[node].draining = draining;
+        if self.nodes[node].is_up() {
+            let drain = self.wish(node, draining, node);
+            self.happen(node, Event::Drain(drain));
+        }
+    }
+
+    /// The operator's wish about a node, said on another one.
+    pub fn wish(&self, node: usize, draining: bool, by: usize) -> Drain {
+        Drain {
+            node: self.nodes[node].id.clone(),
+            draining,
+            at_ms: self.unix_ms(by),
+            by: self.nodes[by].id.clone(),
+            deadline_secs: DRAIN_DEADLINE_SECS,
+            after: None,
+        }
+    }
+
+    /// A node makes a new token; its name.
+    pub fn rotate(&mut self, node: usize) -> TokenName {
+        let previous = self.nodes[node].tokens.last().copied().unwrap();
+        let token = TokenName { seq: previous.seq + 1, tag: self.rng.random() };
+        let sealed = self.rng.random::<[u8; 32]>().to_vec();
+        if !std::mem::take(&mut self.forge_next) {
+            self.rotations.insert(token, sealed.clone());
+        }
+        self.note(&format!("{node} makes token {token}"));
+        let rotation = Rotation { token, previous, at_ms: self.unix_ms(node), sealed };
+        self.happen(node, Event::RotateToken { rotation });
+        token
+    }
+
+    /// Somebody with this ticket asks `via` to be let in as `node`.
+    pub fn ask(&mut self, node: usize, via: usize, ticket: u8, uses: u16) {
+        let admission = self.admission(node, ticket, uses);
+        self.note(&format!("{node} asks {via} to be let in"));
+        self.nodes[via].answers.remove(&node);
+        self.happen(via, Event::Admit { number: node as u64, admission });
+    }
+
+    /// What `via` has answered `node`.
+    pub fn answer(&self, node: usize, via: usize) -> Option<&Verdict> {
+        self.nodes[via].answers.get(&node)
+    }
+
+    /// The node starts with what `via` has told it, if that was a welcome.
+    pub fn enter(&mut self, node: usize, via: usize) {
+        let Some(Verdict::Welcome(welcome)) = self.answer(node, via).cloned() else { return };
+        let peers = welcome.peers.into_iter().chain([self.peer(via)]).collect();
+        let notes = welcome.rotations.into_iter().map(Note::Rotation).collect();
+        self.nodes[node].memory = Memory { peers, notes };
+        self.introduce(node, Vec::new());
+        self.start(node);
+    }
+
+    /// What the node can tell.
+    pub fn status(&self, node: usize) -> ClusterStatus {
+        self.nodes[node].core.as_ref().unwrap().status(self.instant(node))
+    }
+
+    /// The note that would let `node` in with this ticket.
+    pub fn admission(&self, node: usize, ticket: u8, uses: u16) -> Admission {
+        let Peer { node, wireguard_key, endpoint, tunnel_address } = self.peer(node);
+        let at_ms = self.unix_ms(0);
+        let expires_ms = at_ms + 3_600_000;
+        let ticket = [ticket; 16];
+        Admission { ticket, uses, node, wireguard_key, endpoint, tunnel_address, at_ms, expires_ms }
+    }
+}

@@ -1,0 +1,144 @@
+//! One node: a core, while it runs, and what surrounds it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+use rustbalance::proto::cluster::core::Cluster;
+use rustbalance::proto::cluster::events::{PublishOrder, Verdict};
+use rustbalance::proto::cluster::memory::Memory;
+use rustbalance::proto::cluster::token::TokenName;
+use rustbalance::proto::node::{NodeId, Priority};
+use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
+
+/// The token in everybody's configuration.
+pub const FIRST_TOKEN: TokenName = TokenName { seq: 0, tag: [0; 4] };
+/// x25519's base point: surely a key. Of arbitrary bytes every second is none, and would not be published.
+const BASE_POINT: [u8; 32] =
+    [9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// A sealed datagram.
+#[derive(Clone)]
+pub struct Datagram {
+    pub bytes: Vec<u8>,
+    pub under: TokenName,
+}
+
+/// One node.
+pub struct Node {
+    pub id: NodeId,
+    pub priority: Priority,
+    pub core: Option<Cluster>,
+    pub frozen_since: Option<Duration>,
+    pub draining: bool,
+    /// What its tor serves at; kept over a crash of the coordinator, gone with the whole node.
+    pub points: Vec<IntroPoint>,
+    /// Whether its proxy reaches what it stands in front of.
+    pub target_well: bool,
+    /// What its publisher was last told.
+    pub order: Option<PublishOrder>,
+    /// Whether its introduction circuits are closed.
+    pub muted: bool,
+    /// How often it was told to cut what its proxy still carries.
+    pub cuts: u32,
+    /// Whether it does not belong to the cluster any more.
+    pub left: bool,
+    /// Which tokens it can open.
+    pub tokens: BTreeSet<TokenName>,
+    /// What it keeps over a restart.
+    pub memory: Memory,
+    /// What it answered to requests to be let in.
+    pub answers: BTreeMap<usize, Verdict>,
+    /// Whom its WireGuard lets in, and under which key.
+    pub wireguard: BTreeMap<NodeId, [u8; 32]>,
+    pub wireguard_key: [u8; 32],
+    pub sent: u64,
+    /// How far its wall clock is ahead, in milliseconds.
+    pub clock_ahead_ms: i64,
+    /// For how long its machine has been suspended: its monotonic clock stood still meanwhile.
+    pub suspended_for: Duration,
+    /// Counts starts and wake-ups, so that a dead life's timer does not disturb a later one.
+    pub life: u64,
+    /// When its timer is due, and when the queue will say so at the latest: most events put the timer off, and that
+    /// need not be said each time.
+    pub timer_at: Option<Duration>,
+    pub timer_queued: Option<Duration>,
+    /// What a frozen process has not read yet.
+    pub socket: VecDeque<(usize, Datagram)>,
+    /// Whom it finds in its configuration.
+    pub peers: Vec<usize>,
+}
+
+impl Node {
+    /// A node that has never run.
+    pub fn new(number: usize, nodes: usize, rng: &mut StdRng) -> Self {
+        Self {
+            id: format!("n{number}").parse().unwrap(),
+            priority: Priority(rng.random_range(1..=3) * 10),
+            core: None,
+            frozen_since: None,
+            draining: false,
+            points: fresh_points(rng, number),
+            target_well: true,
+            order: None,
+            muted: false,
+            cuts: 0,
+            left: false,
+            tokens: BTreeSet::from([FIRST_TOKEN]),
+            memory: Memory::default(),
+            answers: BTreeMap::new(),
+            wireguard: BTreeMap::new(),
+            wireguard_key: [u8::try_from(number + 1).unwrap(); 32],
+            sent: 0,
+            clock_ahead_ms: 0,
+            suspended_for: Duration::ZERO,
+            life: 0,
+            timer_at: None,
+            timer_queued: None,
+            socket: VecDeque::new(),
+            peers: (0..nodes).filter(|other| *other != number).collect(),
+        }
+    }
+
+    /// Whether it runs: neither dead nor frozen.
+    pub fn is_up(&self) -> bool {
+        self.core.is_some() && self.frozen_since.is_none()
+    }
+
+    /// Timers of an earlier life do not count.
+    pub fn begin_life(&mut self) {
+        self.life += 1;
+        self.timer_at = None;
+        self.timer_queued = None;
+    }
+
+    /// What its publisher reports.
+    pub fn shown_points(&self) -> &[IntroPoint] {
+        if self.muted { &[] } else { &self.points }
+    }
+
+    /// Whether clients should find its points in the descriptor.
+    pub fn serves(&self) -> bool {
+        self.is_up() && !self.draining && !self.points.is_empty()
+    }
+}
+
+/// Introduction points whose relays say whose they are.
+pub fn fresh_points(rng: &mut StdRng, node: usize) -> Vec<IntroPoint> {
+    let count = rng.random_range(1..=10);
+    (0..count)
+        .map(|_| {
+            let mut link_specifiers = vec![2, 2, 20];
+            link_specifiers.extend(rng.random::<[u8; 20]>());
+            link_specifiers.extend([3, 32]);
+            link_specifiers.extend([u8::try_from(node).unwrap(); 32]);
+            IntroPoint {
+                link_specifiers,
+                onion_key: rng.random(),
+                auth_key: rng.random(),
+                enc_key: BASE_POINT,
+            }
+        })
+        .collect()
+}
