@@ -1,6 +1,7 @@
 //! Joining, with real coordinators, proxies and tunnels; only the way through tor is short-circuited.
 
 use nix::sys::signal::Signal;
+use rustbalance::ipc::coordinator::CoordinatorStatus;
 use rustbalance::mesh::token::ClusterToken;
 use rustbalance::proto::cluster::status::Lifecycle;
 use rustbalance::proto::join::ticket::Ticket;
@@ -37,10 +38,9 @@ fn story(test: &str, places: u8, story: impl AsyncFnOnce(Vec<Place>, &std::path:
 }
 
 /// Names of the nodes that one sees serving.
-async fn seen_by(node: &Node) -> Vec<String> {
-    let nodes = node.status().await.cluster.nodes;
-    let serving = nodes.into_iter().filter(|node| node.lifecycle == Lifecycle::Healthy);
-    serving.map(|node| node.node.to_string()).collect()
+fn serving(status: &CoordinatorStatus) -> Vec<&str> {
+    let serving = status.cluster.nodes.iter().filter(|node| node.lifecycle == Lifecycle::Healthy);
+    serving.map(|node| node.node.as_str()).collect()
 }
 
 #[test]
@@ -72,8 +72,9 @@ fn invited_nodes_join_one_by_one_and_a_chain_becomes_a_mesh() {
         let all = |nodes: &[Node]| nodes[0].order() == Some(vec![1, 2, 3]);
         until(&nodes, START, "n3 is let in by n2 and n1 publishes for all", all).await;
         for node in &nodes {
-            assert_eq!(seen_by(node).await, ["n1", "n2", "n3"]);
-            let told = serde_json::to_string(&node.status().await).unwrap();
+            let sees_all = |status: &CoordinatorStatus| serving(status) == ["n1", "n2", "n3"];
+            let status = node.until_status(BOUND, "all are seen to serve", sees_all).await;
+            let told = serde_json::to_string(&status).unwrap();
             assert!(!told.contains(TOKEN) && !told.contains("SSSSSSSS"), "a secret is told: {told}");
         }
 
@@ -158,7 +159,7 @@ fn a_spent_ticket_another_token_and_a_taken_name_are_told_as_such() {
             let (mut third, onion) = node(3, place(), directory, Some(&ticket(2, 1)));
             onion.lead_to(&nodes[0].directory);
             third.start();
-            let reason = |status: &rustbalance::ipc::coordinator::CoordinatorStatus| {
+            let reason = |status: &CoordinatorStatus| {
                 status.joining.as_ref().and_then(|joining| joining.reason.clone()).unwrap_or_default()
             };
             third
