@@ -32,7 +32,7 @@
 //! # How it was tested
 //!
 //! `tests/mesh` runs two nodes in network namespaces with real tunnels. On a kernel without WireGuard that is the
-//! userspace tunnel only; `tests/mesh/vm` runs the same tests, and those of the kernel's tunnel, on Debian's kernel
+//! userspace tunnel only; `tests/vm/run mesh` runs the same tests, and those of the kernel's tunnel, on Debian's kernel
 //! in a virtual machine. Not tested: `systemd-networkd` beside us (it must leave `wg-rb` alone, `Unmanaged=yes`),
 //! NAT between nodes, and a host without IPv6, where only explicit IPv4 addresses can work.
 

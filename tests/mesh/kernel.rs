@@ -1,6 +1,6 @@
 //! The kernel's WireGuard, where the kernel has it; elsewhere the refusal must say that it is missing.
 //!
-//! `tests/mesh/vm` runs all tests of the mesh on a kernel that has it.
+//! `tests/vm/run mesh` runs all tests of the mesh on a kernel that has it.
 
 use crate::node::{Answer, Order};
 use crate::world::{Place, with_namespaces};
