@@ -16,7 +16,8 @@ pub struct Ipc {
     /// Where the control sockets are.
     #[serde(default = "Ipc::default_directory", deserialize_with = "absolute_path")]
     pub directory: PathBuf,
-    /// Users who may talk to the daemons, by name or number; root and the daemon's own user always may.
+    /// Users who may talk to the daemons, by name or number, besides root, the daemon's own user, and the users of those
+    /// daemons that need it.
     #[serde(default)]
     pub allowed_users: Vec<User>,
 }
@@ -36,6 +37,11 @@ pub enum User {
 pub struct UnknownUser {
     name: String,
 }
+
+/// The user of `rustbalance-proxy`, as `sysusers.d` makes it.
+pub const PROXY_USER: &str = "rustbalance-proxy";
+/// The user of `rustbalance-coordinator`.
+pub const COORDINATOR_USER: &str = "rustbalance-coordinator";
 
 impl Ipc {
     fn default_directory() -> PathBuf {
@@ -57,23 +63,25 @@ impl Ipc {
         self.directory.join("proxy.sock")
     }
 
-    /// User numbers that may talk to this daemon: root, the daemon's own user and the configured ones.
-    pub fn allowed_uids(&self) -> Result<BTreeSet<u32>, UnknownUser> {
+    /// User numbers that may talk to this daemon: root, the daemon's own user, the user of the daemon that calls this one
+    /// where this machine has it (all may run as one), and the configured ones.
+    pub fn allowed_uids(&self, caller: &str) -> Result<BTreeSet<u32>, UnknownUser> {
         let own = nix::unistd::geteuid().as_raw();
         let mut uids = BTreeSet::from([0, own]);
+        uids.extend(uid_of(caller));
         for user in &self.allowed_users {
             uids.insert(match user {
                 User::Uid(uid) => *uid,
-                User::Name(name) => nix::unistd::User::from_name(name)
-                    .ok()
-                    .flatten()
-                    .ok_or_else(|| UnknownUser { name: name.clone() })?
-                    .uid
-                    .as_raw(),
+                User::Name(name) => uid_of(name).ok_or_else(|| UnknownUser { name: name.clone() })?,
             });
         }
         Ok(uids)
     }
+}
+
+/// The number of a user that this machine knows.
+fn uid_of(name: &str) -> Option<u32> {
+    nix::unistd::User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
 }
 
 impl Default for Ipc {
@@ -118,11 +126,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_daemon_that_calls_may_where_it_has_a_user() {
+        // Every machine has this user, and it is neither root nor the one that runs tests.
+        let daemon = uid_of("daemon").unwrap();
+        let ipc = Ipc::default();
+        assert!(ipc.allowed_uids("daemon").unwrap().contains(&daemon));
+        assert!(!ipc.allowed_uids("no-such-user").unwrap().contains(&daemon));
+    }
+
+    #[test]
     fn root_and_the_own_user_are_always_allowed_and_names_are_looked_up() {
         let ipc = Ipc { allowed_users: vec![User::Uid(4711), User::Name("root".into())], ..Ipc::default() };
         let own = nix::unistd::geteuid().as_raw();
-        assert_eq!(ipc.allowed_uids().unwrap(), BTreeSet::from([0, own, 4711]));
+        assert_eq!(ipc.allowed_uids("no-such-user").unwrap(), BTreeSet::from([0, own, 4711]));
         let unknown = Ipc { allowed_users: vec![User::Name("no-such-user".into())], ..Ipc::default() };
-        assert!(unknown.allowed_uids().unwrap_err().to_string().contains("no-such-user"));
+        assert!(unknown.allowed_uids("root").unwrap_err().to_string().contains("no-such-user"));
     }
 }

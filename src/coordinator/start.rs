@@ -17,7 +17,7 @@ use super::state::{self, State, StateError};
 use super::tunnel::{self, WAITING_WISHES};
 use super::{proxy_link, publisher_link};
 use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
-use crate::config::ipc::UnknownUser;
+use crate::config::ipc::{PROXY_USER, UnknownUser};
 use crate::ipc::coordinator::{CoordinatorCall, CoordinatorStatus};
 use crate::ipc::server::{self, Limits};
 use crate::mesh::error::InterfaceError;
@@ -98,7 +98,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     let mut inherited = InheritedSockets::take(&[CONTROL])?;
     let config = Config::load(&arguments.config)?;
     let plan = Plan::make(&config, DAEMON)?;
-    let allowed = config.ipc.allowed_uids()?;
+    let allowed = config.ipc.allowed_uids(PROXY_USER)?;
     if arguments.check_config {
         return Ok(());
     }

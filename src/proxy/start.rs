@@ -13,6 +13,7 @@ use super::door::Door;
 use super::serve::{Bounds, Listeners, Proxy};
 use crate::config::endpoint::{Endpoint, Target};
 use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
+use crate::config::ipc::{COORDINATOR_USER, UnknownUser};
 use crate::config::proxy::Proxy as ProxyConfig;
 use crate::ipc::server::{self, Limits};
 use crate::sys::daemon::{self, Arguments, StartFailure};
@@ -40,7 +41,7 @@ enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    UnknownUser(#[from] crate::config::ipc::UnknownUser),
+    UnknownUser(#[from] UnknownUser),
     #[error("nothing to listen on: no socket named {ONION:?} was inherited, and [proxy] has no `listen`")]
     NoListener,
     #[error(transparent)]
@@ -72,7 +73,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     let config = Config::load(&arguments.config)?;
     let proxy = config.proxy(DAEMON)?;
     let tors = tors(&config, proxy)?;
-    let allowed = config.ipc.allowed_uids()?;
+    let allowed = config.ipc.allowed_uids(COORDINATOR_USER)?;
     if arguments.check_config {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use crate::config::endpoint::Endpoint;
 use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
-use crate::config::ipc::UnknownUser;
+use crate::config::ipc::{COORDINATOR_USER, UnknownUser};
 use crate::config::secret_file::{SecretFile, SecretFileError};
 use crate::config::tor::{Instance, TorName};
 use crate::ipc::server::{self, Limits};
@@ -84,7 +84,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     let config = Config::load(&arguments.config)?;
     let (node, service) = (config.node(DAEMON)?, config.service(DAEMON)?);
     let tors = config.tor(DAEMON)?;
-    let allowed = config.ipc.allowed_uids()?;
+    let allowed = config.ipc.allowed_uids(COORDINATOR_USER)?;
     if arguments.check_config {
         return Ok(());
     }

@@ -32,8 +32,10 @@ pub enum CapabilityError {
 /// Asserts that the process holds `keep` and drops everything else from every set.
 ///
 /// The bounding set can only be emptied while `CAP_SETPCAP` is held (a root start); otherwise the unit's
-/// `CapabilityBoundingSet=` and `NoNewPrivileges=` do that job. Ambient and inheritable sets end empty, so that no
-/// child process gets anything.
+/// `CapabilityBoundingSet=` and `NoNewPrivileges=` do that job. The ambient set ends empty, so that no child process gets
+/// anything; an inheritable set without it gives nobody anything, and is left alone where it has nothing but `keep`.
+///
+/// capset(2) is called only where something is to be given away: a unit that grants exactly `keep` need not allow it.
 pub fn trim(keep: &[Capability]) -> Result<(), CapabilityError> {
     let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads > 1 {
@@ -50,10 +52,15 @@ pub fn trim(keep: &[Capability]) -> Result<(), CapabilityError> {
         }
     }
     caps::clear(None, CapSet::Ambient).map_err(refused("ambient"))?;
+    if !read(CapSet::Inheritable)?.is_subset(&keep) {
+        caps::clear(None, CapSet::Inheritable).map_err(refused("inheritable"))?;
+    }
     // Effective must stay within permitted at every step, so it shrinks first.
-    caps::set(None, CapSet::Effective, &keep).map_err(refused("effective"))?;
-    caps::set(None, CapSet::Permitted, &keep).map_err(refused("permitted"))?;
-    caps::clear(None, CapSet::Inheritable).map_err(refused("inheritable"))?;
+    for (set, name) in [(CapSet::Effective, "effective"), (CapSet::Permitted, "permitted")] {
+        if read(set)? != keep {
+            caps::set(None, set, &keep).map_err(refused(name))?;
+        }
+    }
     for (set, name) in [(CapSet::Effective, "effective"), (CapSet::Permitted, "permitted")] {
         if read(set)? != keep {
             return Err(CapabilityError::Refused { step: name, reason: "it differs afterwards".to_owned() });
