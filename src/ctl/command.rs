@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::ctl::error::CtlError;
 use crate::ctl::{
-    completions, drain, init, inspect, join, leave, manuals, rotate_token, sealing, status, token,
+    completions, drain, init, inspect, install_key, join, leave, manuals, rotate_token, sealing, status,
+    token,
 };
 use crate::sys::exit::{Exit, whole_reason};
 use crate::sys::process::harden;
@@ -58,6 +59,8 @@ enum Command {
     Unseal(sealing::unseal::Arguments),
     /// Change the passphrase of what was sealed
     Reseal(sealing::reseal::Arguments),
+    /// Give tor the onion's key, in memory
+    InstallKey(install_key::Arguments),
     /// Compute and check what the onion service protocol makes of keys, times and documents; needs no running daemon
     Inspect(inspect::command::Arguments),
     /// Print the script with which a shell completes this tool's words
@@ -106,6 +109,7 @@ impl Command {
             Self::Seal(seal) => seal.run(out),
             Self::Unseal(unseal) => unseal.run(out),
             Self::Reseal(reseal) => reseal.run(out),
+            Self::InstallKey(install) => install.run(out),
             Self::Inspect(inspect) => Ok(inspect.run(out)?),
             Self::Completions(completions) => completions.run(Arguments::command(), out),
             Self::Manuals(manuals) => manuals.run(Arguments::command(), out),

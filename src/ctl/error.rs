@@ -9,6 +9,7 @@ use crate::ctl::daemon_error::DaemonError;
 use crate::ctl::files::FilesError;
 use crate::ctl::input::InputError;
 use crate::ctl::inspect::error::InspectError;
+use crate::ctl::install_error::InstallError;
 use crate::ctl::moment::Moment;
 use crate::ctl::passphrase::NoPassphrase;
 use crate::proto::cluster::timing::TimingError;
@@ -33,6 +34,9 @@ pub enum CtlError {
     /// Files were not made or not replaced.
     #[error(transparent)]
     Files(#[from] FilesError),
+    /// Tor was not given its key.
+    #[error(transparent)]
+    Install(#[from] InstallError),
     /// There is no passphrase.
     #[error(transparent)]
     Passphrase(#[from] NoPassphrase),
@@ -166,6 +170,7 @@ impl CtlError {
             Self::Daemon(error) => error.exit(),
             Self::Input(error) => error.exit(),
             Self::Files(error) => error.exit(),
+            Self::Install(error) => error.exit(),
             Self::Passphrase(error) => error.exit(),
             Self::SecretFile(SecretFileError::OpenToEverybody { .. }) | Self::Memory { .. } => {
                 Exit::Permission

@@ -187,7 +187,8 @@ fn next_steps(mut out: impl Write, directory: &Path, port: u16) -> std::io::Resu
         "\nNext:\n\
          1. Copy {} to a safe place: whoever has it has the address, and without it the address is lost.\n\
          2. Let UDP port {port} through the firewall.\n\
-         3. Start the node: its two tors, then rustbalance-publisher, rustbalance-coordinator and rustbalance-proxy.\n\
+         3. Give the files to their daemons, and start the node:\n\
+         \x20  systemd-tmpfiles --create rustbalance.conf && systemctl enable --now rustbalance.target\n\
          4. Invite more nodes: rustbalance token create\n",
         directory.join(MASTER_KEY).display()
     )

@@ -114,7 +114,8 @@ fn next_steps(mut out: impl Write, directory: &Path, port: u16) -> std::io::Resu
         out,
         "\nNext:\n\
          1. Let UDP port {port} through the firewall.\n\
-         2. Start the node: its two tors, then rustbalance-publisher, rustbalance-coordinator and rustbalance-proxy.\n\
+         2. Give the files to their daemons, and start the node:\n\
+         \x20  systemd-tmpfiles --create rustbalance.conf && systemctl enable --now rustbalance.target\n\
          \x20  It asks to be let in through the onion service, and serves once it is.\n\
          3. See how it goes: rustbalance status\n\
          4. Delete the invitation. The files in {} hold all of it.\n",

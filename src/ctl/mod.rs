@@ -11,6 +11,8 @@ pub mod files;
 pub mod init;
 pub mod input;
 pub mod inspect;
+pub mod install_error;
+pub mod install_key;
 pub mod join;
 pub mod leave;
 pub mod manuals;

@@ -12,6 +12,7 @@ mod cluster;
 mod daemons;
 mod documents;
 mod init;
+mod install_key;
 mod invitation;
 mod seal;
 mod status;

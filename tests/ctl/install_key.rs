@@ -1,0 +1,88 @@
+//! `rustbalance install-key`.
+
+use std::path::{Path, PathBuf};
+
+use rustbalance::config::file::Config;
+use rustbalance::proto::onion::identity::HsIdKeypair;
+use tempfile::TempDir;
+
+use crate::tool::{CANNOT_CREATE, CONFIG, DATA, answer, complaint, content, private, text};
+
+/// A node's files, and an empty directory in memory, as a mount unit makes it.
+fn node() -> (TempDir, PathBuf, PathBuf) {
+    let place = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (etc, service) = (place.path().join("etc"), place.path().join("service"));
+    answer(&["init", "--node-id", "alpha", "--target", "unix:/run/web.sock", "--directory", text(&etc)]);
+    std::fs::create_dir(&service).unwrap();
+    (place, etc.join("config.toml"), service)
+}
+
+fn address(config: &Path) -> String {
+    Config::load(config).unwrap().service("x").unwrap().address.to_string()
+}
+
+#[test]
+fn tor_gets_the_key_and_its_own_address_as_a_balancers() {
+    let (place, config, service) = node();
+    let arguments = ["install-key", "--config", text(&config), text(&service)];
+    let said = answer(&arguments);
+    assert!(said.contains(&address(&config)), "{said}");
+    let files = content(&service);
+    let names: Vec<&str> = files.keys().map(String::as_str).collect();
+    assert_eq!(names, ["hs_ed25519_secret_key", "ob_config"]);
+    assert!(files.values().all(|(mode, _)| *mode == 0o600), "{files:?}");
+    let master = std::fs::read(place.path().join("etc/hs_ed25519_secret_key")).unwrap();
+    assert_eq!(files["hs_ed25519_secret_key"].1, master);
+    assert_eq!(files["ob_config"].1, format!("MasterOnionAddress {}\n", address(&config)).into_bytes());
+    // Again, while tor serves: nothing is touched.
+    private(&service.join("hostname"), format!("{}\n", address(&config)).as_bytes());
+    let before = content(&service);
+    assert_eq!(answer(&arguments), said);
+    assert_eq!(content(&service), before);
+}
+
+#[test]
+fn the_key_may_come_from_elsewhere_and_in_any_form_but_must_be_the_services() {
+    let (place, config, service) = node();
+    let key = place.path().join("credential");
+    private(&key, &[42; 32]);
+    let arguments = ["install-key", "--config", text(&config), "--key", text(&key), text(&service)];
+    let said = complaint(CONFIG, &arguments);
+    let other = HsIdKeypair::from_seed([42; 32]).unwrap().hs_id().to_string();
+    assert!(said.contains(&other) && said.contains(&address(&config)), "{said}");
+    assert!(content(&service).is_empty());
+    let changed = std::fs::read_to_string(&config).unwrap().replace(&address(&config), &other);
+    std::fs::write(&config, changed).unwrap();
+    answer(&arguments);
+    assert_eq!(content(&service)["hs_ed25519_secret_key"].1.len(), 96);
+}
+
+#[test]
+fn nothing_secret_is_written_to_a_disk() {
+    let (_place, config, _service) = node();
+    // The build directory: a tmpfs is where one would not build.
+    let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let said = complaint(CANNOT_CREATE, &["install-key", "--config", text(&config), text(disk.path())]);
+    assert!(said.contains("disk") && said.contains("noswap"), "{said}");
+    assert!(content(disk.path()).is_empty());
+    let missing = disk.path().join("missing");
+    assert!(
+        complaint(CANNOT_CREATE, &["install-key", "--config", text(&config), text(&missing)])
+            .contains("mount")
+    );
+}
+
+#[test]
+fn what_belongs_to_another_address_is_left_alone() {
+    for (name, bytes) in [
+        ("hostname", b"25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkenl5sid.onion\n".as_slice()),
+        ("hs_ed25519_secret_key", b"another"),
+        ("ob_config", b"MasterOnionAddress 25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkenl5sid.onion\n"),
+    ] {
+        let (_place, config, service) = node();
+        private(&service.join(name), bytes);
+        let said = complaint(DATA, &["install-key", "--config", text(&config), text(&service)]);
+        assert!(said.contains(name) && said.contains(&address(&config)), "{said}");
+        assert_eq!(content(&service)[name].1, bytes);
+    }
+}
