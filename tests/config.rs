@@ -27,8 +27,8 @@ master_key_file = "/etc/rustbalance/master.key"
 [tor]
 serving = "a"
 [tor.a]
-control = "unix:/run/rustbalance-tor/a/control"
-socks = "unix:/run/rustbalance-tor/a/socks"
+control = "unix:/run/rustbalance-tor/a/control/socket"
+socks = "unix:/run/rustbalance-tor/a/socks/socket"
 [tor.b]
 control = "127.0.0.1:9151"
 socks = "127.0.0.1:9150"
@@ -134,7 +134,7 @@ fn every_key_arrives_as_its_type() {
     assert_eq!(tor.serving, TorName::A);
     let order: Vec<TorName> = tor.outgoing().into_iter().map(|(name, _)| name).collect();
     assert_eq!(order, [TorName::B, TorName::A]);
-    assert_eq!(tor.a.control, Endpoint::Unix(PathBuf::from("/run/rustbalance-tor/a/control")));
+    assert_eq!(tor.a.control, Endpoint::Unix(PathBuf::from("/run/rustbalance-tor/a/control/socket")));
     let proxy = config.proxy("test").unwrap();
     assert!(matches!(proxy.target, Target::Onion { port: 8080, .. }));
     assert_eq!((proxy.max_connections, proxy.drain_timeout_secs), (500, Duration::from_secs(5)));
@@ -234,7 +234,7 @@ fn what_only_two_keys_together_tell_is_refused_too() {
     );
     refused(
         "control = \"127.0.0.1:9151\"",
-        "control = \"unix:/run/rustbalance-tor/a/control\"",
+        "control = \"unix:/run/rustbalance-tor/a/control/socket\"",
         "tor.b.control",
         "same as tor.a.control",
     );

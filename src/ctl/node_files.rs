@@ -97,7 +97,7 @@ impl Display for Settings<'_> {
              # refresh_interval_secs = 600\n\
              # poll_interval_secs = 30\n\n\
              [ipc]\n\
-             # The control sockets of the daemons, and who may use them besides root and the daemon's own user.\n\
+             # The control sockets of the daemons, and who may use them besides root and the daemons themselves.\n\
              # directory = \"/run/rustbalance\"\n\
              # allowed_users = []\n\n\
              [log]\n\
@@ -133,11 +133,11 @@ impl Settings<'_> {
              # The tor whose torrc has the HiddenServiceDir; the other one uploads, and serves when the first cannot.\n\
              serving = \"a\"\n\
              [tor.a]\n\
-             control = \"unix:/run/rustbalance-tor/a/control\"\n\
-             socks = \"unix:/run/rustbalance-tor/a/socks\"\n\
+             control = \"unix:/run/rustbalance-tor/a/control/socket\"\n\
+             socks = \"unix:/run/rustbalance-tor/a/socks/socket\"\n\
              [tor.b]\n\
-             control = \"unix:/run/rustbalance-tor/b/control\"\n\
-             socks = \"unix:/run/rustbalance-tor/b/socks\"\n\n\
+             control = \"unix:/run/rustbalance-tor/b/control/socket\"\n\
+             socks = \"unix:/run/rustbalance-tor/b/socks/socket\"\n\n\
              [proxy]\n\
              # Where tor's HiddenServicePort points; not used when the service manager hands the socket over.\n\
              listen = \"unix:/run/rustbalance/onion.sock\"\n\

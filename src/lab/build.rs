@@ -86,8 +86,7 @@ fn start_target(
     web: &Path,
 ) -> Result<(), LabError> {
     let directory = tor_directory("target");
-    let service =
-        Service { directory: directory.join("service"), port: web.to_owned(), published_elsewhere: false };
+    let service = Service { directory: directory.join("service"), port: web.to_owned() };
     make_private(&service.directory)?;
     fs::write(service.directory.join("hs_ed25519_secret_key"), *key.to_tor_secret_key_file())
         .map_err(doing("writing the target's key"))?;

@@ -90,11 +90,11 @@ master_key_file = "{master_key}"
 [tor]
 serving = "a"
 [tor.a]
-control = "unix:{tor_a}/control"
-socks = "unix:{tor_a}/socks"
+control = "unix:{tor_a}/control/socket"
+socks = "unix:{tor_a}/socks/socket"
 [tor.b]
-control = "unix:{tor_b}/control"
-socks = "unix:{tor_b}/socks"
+control = "unix:{tor_b}/control/socket"
+socks = "unix:{tor_b}/socks/socket"
 
 [proxy]
 target = "http://{target}"

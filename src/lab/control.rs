@@ -31,12 +31,12 @@ pub(super) struct Held {
     pub(super) points: AuthKeys,
 }
 
-/// Connects to the tor in that directory, which may still be starting.
+/// Connects to the tor that has this control socket, or will have it: it may still be starting.
 pub(super) async fn connect(
-    directory: &Path,
+    socket: &Path,
     limit: Duration,
 ) -> Result<(Controller, mpsc::Receiver<TorEvent>), LabError> {
-    let address = SocketAddress::Unix(directory.join("control"));
+    let address = SocketAddress::Unix(socket.to_owned());
     let auth = ControlAuth::Password(CONTROL_PASSWORD.into());
     let connected = async {
         loop {
@@ -46,7 +46,7 @@ pub(super) async fn connect(
             }
         }
     };
-    let what = format!("the control port of {}", directory.display());
+    let what = format!("the control port {}", socket.display());
     timeout(limit, connected).await.map_err(|_| LabError::TimedOut { what, limit })
 }
 

@@ -56,6 +56,14 @@ pub(super) enum LabError {
         /// What was looked for.
         what: &'static str,
     },
+    /// A unit file that nodes are shipped with does not have one value for a setting that the lab follows.
+    #[error("{name} does not say one usable {setting}=")]
+    UnitFile {
+        /// The file.
+        name: &'static str,
+        /// The setting.
+        setting: String,
+    },
     /// A tor of the lab's own does not do as it is told.
     #[error("a tor of the lab: {0}")]
     Control(#[from] ControlError),

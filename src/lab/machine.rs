@@ -36,9 +36,9 @@ impl Machine {
         let place = Arc::new(Place::open(&run).await?);
         ground.wires.plug(name.number, &place).await?;
         let files = NodeFiles::default();
-        for directory in
-            [&files.ipc, &files.keys, &files.state, &files.service(), Path::new("/run/wireguard")]
-        {
+        let service = files.service();
+        let directories = [&files.ipc, &files.keys, &files.state, &service, Path::new("/run/wireguard")];
+        for directory in directories.into_iter().chain(files.tor_sockets().iter().map(PathBuf::as_path)) {
             make_private(&place.outside(directory))?;
         }
         Ok(Self { name, place, files })

@@ -48,5 +48,6 @@ mod target;
 mod tor_network;
 mod torrc;
 mod unit;
+mod unit_file;
 mod wires;
 mod world;

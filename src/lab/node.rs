@@ -10,12 +10,10 @@ use super::ground::Ground;
 use super::machine::Machine;
 use super::place::Place;
 use super::supervisor::{Supervised, supervise};
-use super::torrc::Service;
+use super::torrc::{TORRC_A, TORRC_B};
 use super::unit::Unit;
-use crate::sys::listen::{CONTROL, ONION};
+use super::unit_file::{self, UnitFile};
 
-/// `WatchdogSec=` of the daemons. Long for a lab: its cores are shared by forty processes.
-const KEEPALIVE: Duration = Duration::from_secs(20);
 /// The daemons, in no order: they wait for each other.
 const DAEMONS: [Daemon; 3] = [Daemon::Proxy, Daemon::Coordinator, Daemon::Publisher];
 
@@ -36,6 +34,15 @@ impl Daemon {
             Self::Proxy => "proxy",
             Self::Coordinator => "coordinator",
             Self::Publisher => "publisher",
+        }
+    }
+
+    /// What it is shipped with: its service, and its sockets.
+    fn unit_files(self) -> (UnitFile, &'static [UnitFile]) {
+        match self {
+            Self::Proxy => (unit_file::PROXY, &[unit_file::PROXY_CONTROL, unit_file::PROXY_ONION]),
+            Self::Coordinator => (unit_file::COORDINATOR, &[unit_file::COORDINATOR_CONTROL]),
+            Self::Publisher => (unit_file::PUBLISHER, &[unit_file::PUBLISHER_CONTROL]),
         }
     }
 }
@@ -60,30 +67,28 @@ impl Node {
         let Machine { name, place, files } = &machine;
         let network = &ground.network;
         let unit_name = |part: &str| format!("{name}-{part}");
-        let service =
-            Service { directory: files.service(), port: files.onion_socket(), published_elsewhere: true };
-        let torrc = network.torrc("a", &files.tor_a).socks_unix(&files.tor_a.join("socks")).service(&service);
+        let torrc = network.shipped(TORRC_A, "a", &files.tor_a);
         let joined = Some(files.joined());
         let tor_a = network.run_once(&unit_name("tor-a"), place, &files.tor_a, &torrc, joined)?;
-        let torrc = network.torrc("b", &files.tor_b).socks_unix(&files.tor_b.join("socks"));
+        let torrc = network.shipped(TORRC_B, "b", &files.tor_b);
         let tor_b = network.run(&unit_name("tor-b"), place, &files.tor_b, &torrc)?;
 
         let mut daemons = Vec::new();
         for daemon in DAEMONS {
-            let mut sockets =
-                vec![(CONTROL, bind(place, &files.ipc.join(format!("{}.sock", daemon.name())))?)];
-            if daemon == Daemon::Proxy {
-                sockets.push((ONION, bind(place, &files.onion_socket())?));
-            }
+            let (service, sockets) = daemon.unit_files();
+            let bind = |socket: &UnitFile| {
+                Ok((socket.value("FileDescriptorName")?, bind(place, &socket.path("ListenStream")?)?))
+            };
             let unit = Unit {
                 name: unit_name(daemon.name()),
                 place: Arc::clone(place),
-                program: ground.programs.join(format!("rustbalance-{}", daemon.name())),
+                program: ground.programs.join(service.program()?),
                 arguments: vec!["--config".into(), files.configuration().into_os_string()],
                 condition: None,
-                sockets,
-                notify: true,
-                keepalive: Some(KEEPALIVE),
+                sockets: sockets.iter().map(bind).collect::<Result<_, LabError>>()?,
+                restart: service.time("RestartSec")?,
+                notify: service.value("Type")?.starts_with("notify"),
+                keepalive: Some(service.time("WatchdogSec")?),
             };
             daemons.push(supervise(unit)?);
         }
@@ -136,9 +141,9 @@ impl Node {
         self.machine.outside(&self.machine.files.ipc.join(format!("{}.sock", daemon.name())))
     }
 
-    /// The serving tor's directory, as the lab sees it.
-    pub(super) fn tor_a_directory(&self) -> PathBuf {
-        self.machine.outside(&self.machine.files.tor_a)
+    /// The serving tor's control socket, as the lab sees it.
+    pub(super) fn tor_a_control(&self) -> PathBuf {
+        self.machine.outside(&self.machine.files.tor_a_control())
     }
 }
 

@@ -59,16 +59,43 @@ impl NodeFiles {
 
     /// The serving tor's `HiddenServiceDir`.
     pub(super) fn service(&self) -> PathBuf {
-        self.tor_a.join("service")
+        self.ipc.join("onion/a")
+    }
+
+    /// The serving tor's control socket.
+    pub(super) fn tor_a_control(&self) -> PathBuf {
+        self.tor_a.join("control/socket")
+    }
+
+    /// What `tmpfiles.d` makes for both tors' sockets.
+    pub(super) fn tor_sockets(&self) -> [PathBuf; 4] {
+        let [a, b] = [&self.tor_a, &self.tor_b];
+        [a.join("control"), a.join("socks"), b.join("control"), b.join("socks")]
     }
 
     /// The marker of a node that is in the cluster: its serving tor may run.
     pub(super) fn joined(&self) -> PathBuf {
         self.state.join("joined")
     }
+}
 
-    /// Where the serving tor's onion port leads.
-    pub(super) fn onion_socket(&self) -> PathBuf {
-        self.ipc.join("onion.sock")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::torrc::{TORRC_A, TORRC_B};
+    use crate::lab::unit_file::PROXY_CONTROL;
+
+    #[test]
+    fn they_are_where_the_shipped_units_and_torrcs_have_them() {
+        let files = NodeFiles::default();
+        let [control_a, socks_a, control_b, socks_b] =
+            files.tor_sockets().map(|directory| directory.join("socket").display().to_string());
+        for (torrc, control, socks) in [(TORRC_A, &control_a, socks_a), (TORRC_B, &control_b, socks_b)] {
+            assert!(torrc.contains(&format!("\nControlPort unix:{control} ")), "{torrc}");
+            assert!(torrc.contains(&format!("\nSocksPort unix:{socks} ")), "{torrc}");
+        }
+        assert_eq!(control_a, files.tor_a_control().display().to_string());
+        assert!(TORRC_A.contains(&format!("\nHiddenServiceDir {}\n", files.service().display())));
+        assert_eq!(PROXY_CONTROL.path("ListenStream").unwrap().parent(), Some(files.ipc.as_path()));
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::control::{self, Held};
 use super::error::LabError;
+use super::torrc::CONTROL;
 use crate::proto::onion::address::HsId;
 use crate::proto::onion::hsdir::HsDir;
 use crate::proto::onion::network::NetworkView;
@@ -43,7 +44,7 @@ pub(super) struct Observer {
 impl Observer {
     /// Connects to the observer's tor and waits until it knows the network.
     pub(super) async fn connect(directory: &Path, service: HsId, limit: Duration) -> Result<Self, LabError> {
-        let (controller, events) = control::connect(directory, limit).await?;
+        let (controller, events) = control::connect(&directory.join(CONTROL), limit).await?;
         controller.setevents(&[EventKind::HsDesc, EventKind::HsDescContent]).await?;
         let mut this = Self { controller, events, service, view: None };
         let what = "the observer's tor learning about the network".to_owned();

@@ -14,6 +14,7 @@ use super::client::{Fetch, fetch};
 use super::control;
 use super::error::LabError;
 use super::screen::Screen;
+use super::torrc::CONTROL;
 use crate::tor::command::Signal;
 use crate::tor::controller::Controller;
 
@@ -69,7 +70,7 @@ impl ClientTor {
         memory: Memory,
         limit: Duration,
     ) -> Result<Self, LabError> {
-        let (controller, _) = control::connect(&directory, limit).await?;
+        let (controller, _) = control::connect(&directory.join(CONTROL), limit).await?;
         Ok(Self { socks, controller, memory })
     }
 

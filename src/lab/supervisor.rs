@@ -24,9 +24,8 @@ use super::unit::{Unit, UnitState};
 
 /// `SD_LISTEN_FDS_START`.
 const FIRST_SOCKET: i32 = 3;
-/// `RestartSec=`, systemd's own default.
-const RESTART_DELAY: Duration = Duration::from_millis(100);
-/// `StartLimitBurst=` within [`START_LIMIT_INTERVAL`]: after so many failures it is left alone.
+/// `StartLimitBurst=` within [`START_LIMIT_INTERVAL`]: after so many failures it is left alone, and whoever waits for it
+/// hears why. Real nodes are tried for ever, more and more slowly.
 const START_LIMIT: usize = 5;
 /// `StartLimitIntervalSec=`, systemd's own default.
 const START_LIMIT_INTERVAL: Duration = Duration::from_secs(10);
@@ -191,7 +190,7 @@ impl Task {
                     }
                 }
             } else {
-                sleep(RESTART_DELAY).await;
+                sleep(self.unit.restart).await;
             }
         }
     }

@@ -19,6 +19,7 @@ use super::requirements::Tools;
 use super::supervisor::{Supervised, supervise};
 use super::torrc::{Authority, Torrc, directory_port};
 use super::unit::Unit;
+use super::unit_file::TOR;
 use super::wires::TOR_NETWORK;
 use crate::sys::clock::unix_secs;
 
@@ -110,6 +111,11 @@ impl TorNetwork {
         Torrc::new(name, directory, &self.authorities, self.verbose)
     }
 
+    /// What a tor of a node is shipped with, in this network. `directory` is as that tor sees it.
+    pub(super) fn shipped(&self, text: &str, name: &str, directory: &Path) -> Torrc {
+        Torrc::shipped(text, name, directory, &self.authorities, self.verbose)
+    }
+
     /// Starts a tor with that configuration. `directory` is as that tor sees it.
     pub(super) fn run(
         &self,
@@ -145,6 +151,7 @@ impl TorNetwork {
             ],
             condition,
             sockets: Vec::new(),
+            restart: TOR.time("RestartSec")?,
             notify: false,
             keepalive: None,
         })

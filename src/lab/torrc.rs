@@ -17,6 +17,15 @@ const VOTE_DELAY: Duration = Duration::from_secs(2);
 /// Replicas and HSDirs of a descriptor: four of twelve HSDirs are responsible, so that a wrong ring is noticed.
 const HSDIR_PARAMETERS: &str = "hsdir_n_replicas=2 hsdir_spread_store=2 hsdir_spread_fetch=2";
 
+/// What the serving tor of a node is shipped with.
+pub(super) const TORRC_A: &str = include_str!("../../nixos/units/tor/a.torrc");
+/// What the other one is shipped with.
+pub(super) const TORRC_B: &str = include_str!("../../nixos/units/tor/b.torrc");
+/// What of it is otherwise in the lab: nobody adds to it, only `/run` is a node's own, and the log is a file's.
+const NOT_SHIPPED: [&str; 3] = ["%include", "DataDirectory", "Log"];
+
+/// Name of the control socket in the directory of a tor that is no node's.
+pub(super) const CONTROL: &str = "control";
 /// The lab's own password for every control port, beside the cookie that daemons use: a cookie's path is another
 /// one inside a node. It protects nothing, as nobody but the lab's user reaches the sockets.
 pub(super) const CONTROL_PASSWORD: &str = "lab";
@@ -57,9 +66,6 @@ pub(super) struct Service {
     pub(super) directory: PathBuf,
     /// Where connections to port 80 go.
     pub(super) port: PathBuf,
-    /// Introductions for any time period of the address are taken, and nothing is published by this tor:
-    /// somebody else does.
-    pub(super) published_elsewhere: bool,
 }
 
 /// A torrc being written.
@@ -67,17 +73,41 @@ pub(super) struct Service {
 pub(super) struct Torrc(String);
 
 impl Torrc {
-    /// What every tor of the lab has. `directory` belongs to it alone; `verbose`: whether its log tells more.
+    /// What every tor of the lab has that is no node's. `directory` belongs to it alone; `verbose`: whether its log tells
+    /// more.
     pub(super) fn new(name: &str, directory: &Path, authorities: &[Authority], verbose: bool) -> Self {
+        let mut torrc = Self(String::new()).in_network(name, directory, authorities, verbose);
+        torrc.line("ControlPort", format_args!("unix:{}", directory.join(CONTROL).display()));
+        torrc.line("CookieAuthentication", 1);
+        torrc.line("CookieAuthFile", directory.join("cookie").display());
+        torrc
+    }
+
+    /// What a tor of a node is shipped with, in the lab's network.
+    pub(super) fn shipped(
+        text: &str,
+        name: &str,
+        directory: &Path,
+        authorities: &[Authority],
+        verbose: bool,
+    ) -> Self {
         let mut torrc = Self(String::new());
+        for (option, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+            if option != "#" && !NOT_SHIPPED.contains(&option) {
+                torrc.line(option, value);
+            }
+        }
+        torrc.in_network(name, directory, authorities, verbose)
+    }
+
+    /// Adds what belongs to the lab's network.
+    fn in_network(mut self, name: &str, directory: &Path, authorities: &[Authority], verbose: bool) -> Self {
+        let torrc = &mut self;
         torrc.line("TestingTorNetwork", 1);
         // With so few relays, tor would wait for the last ones before it builds a circuit.
         torrc.line("PathsNeededToBuildCircuits", "0.67");
         torrc.line("Nickname", name);
         torrc.line("DataDirectory", directory.join("data").display());
-        torrc.line("ControlSocket", directory.join("control").display());
-        torrc.line("CookieAuthentication", 1);
-        torrc.line("CookieAuthFile", directory.join("cookie").display());
         torrc.line("HashedControlPassword", HASHED_PASSWORD);
         torrc.line("Log", if verbose { "info stdout" } else { "notice stdout" });
         // Scenes happen within seconds; whole ones would not tell what came first.
@@ -101,7 +131,7 @@ impl Torrc {
                 ),
             );
         }
-        torrc
+        self
     }
 
     fn line(&mut self, option: &str, value: impl std::fmt::Display) {
@@ -149,12 +179,6 @@ impl Torrc {
         self
     }
 
-    /// A client for programs that connect to a unix socket.
-    pub(super) fn socks_unix(mut self, path: &Path) -> Self {
-        self.line("SocksPort", format_args!("unix:{}", path.display()));
-        self
-    }
-
     /// No SOCKS port.
     pub(super) fn no_socks(mut self) -> Self {
         self.line("SocksPort", 0);
@@ -163,14 +187,8 @@ impl Torrc {
 
     /// Serves an onion service too.
     pub(super) fn service(mut self, service: &Service) -> Self {
-        if service.published_elsewhere {
-            self.line("PublishHidServDescriptors", 0);
-        }
         self.line("HiddenServiceDir", service.directory.display());
         self.line("HiddenServicePort", format_args!("80 unix:{}", service.port.display()));
-        if service.published_elsewhere {
-            self.line("HiddenServiceOnionBalanceInstance", 1);
-        }
         self
     }
 

@@ -24,6 +24,8 @@ pub(super) struct Unit {
     pub(super) condition: Option<PathBuf>,
     /// `.socket`: listeners by `FileDescriptorName=`. The supervisor keeps them while the process restarts.
     pub(super) sockets: Vec<(&'static str, UnixListener)>,
+    /// `RestartSec=`: how long after its end it is started again.
+    pub(super) restart: Duration,
     /// `Type=notify`: it tells when it is ready.
     pub(super) notify: bool,
     /// `WatchdogSec=`: after how long a silence it is killed.

@@ -72,7 +72,7 @@ impl World {
     pub(super) async fn points(&self, node: usize) -> AuthKeys {
         let Some(node) = self.nodes.get(node) else { return AuthKeys::new() };
         let asked = async {
-            let (controller, _) = control::connect(&node.tor_a_directory(), ANSWER_LIMIT).await?;
+            let (controller, _) = control::connect(&node.tor_a_control(), ANSWER_LIMIT).await?;
             Ok::<_, LabError>(control::serving_points(&controller, &self.plan.address).await)
         };
         timeout(ANSWER_LIMIT, asked).await.ok().and_then(Result::ok).unwrap_or_default()
