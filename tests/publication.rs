@@ -354,6 +354,27 @@ fn the_view_of_a_tor_that_has_just_come_is_read_again() {
 }
 
 #[test]
+fn another_pace_counts_at_once() {
+    let mut desk = Desk::ready();
+    desk.handle(order(&[("me", &[1, 2])]));
+    desk.accept_everything(Standby);
+    desk.run(Duration::from_secs(100));
+    let done = |actions: &[Action]| {
+        let posts = actions.iter().filter(|action| matches!(action, Action::Post(..))).count();
+        (posts, actions.iter().filter(|action| matches!(action, Action::ReadOwn(_))).count())
+    };
+    // A minute is over already, so both descriptors are renewed now.
+    let actions =
+        desk.handle(Event::Pace(Pace { refresh: Duration::from_mins(1), poll: Duration::from_secs(5) }));
+    assert!(done(&actions).0 > 0, "{actions:?}");
+    desk.accept_everything(Standby);
+    let (posts, reads) = done(&desk.run(Duration::from_secs(59)));
+    assert_eq!(posts, 0);
+    assert!(reads > 0);
+    assert!(done(&desk.run(Duration::from_secs(2))).0 > 0);
+}
+
+#[test]
 fn lost_events_lead_to_reading_everything_anew() {
     let mut desk = Desk::ready();
     let actions = desk.handle(Event::EventsMissed(Standby));

@@ -83,7 +83,9 @@ struct Desk {
 impl Desk {
     fn new() -> Self {
         let now = Instant::now();
-        Self { schedule: Schedule::new(REFRESH), start: now, now }
+        let mut schedule = Schedule::default();
+        schedule.renew_every(REFRESH);
+        Self { schedule, start: now, now }
     }
 
     /// A schedule with a plan (period 10 at HSDirs 1, 2, 3; period 11, for clients, at 3, 4) and material, and its

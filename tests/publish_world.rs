@@ -75,11 +75,13 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let now = Instant::now();
+        let mut schedule = Schedule::default();
+        schedule.renew_every(Duration::from_mins(10));
         Self {
             random: StdRng::seed_from_u64(seed),
             identity: HsIdKeypair::from_seed([1; 32]).unwrap(),
             keys: BTreeMap::new(),
-            schedule: Schedule::new(Duration::from_mins(10)),
+            schedule,
             start: now,
             now,
             coming: BTreeMap::new(),

@@ -142,6 +142,16 @@ impl Config {
         }
     }
 
+    /// Where it was read.
+    pub(super) fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// What was read there.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// `[node]`, for the daemon that cannot do without it.
     pub fn node(&self, daemon: &str) -> Result<&Node, ConfigError> {
         self.need(self.node.as_ref(), "node", daemon)

@@ -15,6 +15,7 @@ pub mod mesh;
 pub mod node;
 pub mod proxy;
 pub mod publisher;
+pub mod reload;
 pub mod seconds;
 pub mod secret_file;
 pub mod tor;

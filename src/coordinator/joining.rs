@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::door::peer;
 use super::plan::Asking;
+use super::serve::Signals;
 use crate::ipc::coordinator::{Checked, CoordinatorCall, CoordinatorStatus, JoinReply};
 use crate::proto::cluster::memory::Memory;
 use crate::proto::cluster::note::{Admission, Note, Rotation};
@@ -23,7 +24,7 @@ use crate::proto::join::member::Member;
 use crate::proto::join::ticket::Ticket;
 use crate::sys::clock::unix_ms;
 use crate::sys::notify::{Keepalive, Notice, notify};
-use crate::sys::stop::{Stop, until};
+use crate::sys::stop::until;
 use crate::tor::dial::SocksDialer;
 use crate::tor::error::SocksError;
 
@@ -42,8 +43,8 @@ const NOTED_LATER: Duration = Duration::from_mins(10);
 pub struct Front<'a> {
     /// Calls from the control socket.
     pub calls: &'a mut mpsc::Receiver<CoordinatorCall>,
-    /// The end.
-    pub stop: &'a mut Stop,
+    /// What the operator may want. The core hears of another configuration when it begins.
+    pub signals: &'a mut Signals,
     /// The service manager's watchdog.
     pub keepalive: &'a mut Keepalive,
 }
@@ -90,7 +91,12 @@ pub async fn join(
             Some(call) = front.calls.recv() => answer(call, || describe(joiner.status(now))),
             () = front.keepalive.ping() => {}
             _ = status.tick() => notify(&[Notice::Status(&joiner.status(now).to_string())]),
-            () = front.stop.wanted() => return None,
+            () = front.signals.hangup.heard() => {
+                notify(&[Notice::Reloading]);
+                front.signals.reload.take_over();
+                notify(&[Notice::Ready]);
+            }
+            () = front.signals.stop.wanted() => return None,
         }
     }
 }

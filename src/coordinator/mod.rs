@@ -17,7 +17,8 @@
 //! [`serve`] turns what happens into events for [`crate::proto::cluster::core::Cluster`] and does what it wants done;
 //! whatever may take time (the tunnel's configuration, the other daemons, the disk) has a task of its own, so the loop
 //! never waits and answers its peers' probes at once. An invited node first asks to be let in ([`joining`]); whoever is
-//! asked answers through the [`door`]. [`start`] is the recipe of the process, [`plan`] what its configuration comes to.
+//! asked answers through the [`door`]. [`start`] is the recipe of the process, [`plan`] what its configuration comes to, and
+//! [`reload`] what of it changes while it runs.
 
 pub mod address_book;
 mod calls;
@@ -27,6 +28,7 @@ pub mod link;
 pub mod plan;
 pub mod proxy_link;
 pub mod publisher_link;
+pub mod reload;
 pub mod serve;
 pub mod start;
 pub mod state;

@@ -10,7 +10,7 @@ use crate::config::endpoint::Endpoint;
 use crate::config::file::{Config, ConfigError};
 use crate::config::ipc::UnknownUser;
 use crate::config::join::Join;
-use crate::config::mesh::{Backend, Mesh};
+use crate::config::mesh::{Backend, Mesh, Peer as MeshPeer};
 use crate::config::secret_file::SecretFileError;
 use crate::mesh::interface::{BackendChoice, InterfaceSettings};
 use crate::mesh::interface_name::InterfaceNameError;
@@ -55,14 +55,25 @@ pub struct Plan {
     pub cluster: ClusterConfig,
     /// The configured peers.
     pub peers: Vec<Peer>,
-    /// Where new nodes' tunnel addresses lie.
-    pub prefix: TunnelPrefix,
+    /// This node's end of the tunnel.
+    pub tunnel: OwnTunnel,
     /// The join secret, if nodes may join here.
     pub secret: Option<JoinSecret>,
     /// How to join, if this node was invited.
     pub asking: Option<Asking>,
     /// The state directory.
     pub state: PathBuf,
+}
+
+/// This node's end of the tunnel.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnTunnel {
+    /// Where new nodes' tunnel addresses lie.
+    pub prefix: TunnelPrefix,
+    /// Its public key.
+    pub key: WireGuardPublicKey,
+    /// Its address.
+    pub address: TunnelAddress,
 }
 
 /// How an invited node asks to be let in.
@@ -107,8 +118,9 @@ impl Plan {
             memory: Memory::default(),
         };
         let secret = config.join().map_or(Ok(None), Join::read_secret)?;
+        let tunnel = OwnTunnel { prefix, key: key.public(), address };
         Ok(Self {
-            peers: peers(config, mesh, prefix, &key.public(), address)?,
+            peers: peers(config, &mesh.peers, tunnel)?,
             settings: InterfaceSettings {
                 name,
                 listen_port: mesh.listen_port,
@@ -121,7 +133,7 @@ impl Plan {
             keyring,
             overlap,
             cluster: cluster_config,
-            prefix,
+            tunnel,
             secret,
             state: cluster.state_directory.clone(),
         })
@@ -200,28 +212,23 @@ fn tunnel_address(
 }
 
 /// The configured peers, each with its tunnel address. What only our own key and address can tell is checked here.
-fn peers(
-    config: &Config,
-    mesh: &Mesh,
-    prefix: TunnelPrefix,
-    own_key: &WireGuardPublicKey,
-    own_address: TunnelAddress,
-) -> Result<Vec<Peer>, ConfigError> {
-    let mut peers = Vec::with_capacity(mesh.peers.len());
-    for (index, peer) in mesh.peers.iter().enumerate() {
+pub fn peers(config: &Config, configured: &[MeshPeer], own: OwnTunnel) -> Result<Vec<Peer>, ConfigError> {
+    let mut peers = Vec::with_capacity(configured.len());
+    for (index, peer) in configured.iter().enumerate() {
         let index = index.to_string();
         let refuse = |key: &str, reason: String| config.refuse(&["mesh", "peers", &index, key], reason);
         let key = WireGuardPublicKey(peer.public_key);
-        if key == *own_key {
+        if key == own.key {
             return Err(refuse(
                 "public_key",
                 "is this node's own; every node needs a key of its own".to_owned(),
             ));
         }
-        let address = tunnel_address(prefix, peer.tunnel_address, key)
+        let address = tunnel_address(own.prefix, peer.tunnel_address, key)
             .map_err(|error| refuse("tunnel_address", error.to_string()))?;
-        if !own_address.network_contains(address.ip()) || own_address.ip() == address.ip() {
-            let reason = format!("comes to {}, which must be another address of {own_address}", address.ip());
+        if !own.address.network_contains(address.ip()) || own.address.ip() == address.ip() {
+            let reason =
+                format!("comes to {}, which must be another address of {}", address.ip(), own.address);
             return Err(refuse("tunnel_address", reason));
         }
         peers.push(Peer {

@@ -13,6 +13,7 @@ use super::door::Door;
 use super::link::News;
 use super::proxy_link;
 use super::publisher_link::Wanted;
+use super::reload::Reload;
 use super::tunnel::Wish;
 use crate::ipc::coordinator::{CoordinatorCall, MeshStatus, TunnelStatus};
 use crate::ipc::proxy::ProxyStatus;
@@ -23,14 +24,13 @@ use crate::proto::cluster::core::Cluster;
 use crate::proto::cluster::events::{Action, Event, PublishOrder};
 use crate::proto::cluster::memory::Memory;
 use crate::proto::cluster::note::Rotation;
-use crate::proto::cluster::roster::Peer;
 use crate::proto::cluster::token::TokenName;
 use crate::proto::node::NodeId;
 use crate::proto::publish::order::{Candidate, Order};
 use crate::proto::publish::report::PublisherReport;
 use crate::sys::clock::unix_ms;
 use crate::sys::notify::{Keepalive, Notice, notify};
-use crate::sys::stop::{Stop, until};
+use crate::sys::stop::{Hangup, Stop, until};
 
 /// Datagrams handled before a timer that is due: what has arrived must count before silence is judged, but a flood
 /// must not stop the clock. Fifty nodes send fewer within a round.
@@ -97,6 +97,16 @@ impl TunnelFacts {
     }
 }
 
+/// What the operator may want meanwhile.
+pub struct Signals {
+    /// The end.
+    pub stop: Stop,
+    /// Another configuration.
+    pub hangup: Hangup,
+    /// What is done about it.
+    pub reload: Reload,
+}
+
 /// How the main loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -153,11 +163,11 @@ impl Coordinator {
         }
     }
 
-    /// Keeps the cluster with these peers until told to stop, or until this node has left; then ends in order. `tasks` are
-    /// those at the other ends of the lines that have something to finish.
-    pub async fn run(mut self, peers: Vec<Peer>, mut stop: Stop, tasks: Vec<JoinHandle<()>>) -> End {
+    /// Keeps the cluster until told to stop, or until this node has left; then ends in order. `tasks` are those at the other
+    /// ends of the lines that have something to finish.
+    pub async fn run(mut self, mut signals: Signals, tasks: Vec<JoinHandle<()>>) -> End {
         self.trust(self.keyring.newest().0);
-        for peer in peers {
+        for peer in signals.reload.peers().to_vec() {
             self.happen(Event::PeerConfigured(peer));
         }
         self.happen(Event::Start);
@@ -172,7 +182,12 @@ impl Coordinator {
                 Some(call) = self.lines.calls.recv() => self.answer(call),
                 () = self.keepalive.ping() => {}
                 _ = self.status.tick() => self.tell_status(),
-                () = stop.wanted() => break,
+                () = signals.hangup.heard() => {
+                    notify(&[Notice::Reloading]);
+                    signals.reload.take_over().into_iter().for_each(|event| self.happen(event));
+                    notify(&[Notice::Ready]);
+                }
+                () = signals.stop.wanted() => break,
             }
         }
         notify(&[Notice::Stopping]);

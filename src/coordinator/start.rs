@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, watch};
 use super::door::Door;
 use super::joining::{self, Front};
 use super::plan::{Plan, PlanError};
-use super::serve::{Coordinator, End, Lines, TunnelFacts};
+use super::reload::Reload;
+use super::serve::{Coordinator, End, Lines, Signals, TunnelFacts};
 use super::state::{self, State, StateError};
 use super::tunnel::{self, WAITING_WISHES};
 use super::{proxy_link, publisher_link};
@@ -30,7 +31,7 @@ use crate::sys::daemon::{self, Arguments, StartFailure};
 use crate::sys::exit::Exit;
 use crate::sys::listen::{CONTROL, InheritedSockets, ListenError};
 use crate::sys::notify::{Keepalive, Notice, notify};
-use crate::sys::stop::Stop;
+use crate::sys::stop::{Hangup, Stop};
 use crate::sys::{capabilities, logging, process};
 
 /// This daemon's name in logs and errors.
@@ -97,12 +98,12 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     process::harden()?;
     let mut inherited = InheritedSockets::take(&[CONTROL])?;
     let config = Config::load(&arguments.config)?;
-    let plan = Plan::make(&config, DAEMON)?;
+    let mut plan = Plan::make(&config, DAEMON)?;
     let allowed = config.ipc.allowed_uids(PROXY_USER)?;
     if arguments.check_config {
         return Ok(());
     }
-    logging::init(DAEMON, &config.log.level, config.log.journal)?;
+    let level = logging::init(DAEMON, &config.log.level, config.log.journal)?;
     let control = inherited.control_or_open(&config.ipc.coordinator_socket())?;
     let state = Arc::new(State::open(plan.state.clone())?);
     let ticket = plan.asking.as_ref().map(|asking| asking.config.ticket.to_string()).unwrap_or_default();
@@ -114,13 +115,14 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     }
     // The tunnel is created below, and its peers change for as long as we live.
     capabilities::trim(&[Capability::CAP_NET_ADMIN])?;
+    let reload = Reload::new(DAEMON, &config, level, plan.tunnel, std::mem::take(&mut plan.peers))?;
 
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        let stop = Stop::new()?;
+        let signals = Signals { stop: Stop::new()?, hangup: Hangup::new()?, reload };
         let control = tokio::net::UnixListener::from_std(control)?;
         let (calls, inbox) = mpsc::channel(WAITING_CALLS);
         tokio::spawn(server::serve(control, allowed, calls, Limits::default()));
-        let end = Box::pin(keep(&config, plan, &state, stop, inbox)).await?;
+        let end = Box::pin(keep(&config, plan, &state, signals, inbox)).await?;
         if end == End::Left {
             state.leave(&ticket)?;
             tracing::warn!("this node has left the cluster; what it knew of it is forgotten");
@@ -134,7 +136,7 @@ async fn keep(
     config: &Config,
     plan: Plan,
     state: &Arc<State>,
-    mut stop: Stop,
+    mut signals: Signals,
     mut calls: mpsc::Receiver<CoordinatorCall>,
 ) -> Result<End, StartError> {
     let remembered = state.memory().unwrap_or_else(|error| {
@@ -168,7 +170,7 @@ async fn keep(
                 mesh: facts.mesh(),
             };
             let mut keepalive = Keepalive::from_environment();
-            let front = Front { calls: &mut calls, stop: &mut stop, keepalive: &mut keepalive };
+            let front = Front { calls: &mut calls, signals: &mut signals, keepalive: &mut keepalive };
             let Some(memory) = joining::join(asking, front, describe).await else {
                 notify(&[Notice::Stopping]);
                 drop(wishes);
@@ -191,10 +193,11 @@ async fn keep(
     let (news, proxy) = mpsc::channel(WAITING_NEWS);
     tokio::spawn(proxy_link::follow(config.ipc.proxy_socket(), news));
 
+    cluster.priority = signals.reload.priority();
     let core = Cluster::new(cluster, rand::rng().random(), Instant::now(), unix_ms());
     let proxy_socket = config.ipc.proxy_socket();
     let lines = Lines { socket, wishes, tunnels, publisher, wanted, proxy, proxy_socket, memories, calls };
-    let door = Door::new(plan.secret.as_ref(), plan.prefix, own);
+    let door = Door::new(plan.secret.as_ref(), plan.tunnel.prefix, own);
     let coordinator = Coordinator::new(core, lines, facts, door, plan.keyring, plan.overlap);
-    Ok(coordinator.run(plan.peers, stop, vec![delivery, keeping, tunnel]).await)
+    Ok(Box::pin(coordinator.run(signals, vec![delivery, keeping, tunnel])).await)
 }

@@ -1,7 +1,9 @@
 //! Reaching the target: directly, or over SOCKS through the first tor that is there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use rand::RngExt;
 use tokio::time::timeout;
 
 use super::health::Health;
@@ -18,19 +20,31 @@ pub struct Dialer {
     target: Target,
     socks: SocksDialer,
     timeout: Duration,
-    health: Health,
+    health: Arc<Health>,
 }
 
 impl Dialer {
-    /// `tors` are the SOCKS ports in order of preference, `process` a random number, `timeout` bounds one whole dial.
-    pub fn new(target: Target, tors: &[Endpoint], timeout: Duration, process: u64) -> Self {
+    /// `tors` are the SOCKS ports in order of preference, `timeout` bounds one whole dial. `before` is the dialer whose
+    /// place this one takes: what is known about the same target stays known.
+    pub fn new(target: Target, tors: &[Endpoint], timeout: Duration, before: Option<&Self>) -> Self {
         let tors = tors.iter().map(address).collect();
-        Self { target, socks: SocksDialer::new(tors, timeout, process), timeout, health: Health::default() }
+        let health = before.filter(|before| before.target == target).map(|before| Arc::clone(&before.health));
+        Self {
+            target,
+            socks: SocksDialer::new(tors, timeout, rand::rng().random()),
+            timeout,
+            health: health.unwrap_or_default(),
+        }
     }
 
     /// What the dials so far say about the target.
     pub fn health(&self) -> &Health {
         &self.health
+    }
+
+    /// Where it leads.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// Opens a connection to the target.

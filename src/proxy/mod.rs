@@ -5,7 +5,8 @@
 //! carry bytes both ways ([`relay`]) until both sides have ended or one of the bounds is met. Meanwhile the client's first
 //! bytes are looked at ([`caller`]): a node that asks to join is answered by the coordinator ([`door`]). The main loop
 //! ([`serve`]) accepts, counts ([`tally`]), answers calls, feeds the keepalive and drains; [`probe`] and every dial tell
-//! the target's [`health`]; [`start`] is the recipe of the process.
+//! the target's [`health`]; [`settings`] is what the configuration comes to, at the start and when it is read again;
+//! [`start`] is the recipe of the process.
 //!
 //! Nothing about clients is logged or kept: there is nothing but numbers.
 
@@ -17,5 +18,6 @@ pub mod health;
 pub mod probe;
 pub mod relay;
 pub mod serve;
+pub mod settings;
 pub mod start;
 pub mod tally;

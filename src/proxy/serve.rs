@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::connection::{Finish, Ways, carry};
+use super::connection::{Finish, carry};
 use super::probe::probe;
+use super::settings::{Reload, Settings};
 use super::tally::{News, Tally};
 use crate::ipc::call::Taken;
 use crate::ipc::proxy::{FailureReason, ProxyCall, ProxyStatus};
 use crate::sys::listen::Listener;
 use crate::sys::notify::{Keepalive, Notice, notify};
-use crate::sys::stop::Stop;
+use crate::sys::stop::{Hangup, Stop};
 use crate::tor::stream::Stream;
 
 /// Pause after a failed accept (out of files, out of memory): trying again at once would only burn the processor.
@@ -81,23 +82,12 @@ impl Listeners {
     }
 }
 
-/// What bounds the proxy.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Connections carried at once.
-    pub connections: usize,
-    /// See `probe_interval_secs`.
-    pub probe: Duration,
-    /// See `drain_timeout_secs`.
-    pub drain: Duration,
-}
-
 /// The running proxy.
 #[derive(Debug)]
 pub struct Proxy {
     listeners: Listeners,
-    ways: Ways,
-    bounds: Bounds,
+    settings: Settings,
+    reload: Reload,
     calls: mpsc::Receiver<ProxyCall>,
     tally: Tally,
     connections: JoinSet<Result<Finish, FailureReason>>,
@@ -115,19 +105,18 @@ impl Proxy {
     /// A proxy that accepts nothing until [`Proxy::run`].
     pub fn new(
         listeners: Listeners,
-        ways: Ways,
-        bounds: Bounds,
-        target: String,
+        settings: Settings,
+        reload: Reload,
         calls: mpsc::Receiver<ProxyCall>,
     ) -> Self {
         let (mut status, mut report) = (interval(STATUS_EVERY), interval(REPORT_EVERY));
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let tally = Tally::new(target);
+        let tally = Tally::new(settings.ways.dialer.target().to_string());
         Self {
             listeners,
-            ways,
-            bounds,
+            settings,
+            reload,
             calls,
             reports: watch::Sender::new(tally.status()),
             tally,
@@ -141,9 +130,9 @@ impl Proxy {
     }
 
     /// Serves until told to stop, then finishes what is under way, within the bound.
-    pub async fn run(mut self, mut stop: Stop) {
+    pub async fn run(mut self, mut stop: Stop, mut hangup: Hangup) {
         notify(&[Notice::Ready]);
-        let probing = tokio::spawn(probe(self.ways.dialer.clone(), self.bounds.probe));
+        let mut probing = self.probe();
         loop {
             tokio::select! {
                 accepted = self.listeners.accept() => self.admit(accepted).await,
@@ -152,11 +141,33 @@ impl Proxy {
                 () = self.keepalive.ping() => {}
                 _ = self.report.tick() => self.report(),
                 _ = self.status.tick() => self.tell_status(),
+                () = hangup.heard() => if self.take_over() {
+                    probing.abort();
+                    probing = self.probe();
+                },
                 () = stop.wanted() => break,
             }
         }
         probing.abort();
         self.drain(stop).await;
+    }
+
+    fn probe(&self) -> JoinHandle<()> {
+        tokio::spawn(probe(self.settings.ways.dialer.clone(), self.settings.bounds.probe))
+    }
+
+    /// Takes a changed configuration over; whether there is one. Connections under way keep what they began with.
+    fn take_over(&mut self) -> bool {
+        notify(&[Notice::Reloading]);
+        let settings = self.reload.settings(&self.settings);
+        let changed = settings.is_some();
+        if let Some(settings) = settings {
+            self.tally.leads_to(settings.ways.dialer.target().to_string());
+            self.settings = settings;
+        }
+        notify(&[Notice::Ready]);
+        self.report();
+        changed
     }
 
     /// A new connection: carry it, or refuse it at once when all places are taken.
@@ -170,12 +181,12 @@ impl Proxy {
                 return sleep(ACCEPT_PAUSE).await;
             }
         };
-        if self.connections.len() >= self.bounds.connections {
+        if self.connections.len() >= self.settings.bounds.connections {
             self.tally.refused();
             return client.reset();
         }
         self.tally.accepted();
-        let (ways, traffic, cut) = (self.ways.clone(), self.tally.traffic(), self.cut.subscribe());
+        let (ways, traffic, cut) = (self.settings.ways.clone(), self.tally.traffic(), self.cut.subscribe());
         self.connections.spawn(async move { carry(client, &ways, &traffic, cut).await });
     }
 
@@ -214,7 +225,7 @@ impl Proxy {
 
     /// Tells those who watch, and the log, what has changed.
     fn report(&mut self) {
-        let verdict = self.ways.dialer.health().verdict();
+        let verdict = self.settings.ways.dialer.health().verdict();
         if self.tally.target_well(verdict.is_ok()) {
             match verdict {
                 Ok(()) => tracing::info!("the target is well again"),
@@ -244,7 +255,7 @@ impl Proxy {
         // An inherited socket stays open in the service manager: who connects now waits for the next process.
         self.listeners.open.clear();
         tracing::info!(connections = self.connections.len(), "stopping; finishing the connections under way");
-        let deadline = Instant::now() + self.bounds.drain;
+        let deadline = Instant::now() + self.settings.bounds.drain;
         while !self.connections.is_empty() {
             let cut = *self.cut.borrow();
             tokio::select! {

@@ -33,6 +33,15 @@ impl Tally {
         Self { status, ..Self::default() }
     }
 
+    /// New connections are carried to this target.
+    pub fn leads_to(&mut self, target: String) {
+        if self.status.target != target {
+            self.status.target = target;
+            // What was wrong with the other one.
+            self.trouble = None;
+        }
+    }
+
     /// Where connections count their bytes.
     pub fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(&self.traffic)

@@ -14,6 +14,7 @@
 pub mod identity;
 pub mod link;
 pub mod news;
+pub mod reload;
 pub mod serve;
 pub mod start;
 pub mod work;

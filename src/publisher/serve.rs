@@ -10,10 +10,11 @@ use crate::proto::publish::publication::{Event, Publication};
 use crate::proto::publish::report::PublisherReport;
 use crate::publisher::link::Message;
 use crate::publisher::news::{log_changes, status_line};
+use crate::publisher::reload::Reload;
 use crate::publisher::work::Workshop;
 use crate::sys::clock::unix_secs;
 use crate::sys::notify::{Keepalive, Notice, notify};
-use crate::sys::stop::{Stop, until};
+use crate::sys::stop::{Hangup, Stop, until};
 
 /// The running publisher.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct Publisher {
     /// The latest report; who watches gets it from here, and never makes this loop wait.
     report: watch::Sender<PublisherReport>,
     watched: bool,
+    reload: Reload,
     keepalive: Keepalive,
     told: String,
 }
@@ -36,6 +38,7 @@ impl Publisher {
         workshop: Workshop,
         messages: mpsc::Receiver<Message>,
         calls: mpsc::Receiver<PublisherCall>,
+        reload: Reload,
     ) -> Self {
         let report = watch::Sender::new(publication.report());
         let keepalive = Keepalive::from_environment();
@@ -46,13 +49,14 @@ impl Publisher {
             calls,
             report,
             watched: false,
+            reload,
             keepalive,
             told: String::new(),
         }
     }
 
     /// Publishes until told to stop. What is on the HSDirs then stays there.
-    pub async fn run(mut self, mut stop: Stop) {
+    pub async fn run(mut self, mut stop: Stop, mut hangup: Hangup) {
         notify(&[Notice::Ready]);
         loop {
             let timeout = self.publication.next_timeout();
@@ -66,12 +70,22 @@ impl Publisher {
                     self.handle(Event::CoordinatorAway);
                 }
                 () = self.keepalive.ping() => {}
+                () = hangup.heard() => self.take_over(),
                 () = stop.wanted() => break,
             }
             self.tell();
         }
         notify(&[Notice::Stopping]);
         tracing::info!("stopped; the descriptors posted so far stay where they are");
+    }
+
+    /// Takes a changed configuration over.
+    fn take_over(&mut self) {
+        notify(&[Notice::Reloading]);
+        if let Some(pace) = self.reload.pace() {
+            self.handle(Event::Pace(pace));
+        }
+        notify(&[Notice::Ready]);
     }
 
     fn hear(&mut self, message: Message) {

@@ -12,16 +12,17 @@ use crate::config::ipc::{COORDINATOR_USER, UnknownUser};
 use crate::config::secret_file::{SecretFile, SecretFileError};
 use crate::config::tor::{Instance, TorName};
 use crate::ipc::server::{self, Limits};
-use crate::proto::publish::publication::{Pace, Publication};
+use crate::proto::publish::publication::Publication;
 use crate::proto::publish::uplink::TorRole;
 use crate::publisher::identity::{Identity, IdentityError};
 use crate::publisher::link;
+use crate::publisher::reload::{Reload, pace};
 use crate::publisher::serve::Publisher;
 use crate::publisher::work::Workshop;
 use crate::sys::daemon::{self, Arguments, StartFailure};
 use crate::sys::exit::Exit;
 use crate::sys::listen::{CONTROL, InheritedSockets, ListenError};
-use crate::sys::stop::Stop;
+use crate::sys::stop::{Hangup, Stop};
 use crate::sys::{capabilities, logging, process};
 use crate::tor::address::{ControlAuth, SocketAddress};
 use crate::tor::controller::ControlLimits;
@@ -88,7 +89,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     if arguments.check_config {
         return Ok(());
     }
-    logging::init(DAEMON, &config.log.level, config.log.journal)?;
+    let level = logging::init(DAEMON, &config.log.level, config.log.journal)?;
     let control = inherited.control_or_open(&config.ipc.publisher_socket())?;
     let identity = Arc::new(Identity::load(service)?);
     let links = [TorName::A, TorName::B].into_iter().filter_map(|name| {
@@ -98,13 +99,12 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     let links = links.collect::<Result<Vec<_>, _>>()?;
     // Everything that needs a privilege is open now.
     capabilities::trim(&[])?;
-    let pace =
-        Pace { refresh: config.publisher.refresh_interval_secs, poll: config.publisher.poll_interval_secs };
-    let publication = Publication::new(node.id.clone(), pace);
+    let publication = Publication::new(node.id.clone(), pace(&config.publisher));
     tracing::info!(service = %identity.hs_id(), node = %node.id, "starting");
+    let reload = Reload::new(config, level);
 
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
-        let stop = Stop::new()?;
+        let (stop, hangup) = (Stop::new()?, Hangup::new()?);
         let control = tokio::net::UnixListener::from_std(control)?;
         let (calls, inbox) = mpsc::channel(WAITING_CALLS);
         tokio::spawn(server::serve(control, allowed, calls, Limits::default()));
@@ -113,7 +113,8 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
             tokio::spawn(link::keep(role, identity.hs_id(), tor, to.clone()));
         }
         drop(to);
-        Publisher::new(publication, Workshop::new(identity), messages, inbox).run(stop).await;
+        let workshop = Workshop::new(identity);
+        Publisher::new(publication, workshop, messages, inbox, reload).run(stop, hangup).await;
         Ok(())
     })
 }

@@ -3,8 +3,10 @@
 use std::io::IsTerminal;
 
 use tracing::Level;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// This crate warns of every attribute that a newer kernel has added to what it knows, a dozen lines at each look at a
@@ -23,6 +25,20 @@ pub enum LoggingError {
     /// A second call.
     #[error("logging was set up twice; this is a mistake in rustbalance")]
     Twice,
+    /// What filters the log is gone; what is logged is as before.
+    #[error("the level of the log cannot be changed: {0}; this is a mistake in rustbalance")]
+    Fixed(#[from] reload::Error),
+}
+
+/// How much is logged, which may change while the process runs.
+#[derive(Debug)]
+pub struct LogLevel(reload::Handle<Targets, Registry>);
+
+impl LogLevel {
+    /// Logs at this level from now on.
+    pub fn set(&self, level: &str) -> Result<(), LoggingError> {
+        Ok(self.0.reload(filter(level)?)?)
+    }
 }
 
 /// Parses a log level as the configuration writes it (`info`, or `info,rustbalance::tor=debug`).
@@ -40,12 +56,13 @@ fn filter(level: &str) -> Result<Targets, LoggingError> {
     Ok(filter.with_target(TALKATIVE, LevelFilter::ERROR))
 }
 
-/// Sends this process's logs to journald or standard error, filtered by `level`, marked with the daemon's name.
+/// Sends this process's logs to journald or standard error, filtered by `level`, marked with the daemon's name. The level
+/// can be changed by what is returned.
 ///
 /// `journal` forces one or the other; `None` means journald exactly when standard error is connected to it, since a
 /// daemon whose error output was redirected elsewhere must not log past that.
-pub fn init(daemon: &str, level: &str, journal: Option<bool>) -> Result<(), LoggingError> {
-    let filter = filter(level)?;
+pub fn init(daemon: &str, level: &str, journal: Option<bool>) -> Result<LogLevel, LoggingError> {
+    let (filter, handle) = reload::Layer::new(filter(level)?);
     let journal = match journal {
         Some(true) => Some(tracing_journald::layer().map_err(LoggingError::NoJournal)?),
         None if stderr_is_the_journal() => tracing_journald::layer().ok(),
@@ -63,7 +80,8 @@ pub fn init(daemon: &str, level: &str, journal: Option<bool>) -> Result<(), Logg
         .with(journal)
         .with(stderr)
         .try_init()
-        .map_err(|_| LoggingError::Twice)
+        .map_err(|_| LoggingError::Twice)?;
+    Ok(LogLevel(handle))
 }
 
 /// Whether standard error is the stream that systemd connected to the journal: `JOURNAL_STREAM` names its device

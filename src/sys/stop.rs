@@ -1,4 +1,5 @@
-//! Being told to end, and waiting until some time: what the main loops of all daemons listen to.
+//! Being told to end or to read the configuration again, and waiting until some time: what the main loops of all daemons
+//! listen to.
 
 use std::io;
 use std::time::Instant;
@@ -25,6 +26,22 @@ impl Stop {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// SIGHUP: the configuration has changed.
+#[derive(Debug)]
+pub struct Hangup(Signal);
+
+impl Hangup {
+    /// Takes the signal over. Must be called inside of the runtime; before that it ends the process.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// Waits for it; several that come at once are one. Safe to drop in a `select!`.
+    pub async fn heard(&mut self) {
+        self.0.recv().await;
     }
 }
 

@@ -15,6 +15,7 @@ mod node;
 mod onion;
 mod operate;
 mod place;
+mod reload;
 
 use std::time::Duration;
 

@@ -245,6 +245,21 @@ impl Node {
         self.publisher = Some(Publisher { orders, report, tasks: vec![serving, answering] });
     }
 
+    /// Starts a publisher that accepts connections and then does nothing.
+    pub fn publish_and_stall(&mut self) {
+        let path = self.directory.join("publisher.sock");
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        let stalling = tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Ok(connection) = listener.accept().await {
+                kept.push(connection);
+            }
+        });
+        let (report, _) = watch::channel(PublisherReport::default());
+        self.publisher = Some(Publisher { orders: watch::channel(None).1, report, tasks: vec![stalling] });
+    }
+
     /// The publisher is gone from one moment to the next.
     pub fn unpublish(&mut self) {
         self.publisher.take().into_iter().flat_map(|publisher| publisher.tasks).for_each(|task| task.abort());

@@ -3,6 +3,7 @@
 
 mod health;
 mod join;
+mod reload;
 mod supervisor;
 mod unseen;
 

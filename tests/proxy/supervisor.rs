@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use rustbalance::ipc::proxy::{ProxyClient, ProxyStatus};
 
 /// A documentation address that no machine can bind: a daemon that listens got its socket by inheritance.
-const UNROUTABLE: &str = "203.0.113.1:80";
+pub(crate) const UNROUTABLE: &str = "203.0.113.1:80";
 
 /// What is configured in one test.
 pub(crate) struct Scene {
@@ -32,19 +32,26 @@ impl Scene {
     pub(crate) fn new(proxy: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
-        let config = format!(
-            "[ipc]\ndirectory = \"{}\"\n[log]\nlevel = \"trace\"\njournal = false\n[proxy]\nlisten = \"{UNROUTABLE}\"\n{proxy}\n",
-            path.display()
-        );
-        std::fs::write(path.join("config.toml"), config).unwrap();
-        Self {
+        let scene = Self {
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),
             unix: None,
             control: UnixListener::bind(path.join("proxy.sock")).unwrap(),
             notify: UnixDatagram::bind(path.join("notify")).unwrap(),
             watchdog_ms: None,
             directory,
-        }
+        };
+        scene.configure("trace", UNROUTABLE, proxy);
+        scene
+    }
+
+    /// Writes the configuration: how much is logged, where it would listen, and what follows in `[proxy]`.
+    pub(crate) fn configure(&self, level: &str, listen: &str, proxy: &str) {
+        let directory = self.path().display();
+        let config = format!(
+            "[ipc]\ndirectory = \"{directory}\"\n[log]\nlevel = \"{level}\"\njournal = false\n\
+             [proxy]\nlisten = \"{listen}\"\n{proxy}\n",
+        );
+        std::fs::write(self.path().join("config.toml"), config).unwrap();
     }
 
     /// Hands over a unix listener for the onion port, too.
@@ -122,6 +129,13 @@ impl Scene {
             }
         }
         false
+    }
+
+    /// Has the daemon read its configuration again, and waits until it has, as systemd does with `Type=notify-reload`.
+    pub(crate) fn reload(&self, daemon: &Daemon) {
+        daemon.signal(Signal::SIGHUP);
+        assert!(self.notified("RELOADING=1\nMONOTONIC_USEC=", Duration::from_secs(10)), "{}", self.log());
+        assert!(self.notified("READY=1", Duration::from_secs(10)), "{}", self.log());
     }
 
     pub(crate) async fn status(&self) -> ProxyStatus {

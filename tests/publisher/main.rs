@@ -301,6 +301,41 @@ async fn an_own_descriptor_that_cannot_be_opened_is_an_alarm_and_costs_no_points
     assert!(node.stop().await.success());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn another_pace_is_taken_over_and_another_key_waits_for_the_next_start() {
+    let mut node = Node::start(BOTH).await;
+    let config = node.directory.path().join("config.toml");
+    let first = std::fs::read_to_string(&config).unwrap();
+    let said = async |node: &Node, words: &str| {
+        let begin = std::time::Instant::now();
+        while !node.log().contains(words) {
+            assert!(begin.elapsed() < PATIENCE, "{words}: {}", node.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let reads = |node: &Node| {
+        let knows = node.a.knows();
+        knows.commands.iter().filter(|line| line.contains("hs/service/desc/id")).count()
+    };
+    std::fs::write(&config, format!("{first}\n[publisher]\npoll_interval_secs = 0.5\n")).unwrap();
+    node.signal(nix::sys::signal::Signal::SIGHUP);
+    said(&node, "config.toml:20: publisher.poll_interval_secs: 0.5 is out of range").await;
+
+    let second = first.replace("/key\"", "/other\"").replace("level = \"error\"", "level = \"info\"");
+    std::fs::write(&config, format!("{second}\n[publisher]\npoll_interval_secs = 1\n")).unwrap();
+    node.signal(nix::sys::signal::Signal::SIGHUP);
+    said(&node, "taken over keys=log.level, publisher.poll_interval_secs").await;
+    said(&node, "restart this daemon keys=service.master_key_file").await;
+    // By default it reads every 30 s.
+    let (before, begin) = (reads(&node), std::time::Instant::now());
+    while reads(&node) < before + 5 {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{} reads", reads(&node) - before);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(node.status().await.points.len(), 2);
+    assert!(node.stop().await.success());
+}
+
 #[tokio::test]
 async fn a_wrong_key_is_refused_with_a_sentence_and_code_78() {
     let directory = tempfile::tempdir().unwrap();

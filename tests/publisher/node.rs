@@ -162,10 +162,19 @@ impl Node {
         self.hsdirs().posts.clone()
     }
 
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.process.id().unwrap().try_into().unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    /// What the publisher has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
     /// Ends the process as systemd does.
     pub(crate) async fn stop(mut self) -> std::process::ExitStatus {
-        let pid = nix::unistd::Pid::from_raw(self.process.id().unwrap().try_into().unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        self.signal(nix::sys::signal::Signal::SIGTERM);
         tokio::time::timeout(PATIENCE, self.process.wait()).await.unwrap().unwrap()
     }
 }
@@ -173,7 +182,8 @@ impl Node {
 /// Writes the key and the configuration and starts the binary.
 fn spawn(directory: &TempDir) -> Child {
     let config = write_files(directory, &keypair().to_tor_secret_key_file()[..]);
-    command(&config).spawn().unwrap()
+    let log = std::fs::File::create(directory.path().join("log")).unwrap();
+    command(&config).stderr(log).spawn().unwrap()
 }
 
 pub(crate) fn write_files(directory: &TempDir, key: &[u8]) -> PathBuf {

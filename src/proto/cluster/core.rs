@@ -239,6 +239,7 @@ impl Cluster {
             Event::Connections(count) => self.connections(now, count),
             Event::PeerConfigured(peer) => self.peer_configured(now, peer, actions),
             Event::PeerLost(node) => self.forget(&node, actions),
+            Event::Priority(priority) => self.alter_own(|own| own.priority = priority),
             Event::Drain(drain) => self.drain_wished(now, drain, actions),
             Event::Admit { number, admission } => self.admit(now, number, admission, actions),
             Event::RotateToken { rotation } => self.rotate_token(now, rotation, actions),

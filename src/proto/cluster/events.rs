@@ -8,7 +8,7 @@ use super::memory::Memory;
 use super::note::{Admission, Drain, Rotation};
 use super::roster::{Peer, RosterError};
 use super::token::TokenName;
-use crate::proto::node::NodeId;
+use crate::proto::node::{NodeId, Priority};
 use crate::proto::onion::descriptor::capabilities::Capabilities;
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
 
@@ -43,6 +43,8 @@ pub enum Event<'a> {
     PeerConfigured(Peer),
     /// The operator removed a peer from the configuration.
     PeerLost(NodeId),
+    /// The operator gave this node another wish for the lease.
+    Priority(Priority),
     /// The operator wants a node out of the descriptor, or in it again. Any node may be told.
     Drain(Drain),
     /// The bearer of a valid ticket asks to be let in. [`Action::Admitted`] answers under the same number.

@@ -99,6 +99,12 @@ impl Collect {
         Self { poll, ..Self::default() }
     }
 
+    /// Reads so often from now on although nothing happened.
+    pub fn poll_every(&mut self, now: Instant, poll: Duration) {
+        self.poll = poll;
+        self.poll_at = self.poll_at.map(|at| at.min(now + poll));
+    }
+
     /// The introduction points this node serves at, as far as is known now.
     pub fn points(&self) -> &[IntroPoint] {
         &self.points

@@ -72,6 +72,8 @@ pub enum Event {
     CoordinatorAway,
     /// Somebody watches.
     CoordinatorBack,
+    /// The operator wishes another pace.
+    Pace(Pace),
     /// The time that [`Publication::next_timeout`] gave has come.
     Timeout,
 }
@@ -120,12 +122,14 @@ pub struct Publication {
 impl Publication {
     /// A publisher that knows nothing and does nothing yet. `node` is this node's name among the candidates.
     pub fn new(node: NodeId, pace: Pace) -> Self {
+        let mut schedule = Schedule::default();
+        schedule.renew_every(pace.refresh);
         Self {
             node,
             collect: Collect::new(pace.poll),
             mute: Mute::default(),
             uplink: Uplink::default(),
-            schedule: Schedule::new(pace.refresh),
+            schedule,
             uploader: None,
             order: None,
             coordinator: false,
@@ -213,6 +217,12 @@ impl Publication {
             }
             Event::CoordinatorAway => self.coordinator = false,
             Event::CoordinatorBack => self.coordinator = true,
+            Event::Pace(pace) => {
+                self.collect.poll_every(turn.now, pace.poll);
+                self.schedule.renew_every(pace.refresh);
+                // When the next renewal is due has to be worked out again.
+                self.schedule(turn, ScheduleEvent::Timeout);
+            }
             Event::Timeout => {
                 self.collect(turn, CollectEvent::Timeout);
                 self.schedule(turn, ScheduleEvent::Timeout);

@@ -36,7 +36,7 @@ const CUT_OFF_AT_LEAST: usize = 4;
 /// The least and the greatest jump over an unknown counter: tor's own rises by 1 to 65536 each second.
 const LIFT: (u64, u64) = (1 << 10, 1 << 16);
 
-/// The schedule. Posts nothing until it has both a plan and material.
+/// The schedule. Nothing is known at first; it posts nothing until it has both a plan and material.
 #[derive(Debug, Default)]
 pub struct Schedule {
     /// How often the descriptors are renewed in quiet times.
@@ -62,10 +62,10 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Nothing is known and nothing is posted. `refresh` is how often the descriptors are renewed although nothing
-    /// changed; HSDirs keep them for 180 minutes.
-    pub fn new(refresh: Duration) -> Self {
-        Self { refresh, ..Self::default() }
+    /// Renews the descriptors so often although nothing changed; HSDirs keep them for 180 minutes.
+    pub fn renew_every(&mut self, refresh: Duration) {
+        self.refresh = refresh;
+        self.slots.iter_mut().for_each(|slot| slot.refresh = refresh);
     }
 
     /// When [`ScheduleEvent::Timeout`] is due.

@@ -66,7 +66,7 @@ pub(super) struct Current {
 #[derive(Debug)]
 pub(super) struct SlotState {
     /// How often it is renewed in quiet times.
-    refresh: Duration,
+    pub(super) refresh: Duration,
     /// Period, keys, HSDirs.
     pub(super) plan: SlotPlan,
     /// What is published; `None` until there is something to publish.

@@ -1,0 +1,139 @@
+//! What the configuration comes to: all about the proxy that can change while it runs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::connection::Ways;
+use super::dial::Dialer;
+use super::door::Door;
+use crate::config::endpoint::{Endpoint, Target};
+use crate::config::file::{Config, ConfigError};
+use crate::config::proxy::Proxy as ProxyConfig;
+use crate::config::reload::{Reloads, Scope, tell_refused};
+use crate::sys::logging::LogLevel;
+use crate::sys::process;
+
+/// What this daemon reads of the configuration. Where it listens, and who may talk to it, was settled at the start.
+const SCOPE: Scope = Scope {
+    sections: &["proxy", "tor", "join", "ipc", "log"],
+    live: &[
+        "proxy.target",
+        "proxy.connect_timeout_secs",
+        "proxy.idle_timeout_secs",
+        "proxy.probe_interval_secs",
+        "proxy.drain_timeout_secs",
+        "proxy.max_connections",
+        "tor",
+        "join",
+        "log.level",
+    ],
+};
+/// Files besides connections: listeners, control connections, the runtime's own, standard ones.
+const OTHER_FILES: u64 = 64;
+
+/// What bounds the proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Connections carried at once.
+    pub connections: usize,
+    /// See `probe_interval_secs`.
+    pub probe: Duration,
+    /// See `drain_timeout_secs`.
+    pub drain: Duration,
+}
+
+/// What new connections meet.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where they lead.
+    pub ways: Ways,
+    /// What bounds them.
+    pub bounds: Bounds,
+}
+
+impl Settings {
+    /// Takes them from a configuration, for the daemon of this name; `coordinator` is where it can be asked about join
+    /// requests, `before` what counted so far.
+    pub fn of(
+        config: &Config,
+        daemon: &str,
+        coordinator: PathBuf,
+        before: Option<&Self>,
+    ) -> Result<Self, ConfigError> {
+        let proxy = config.proxy(daemon)?;
+        let tors = tors(config, proxy, daemon)?;
+        let before = before.map(|before| &*before.ways.dialer);
+        let dialer = Dialer::new(proxy.target.clone(), &tors, proxy.connect_timeout_secs, before);
+        // Whether there is a secret is all that this daemon has to know of it.
+        let joining = config.join().is_some_and(|join| join.secret_file.is_some());
+        let door = joining.then(|| Arc::new(Door::new(coordinator)));
+        let ways = Ways { dialer: Arc::new(dialer), door, idle: proxy.idle_timeout_secs };
+        Ok(Self { ways, bounds: bounds(proxy) })
+    }
+}
+
+/// Whether settings can be taken from this configuration.
+pub fn check(config: &Config, daemon: &str) -> Result<(), ConfigError> {
+    tors(config, config.proxy(daemon)?, daemon).map(|_| ())
+}
+
+/// Takes a changed configuration over.
+#[derive(Debug)]
+pub struct Reload {
+    daemon: &'static str,
+    coordinator: PathBuf,
+    reloads: Reloads,
+    level: LogLevel,
+}
+
+impl Reload {
+    /// The daemon of this name has started with this configuration.
+    pub fn new(daemon: &'static str, started: Config, level: LogLevel) -> Self {
+        let coordinator = started.ipc.coordinator_socket();
+        Self { daemon, coordinator, reloads: Reloads::new(SCOPE, started), level }
+    }
+
+    /// Reads the configuration again, and says what is and what is not taken over. Gives what new connections meet from now
+    /// on; `None` if that is as before.
+    pub fn settings(&mut self, before: &Settings) -> Option<Settings> {
+        let read = self.reloads.read().and_then(|(config, changes)| {
+            let settings = Settings::of(&config, self.daemon, self.coordinator.clone(), Some(before))?;
+            Ok((config, changes, settings))
+        });
+        let (config, changes, settings) = read.inspect_err(|error| tell_refused(error)).ok()?;
+        if let Err(error) = self.level.set(&config.log.level) {
+            tracing::error!(%error, "the log goes on as before");
+        }
+        self.reloads.adopt(config);
+        changes.tell();
+        let ours = ["proxy", "tor", "join"].into_iter().any(|section| changes.live.touch(section));
+        ours.then_some(settings)
+    }
+}
+
+/// The SOCKS ports to use, in order; none are needed for a local target.
+fn tors(config: &Config, proxy: &ProxyConfig, daemon: &str) -> Result<Vec<Endpoint>, ConfigError> {
+    match proxy.target {
+        Target::Local(_) => Ok(Vec::new()),
+        Target::Onion { .. } => {
+            let tor = config.tor(daemon)?;
+            Ok(tor.outgoing().into_iter().map(|(_, instance)| instance.socks.clone()).collect())
+        }
+    }
+}
+
+/// The configured bounds, as far as the limit of open files allows: a connection takes two.
+fn bounds(proxy: &ProxyConfig) -> Bounds {
+    let wanted = proxy.max_connections;
+    let files = process::raise_open_files(wanted as u64 * 2 + OTHER_FILES);
+    let possible = usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX).max(1);
+    if possible < wanted {
+        tracing::warn!(wanted, possible, "the limit of open files (LimitNOFILE=) is below max_connections");
+    }
+    Bounds {
+        connections: wanted.min(possible),
+        probe: proxy.probe_interval_secs,
+        drain: proxy.drain_timeout_secs,
+    }
+}
