@@ -95,7 +95,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> Result<(), StartError> {
-    process::harden()?;
+    let swap = process::harden()?;
     let mut inherited = InheritedSockets::take(&[CONTROL])?;
     let config = Config::load(&arguments.config)?;
     let mut plan = Plan::make(&config, DAEMON)?;
@@ -104,6 +104,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
         return Ok(());
     }
     let level = logging::init(DAEMON, &config.log.level, config.log.journal)?;
+    swap.tell();
     let control = inherited.control_or_open(&config.ipc.coordinator_socket())?;
     let state = Arc::new(State::open(plan.state.clone())?);
     let ticket = plan.asking.as_ref().map(|asking| asking.config.ticket.to_string()).unwrap_or_default();

@@ -62,7 +62,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> Result<(), StartError> {
-    process::harden()?;
+    let swap = process::harden()?;
     let mut inherited = InheritedSockets::take(&[ONION, CONTROL])?;
     let config = Config::load(&arguments.config)?;
     let allowed = config.ipc.allowed_uids(COORDINATOR_USER)?;
@@ -71,6 +71,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
         return Ok(());
     }
     let level = logging::init(DAEMON, &config.log.level, config.log.journal)?;
+    swap.tell();
     let settings = Settings::of(&config, DAEMON, config.ipc.coordinator_socket(), None)?;
     let listeners = listeners(&mut inherited, config.proxy(DAEMON)?)?;
     let control = inherited.control_or_open(&config.ipc.proxy_socket())?;

@@ -80,7 +80,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn start(arguments: &Arguments) -> Result<(), StartError> {
-    process::harden()?;
+    let swap = process::harden()?;
     let mut inherited = InheritedSockets::take(&[CONTROL])?;
     let config = Config::load(&arguments.config)?;
     let (node, service) = (config.node(DAEMON)?, config.service(DAEMON)?);
@@ -90,6 +90,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
         return Ok(());
     }
     let level = logging::init(DAEMON, &config.log.level, config.log.journal)?;
+    swap.tell();
     let control = inherited.control_or_open(&config.ipc.publisher_socket())?;
     let identity = Arc::new(Identity::load(service)?);
     let links = [TorName::A, TorName::B].into_iter().filter_map(|name| {
