@@ -1,5 +1,11 @@
 //! Talking to the service manager: readiness, status and the keepalive (`sd_notify(3)`, `sd_watchdog_enabled(3)`).
 
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -7,6 +13,12 @@ use tokio::time::Instant;
 
 /// The service manager shows one line; longer status text is cut here (systemd itself refuses some kilobytes).
 const MAX_STATUS_BYTES: usize = 512;
+/// How long a manager that does not read may keep a main loop waiting; a living one takes microseconds.
+const PATIENCE: Duration = Duration::from_millis(20);
+/// The same for what it must hear, or it kills a daemon that is well.
+const PATIENCE_FOR_STATES: Duration = Duration::from_secs(1);
+/// How soon a keepalive is tried again that was not taken.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What a daemon tells the service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +54,33 @@ pub fn notify(notices: &[Notice<'_>]) {
             Notice::Status(_) => states.push(NotifyState::Status(line)),
         }
     }
-    if let Err(error) = sd_notify::notify(&states) {
+    let is_state = |notice: &Notice<'_>| !matches!(notice, Notice::Status(_));
+    let patience = if notices.iter().any(is_state) { PATIENCE_FOR_STATES } else { PATIENCE };
+    if let Err(error) = send(&states, patience) {
         tracing::warn!(%error, "the service manager cannot be told about this daemon's state");
+    }
+}
+
+/// Sends a message as `sd_notify(3)` does, but does not wait for ever: the manager may be frozen, or have a longer queue
+/// than it can read just now, and the main loop has more to do than to tell it so.
+fn send(states: &[NotifyState<'_>], patience: Duration) -> io::Result<()> {
+    let Some(manager) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
+    let mut message = String::new();
+    for state in states {
+        // Writing to a string cannot fail.
+        let _ = writeln!(message, "{state}");
+    }
+    let socket = UnixDatagram::unbound()?;
+    socket.set_write_timeout(Some(patience))?;
+    socket.connect_addr(&address(&manager)?)?;
+    socket.send(message.as_bytes()).map(|_| ())
+}
+
+/// Where the manager listens: a path, or a name in the abstract namespace, which is written with an `@`.
+fn address(manager: &OsStr) -> io::Result<SocketAddr> {
+    match manager.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(manager),
     }
 }
 
@@ -86,10 +123,14 @@ impl Keepalive {
             return std::future::pending().await;
         };
         tokio::time::sleep_until(self.next).await;
-        if let Err(error) = sd_notify::notify(&[NotifyState::Watchdog]) {
-            tracing::warn!(%error, "the service manager does not take the keepalive");
-        }
-        self.next = Instant::now() + every;
+        let pause = match send(&[NotifyState::Watchdog], PATIENCE) {
+            Ok(()) => every,
+            Err(error) => {
+                tracing::warn!(%error, "the service manager does not take the keepalive");
+                every.min(AGAIN)
+            }
+        };
+        self.next = Instant::now() + pause;
     }
 }
 
@@ -101,6 +142,15 @@ mod tests {
     fn a_status_cannot_smuggle_another_assignment() {
         assert_eq!(one_line("up\nMAINPID=1\r\0x"), "up MAINPID=1  x");
         assert_eq!(one_line(&"é".repeat(400)).len(), MAX_STATUS_BYTES);
+    }
+
+    #[test]
+    fn the_manager_has_a_path_or_an_abstract_name() {
+        assert_eq!(
+            address(OsStr::new("/run/x")).unwrap().as_pathname(),
+            Some(std::path::Path::new("/run/x"))
+        );
+        assert_eq!(address(OsStr::new("@x")).unwrap().as_abstract_name(), Some(&b"x"[..]));
     }
 
     #[tokio::test(start_paused = true)]

@@ -599,3 +599,28 @@ async fn it_keeps_no_capability_no_core_and_no_way_to_new_privileges() {
     assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
     assert_eq!(core.split_whitespace().nth(5), Some("0"), "{core}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_manager_that_does_not_listen_does_not_hold_it_up() {
+    let scene = Scene::new(&echo().await);
+    let mut daemon = scene.start();
+    // A reload is told twice; the kernel's queue holds about ten messages, of which none is read any more.
+    for _ in 0..20 {
+        daemon.signal(Signal::SIGHUP);
+        sleep(Duration::from_millis(50)).await;
+    }
+    let full = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    full.connect(scene.path().join("notify")).unwrap();
+    full.set_nonblocking(true).unwrap();
+    let begin = Instant::now();
+    while full.send(b"STATUS=full").is_ok() {
+        assert!(begin.elapsed() < LONG);
+    }
+    // Two states, each of which may take a second, for every signal that was not merged with another.
+    for _ in 0..5 {
+        ping(&mut timeout(LONG, TcpStream::connect(scene.address())).await.unwrap().unwrap()).await;
+    }
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.wait(LONG).unwrap().code(), Some(0), "{}", scene.log());
+    assert!(scene.log().contains("cannot be told about this daemon's state"), "{}", scene.log());
+}
