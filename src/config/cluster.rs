@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::endpoint::absolute_path;
 use super::seconds;
-use super::secret_file::{SecretFile, SecretFileError};
+use super::secret::{Secret, SecretError, Unseal};
 use crate::proto::cluster::timing::{
     DEFAULT_HEARTBEAT_INTERVAL, DEFAULT_HEARTBEAT_TIMEOUT, DEFAULT_TAKEOVER_GRACE, Timing, TimingError,
 };
@@ -24,7 +24,8 @@ pub const MEMORY_FILE: &str = "memory.json";
 #[serde(deny_unknown_fields)]
 pub struct Cluster {
     /// The secret that all nodes share; mesh datagrams are sealed under a key derived from it.
-    pub token_file: SecretFile,
+    #[serde(alias = "token")]
+    pub token_file: Secret,
     /// How many tokens the cluster had before the one in the file: 0 where the cluster began with it.
     #[serde(default)]
     pub token_seq: u32,
@@ -80,8 +81,8 @@ impl Cluster {
     }
 
     /// Reads the cluster token; refuses one that is short enough to be guessed.
-    pub fn read_token(&self) -> Result<SecretString, SecretFileError> {
-        let token = self.token_file.read_text()?;
+    pub fn read_token(&self, unseal: Unseal<'_>) -> Result<SecretString, SecretError> {
+        let token = self.token_file.read_text(unseal)?;
         if token.expose_secret().len() < MIN_TOKEN_BYTES {
             return Err(self.token_file.wrong("a cluster token of at least 24 characters"));
         }

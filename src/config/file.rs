@@ -18,6 +18,7 @@ use super::node::{Node, Service};
 use super::proxy::Proxy;
 use super::publisher::Publisher;
 use super::tor::{Tor, TorName};
+use super::vault::Vault;
 use crate::proto::cluster::timing::TimingError;
 
 /// Where the configuration is unless `--config` says otherwise.
@@ -45,6 +46,9 @@ pub struct Config {
     /// `[log]`.
     #[serde(default)]
     pub log: Log,
+    /// `[vault]`.
+    #[serde(default)]
+    pub vault: Vault,
     #[serde(skip)]
     file: PathBuf,
     #[serde(skip)]

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
 use super::seconds;
-use super::secret_file::{SecretFile, SecretFileError};
+use super::secret::{Secret, SecretError, Unseal};
 use crate::proto::join::secret::JoinSecret;
 use crate::proto::join::ticket::Ticket;
 
@@ -19,9 +19,11 @@ const MAX_ATTEMPTS: u32 = 1000;
 #[serde(deny_unknown_fields)]
 pub struct Join {
     /// The join secret, the same on every node; without it nobody is let in here.
-    pub secret_file: Option<SecretFile>,
+    #[serde(alias = "secret")]
+    pub secret_file: Option<Secret>,
     /// This node's ticket, if it was invited: it joins before it serves. A founder has none.
-    pub ticket_file: Option<SecretFile>,
+    #[serde(alias = "ticket")]
+    pub ticket_file: Option<Secret>,
     /// The virtual port of the onion service at which joining is asked for.
     #[serde(default = "Join::default_port", deserialize_with = "port")]
     pub port: u16,
@@ -50,17 +52,17 @@ impl Join {
     }
 
     /// Reads the join secret; `None` where none is configured.
-    pub fn read_secret(&self) -> Result<Option<JoinSecret>, SecretFileError> {
-        let Some(file) = &self.secret_file else { return Ok(None) };
-        let secret = JoinSecret::from_text(file.read_text()?.expose_secret());
-        secret.map(Some).map_err(|_| file.wrong("a join secret (43 letters, digits, '-' and '_')"))
+    pub fn read_secret(&self, unseal: Unseal<'_>) -> Result<Option<JoinSecret>, SecretError> {
+        let Some(source) = &self.secret_file else { return Ok(None) };
+        let secret = JoinSecret::from_text(source.read_text(unseal)?.expose_secret());
+        secret.map(Some).map_err(|_| source.wrong("a join secret (43 letters, digits, '-' and '_')"))
     }
 
     /// Reads this node's ticket; `None` where none is configured.
-    pub fn read_ticket(&self) -> Result<Option<Ticket>, SecretFileError> {
-        let Some(file) = &self.ticket_file else { return Ok(None) };
-        let ticket = file.read_text()?.expose_secret().parse();
-        ticket.map(Some).map_err(|_| file.wrong("the ticket of an invitation"))
+    pub fn read_ticket(&self, unseal: Unseal<'_>) -> Result<Option<Ticket>, SecretError> {
+        let Some(source) = &self.ticket_file else { return Ok(None) };
+        let ticket = source.read_text(unseal)?.expose_secret().parse();
+        ticket.map(Some).map_err(|_| source.wrong("the ticket of an invitation"))
     }
 }
 
@@ -99,15 +101,15 @@ mod tests {
         let ticket = write("ticket", &"A".repeat(78));
         let join = |text: &str| toml::from_str::<Join>(text).unwrap();
         let founder = join(&format!("secret_file = {secret:?}"));
-        assert_eq!(*founder.read_secret().unwrap().unwrap().to_text(), "A".repeat(43));
-        assert!(founder.read_ticket().unwrap().is_none());
+        assert_eq!(*founder.read_secret(&Ok).unwrap().unwrap().to_text(), "A".repeat(43));
+        assert!(founder.read_ticket(&Ok).unwrap().is_none());
         assert_eq!((founder.port, founder.attempts, founder.retry_secs.as_secs()), (80, 5, 15));
         let invited = join(&format!("ticket_file = {ticket:?}\nattempts = 1"));
-        assert!(invited.read_secret().unwrap().is_none());
-        assert_eq!(invited.read_ticket().unwrap().unwrap().uses(), 0);
+        assert!(invited.read_secret(&Ok).unwrap().is_none());
+        assert_eq!(invited.read_ticket(&Ok).unwrap().unwrap().uses(), 0);
         let bad = join(&format!("ticket_file = {wrong:?}\nsecret_file = {wrong:?}"));
-        assert!(bad.read_secret().unwrap_err().to_string().contains("join secret"));
-        assert!(bad.read_ticket().unwrap_err().to_string().contains("ticket of an invitation"));
+        assert!(bad.read_secret(&Ok).unwrap_err().to_string().contains("join secret"));
+        assert!(bad.read_ticket(&Ok).unwrap_err().to_string().contains("ticket of an invitation"));
         for bad in ["attempts = 0", "port = 0", "retry_secs = 301", "secret_file = \"relative\""] {
             assert!(toml::from_str::<Join>(bad).is_err(), "{bad}");
         }

@@ -9,7 +9,7 @@ use secrecy::{ExposeSecret, SecretBox};
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::secret_file::{SecretFile, SecretFileError};
+use super::secret::{Secret, SecretError, Unseal};
 use crate::proto::cluster::record::MAX_NODES;
 use crate::proto::node::NodeId;
 
@@ -37,7 +37,8 @@ pub struct Mesh {
     #[serde(default = "Mesh::default_datagram_port", deserialize_with = "port")]
     pub datagram_port: u16,
     /// This node's WireGuard private key, as `wg genkey` writes it.
-    pub private_key_file: SecretFile,
+    #[serde(alias = "private_key")]
+    pub private_key_file: Secret,
     /// This node's address inside the tunnel; derived from its public key when absent.
     #[serde(alias = "tunnel_ip")]
     pub tunnel_address: Option<IpAddr>,
@@ -92,10 +93,10 @@ impl Mesh {
     }
 
     /// Reads this node's private key.
-    pub fn read_private_key(&self) -> Result<SecretBox<[u8; 32]>, SecretFileError> {
+    pub fn read_private_key(&self, unseal: Unseal<'_>) -> Result<SecretBox<[u8; 32]>, SecretError> {
         const EXPECTED: &str = "a WireGuard private key (44 characters of base64, as `wg genkey` writes it)";
-        let text = self.private_key_file.read_text().map_err(|error| match error {
-            SecretFileError::WrongContent { .. } => self.private_key_file.wrong(EXPECTED),
+        let text = self.private_key_file.read_text(unseal).map_err(|error| match error {
+            SecretError::WrongContent { .. } => self.private_key_file.wrong(EXPECTED),
             other => other,
         })?;
         let mut key = SecretBox::new(Box::new([0; 32]));

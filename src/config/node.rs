@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::secret_file::SecretFile;
+use super::secret::Secret;
 use crate::proto::node::{NodeId, Priority};
 use crate::proto::onion::address::HsId;
 
@@ -31,5 +31,6 @@ pub struct Service {
     /// The master address, `….onion`.
     pub address: HsId,
     /// The master identity key, in any form that tor or Onionbalance uses.
-    pub master_key_file: SecretFile,
+    #[serde(alias = "master_key")]
+    pub master_key_file: Secret,
 }

@@ -102,17 +102,22 @@ impl SecretFile {
     /// Reads a secret that is one line of text; spaces and the line end around it are not part of it.
     pub fn read_text(&self) -> Result<SecretString, SecretFileError> {
         let content = self.read()?;
-        let text = std::str::from_utf8(content.expose_secret()).map_err(|_| self.wrong("UTF-8 text"))?.trim();
-        if text.is_empty() || text.contains('\n') {
-            return Err(self.wrong("exactly one line of text"));
-        }
-        Ok(SecretString::from(text))
+        one_line(content.expose_secret()).map_err(|expected| self.wrong(expected))
     }
 
     /// The error for content that is not `expected`.
     pub fn wrong(&self, expected: &'static str) -> SecretFileError {
         SecretFileError::WrongContent { file: self.0.clone(), expected }
     }
+}
+
+/// A secret that is one line of text, without the spaces and the line end around it; or what it should be.
+pub(super) fn one_line(content: &[u8]) -> Result<SecretString, &'static str> {
+    let text = std::str::from_utf8(content).map_err(|_| "UTF-8 text")?.trim();
+    if text.is_empty() || text.contains('\n') {
+        return Err("exactly one line of text");
+    }
+    Ok(SecretString::from(text))
 }
 
 /// Reads one byte more than allowed at most, into memory that never moves and is wiped when dropped.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::endpoint::Endpoint;
-use super::secret_file::SecretFile;
+use super::secret::Secret;
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -36,7 +36,8 @@ pub struct Instance {
     /// Its SOCKS port.
     pub socks: Endpoint,
     /// The control port's password, when it does not use a cookie.
-    pub password_file: Option<SecretFile>,
+    #[serde(alias = "password")]
+    pub password_file: Option<Secret>,
 }
 
 /// `[tor]`: both instances, and which one serves the onion address.

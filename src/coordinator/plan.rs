@@ -9,9 +9,8 @@ use secrecy::ExposeSecret;
 use crate::config::endpoint::Endpoint;
 use crate::config::file::{Config, ConfigError};
 use crate::config::ipc::UnknownUser;
-use crate::config::join::Join;
 use crate::config::mesh::{Backend, Mesh, Peer as MeshPeer};
-use crate::config::secret_file::SecretFileError;
+use crate::config::secret::{SecretError, Unseal};
 use crate::mesh::interface::{BackendChoice, InterfaceSettings};
 use crate::mesh::interface_name::InterfaceNameError;
 use crate::mesh::keyring::Keyring;
@@ -23,7 +22,10 @@ use crate::proto::cluster::roster::Peer;
 use crate::proto::join::joiner::JoinerConfig;
 use crate::proto::join::member::Member;
 use crate::proto::join::secret::JoinSecret;
+use crate::proto::join::ticket::Ticket;
 use crate::tor::address::SocketAddress;
+use crate::vault::opener::Opener;
+use crate::vault::passphrase::Passphrase;
 
 /// Why a configuration cannot be carried out. Nothing was touched.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +35,7 @@ pub enum PlanError {
     Config(#[from] ConfigError),
     /// A secret cannot be read.
     #[error(transparent)]
-    SecretFile(#[from] SecretFileError),
+    Secret(#[from] SecretError),
     /// A user is not known here.
     #[error(transparent)]
     UnknownUser(#[from] UnknownUser),
@@ -87,12 +89,20 @@ pub struct Asking {
 }
 
 impl Plan {
-    /// Reads the secrets and checks what no single key can tell. `daemon` is for errors.
+    /// Reads the secrets, opens those that are sealed, and checks what no single key can tell. `daemon` is for errors.
     pub fn make(config: &Config, daemon: &str) -> Result<Self, PlanError> {
+        let opener = Opener::new(|| {
+            let text = config.vault.passphrase().map_err(|error| error.to_string())?;
+            Passphrase::new(text.expose_secret()).map_err(|error| error.to_string())
+        });
+        Self::with(config, daemon, &|secret| opener.open(secret).map_err(|error| error.to_string()))
+    }
+
+    fn with(config: &Config, daemon: &str, unseal: Unseal<'_>) -> Result<Self, PlanError> {
         let (node, mesh, cluster) = (config.node(daemon)?, config.mesh(daemon)?, config.cluster(daemon)?);
-        let keyring = Keyring::new(cluster.token_seq, cluster.read_token()?.expose_secret())
+        let keyring = Keyring::new(cluster.token_seq, cluster.read_token(unseal)?.expose_secret())
             .map_err(|error| config.refuse(&["cluster", "token_file"], error.to_string()))?;
-        let key = WireGuardKey::from_file_bytes(mesh.read_private_key()?.expose_secret())
+        let key = WireGuardKey::from_file_bytes(mesh.read_private_key(unseal)?.expose_secret())
             .map_err(|error| config.refuse(&["mesh", "private_key_file"], error.to_string()))?;
         let timing = cluster.timing().map_err(|error| config.refuse(&["cluster"], error.to_string()))?;
         let prefix = prefix(config, mesh, cluster.token_seq, &keyring)?;
@@ -117,7 +127,8 @@ impl Plan {
             overlap,
             memory: Memory::default(),
         };
-        let secret = config.join().map_or(Ok(None), Join::read_secret)?;
+        let secret = config.join().map_or(Ok(None), |join| join.read_secret(unseal))?;
+        let ticket = config.join().map_or(Ok(None), |join| join.read_ticket(unseal))?;
         let tunnel = OwnTunnel { prefix, key: key.public(), address };
         Ok(Self {
             peers: peers(config, &mesh.peers, tunnel)?,
@@ -129,7 +140,7 @@ impl Plan {
             },
             key,
             port: mesh.datagram_port,
-            asking: asking(config, daemon, &keyring, &cluster_config, secret.as_ref())?,
+            asking: asking(config, daemon, &keyring, &cluster_config, secret.as_ref(), ticket)?,
             keyring,
             overlap,
             cluster: cluster_config,
@@ -147,9 +158,9 @@ fn asking(
     keyring: &Keyring,
     cluster: &ClusterConfig,
     secret: Option<&JoinSecret>,
+    ticket: Option<Ticket>,
 ) -> Result<Option<Asking>, PlanError> {
-    let Some(join) = config.join() else { return Ok(None) };
-    let Some(ticket) = join.read_ticket()? else { return Ok(None) };
+    let (Some(join), Some(ticket)) = (config.join(), ticket) else { return Ok(None) };
     let Some(secret) = secret else {
         return Err(config
             .refuse(&["join", "secret_file"], "is missing; a node with a ticket needs it")

@@ -99,6 +99,9 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     let mut inherited = InheritedSockets::take(&[CONTROL])?;
     let config = Config::load(&arguments.config)?;
     let mut plan = Plan::make(&config, DAEMON)?;
+    if let Some(name) = &config.vault.passphrase_variable {
+        process::wipe_variable(name);
+    }
     let allowed = config.ipc.allowed_uids(PROXY_USER)?;
     if arguments.check_config {
         return Ok(());

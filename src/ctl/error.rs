@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::file::ConfigError;
+use crate::config::secret::SecretError;
 use crate::config::secret_file::SecretFileError;
 use crate::ctl::daemon_error::DaemonError;
 use crate::ctl::files::FilesError;
@@ -84,7 +85,7 @@ pub enum CtlError {
     Config(#[from] ConfigError),
     /// A secret file that the configuration names cannot be used. Nothing was changed.
     #[error(transparent)]
-    SecretFile(#[from] SecretFileError),
+    Secret(#[from] SecretError),
     /// An invitation is none, or could not be made. Nothing was changed.
     #[error(transparent)]
     Invitation(#[from] InvitationError),
@@ -172,15 +173,14 @@ impl CtlError {
             Self::Files(error) => error.exit(),
             Self::Install(error) => error.exit(),
             Self::Passphrase(error) => error.exit(),
-            Self::SecretFile(SecretFileError::OpenToEverybody { .. }) | Self::Memory { .. } => {
-                Exit::Permission
-            }
-            Self::SecretFile(SecretFileError::Unreadable { source, .. })
+            Self::Secret(SecretError::File(SecretFileError::OpenToEverybody { .. }))
+            | Self::Memory { .. } => Exit::Permission,
+            Self::Secret(SecretError::File(SecretFileError::Unreadable { source, .. }))
                 if source.kind() == io::ErrorKind::PermissionDenied =>
             {
                 Exit::Permission
             }
-            Self::Config(_) | Self::SecretFile(_) => Exit::Config,
+            Self::Config(_) | Self::Secret(_) => Exit::Config,
             Self::NoNodeName(_) | Self::Path { .. } | Self::NoPlace | Self::NobodyToAsk => Exit::Usage,
             Self::NotDrained { .. } => Exit::TemporaryFailure,
             Self::Seal { .. }

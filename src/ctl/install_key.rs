@@ -10,15 +10,17 @@ use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use crate::config::file::{Config, DEFAULT_PATH};
-use crate::config::secret_file::SecretFile;
+use crate::config::secret::Secret;
 use crate::ctl::answer::Line;
 use crate::ctl::error::CtlError;
 use crate::ctl::files::{self, FilesError};
 use crate::ctl::input::InputError;
 use crate::ctl::install_error::InstallError;
 use crate::ctl::node_files::MASTER_KEY;
+use crate::ctl::passphrase::passphrase_of_node;
 use crate::proto::onion::address::HsId;
 use crate::proto::onion::identity::HsIdKeypair;
+use crate::vault::opener::Opener;
 
 /// What makes tor a balancer, and of which address.
 const OB_CONFIG: &str = "ob_config";
@@ -55,10 +57,11 @@ impl Arguments {
         require_memory(directory)?;
         let config = Config::load(&self.config)?;
         let service = config.service("rustbalance install-key")?;
-        let source = self.key.clone().map_or_else(|| service.master_key_file.clone(), SecretFile::new);
-        let bytes = source.read()?;
+        let source = self.key.clone().map_or_else(|| service.master_key_file.clone(), Secret::in_file);
+        let opener = Opener::new(|| passphrase_of_node(&config.vault).map_err(|error| error.to_string()));
+        let bytes = source.read(&|secret| opener.open(secret).map_err(|error| error.to_string()))?;
         let key = HsIdKeypair::from_any_form(bytes.expose_secret())
-            .map_err(|reason| InputError::Key { path: source.path().to_owned(), source: reason })?;
+            .map_err(|reason| InputError::Key { path: source.to_string().into(), source: reason })?;
         let address = key.hs_id();
         if address != service.address {
             return Err(InstallError::OtherAddress { found: address, configured: service.address }.into());

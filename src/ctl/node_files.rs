@@ -100,6 +100,13 @@ impl Display for Settings<'_> {
              # The control sockets of the daemons, and who may use them besides root and the daemons themselves.\n\
              # directory = \"/run/rustbalance\"\n\
              # allowed_users = []\n\n\
+             [vault]\n\
+             # Every *_file above may hold a sealed secret (rustbalance seal), and `token = \"sealed:v1:...\"` may stand here in\n\
+             # its place. The passphrase of all of them comes from this systemd credential, else from a file, else, as a\n\
+             # last resort, from an environment variable.\n\
+             # passphrase_credential = \"rustbalance-passphrase\"\n\
+             # for example: passphrase_file = \"/run/keys/rustbalance-passphrase\"\n\
+             # for example: passphrase_variable = \"RUSTBALANCE_PASSPHRASE\"\n\n\
              [log]\n\
              # error, warn, info, debug, trace, or pairs such as info,rustbalance::tor=debug.\n\
              # level = \"info\"\n",

@@ -4,14 +4,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::config::secret_file::{SecretFile, SecretFileError};
+use crate::config::vault::{self, Vault};
 use crate::sys::exit::Exit;
 use crate::vault::passphrase::{Passphrase, PassphraseError};
 use crate::vault::terminal::{Terminal, TerminalError};
-
-/// Set by the service manager: the directory of the credentials that a unit was given.
-const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 /// Where the passphrase comes from; without any of these it is asked for on the terminal.
 #[derive(Debug, Default, Args)]
@@ -31,17 +30,9 @@ pub struct PassphraseSource {
 /// Why there is no passphrase. Nothing was sealed or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum NoPassphrase {
-    /// The file cannot be used.
+    /// The place that was named does not have it.
     #[error(transparent)]
-    File(#[from] SecretFileError),
-    /// The process was not given credentials, or the name could lead elsewhere.
-    #[error(
-        "there is no systemd credential {0}: $CREDENTIALS_DIRECTORY is not set, or the name is not a plain one"
-    )]
-    Credential(String),
-    /// The variable is not set, or is no text.
-    #[error("the environment variable {0} is not set, or is no UTF-8 text")]
-    Variable(String),
+    Place(#[from] vault::NoPassphrase),
     /// What was found is no passphrase.
     #[error("{from}: {source}")]
     Wrong {
@@ -59,8 +50,10 @@ impl NoPassphrase {
     /// The exit code: 77 for a file that is not protected or not readable, 64 where there is nobody to ask.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::File(SecretFileError::OpenToEverybody { .. }) => Exit::Permission,
-            Self::File(SecretFileError::Unreadable { source, .. })
+            Self::Place(vault::NoPassphrase::File(SecretFileError::OpenToEverybody { .. })) => {
+                Exit::Permission
+            }
+            Self::Place(vault::NoPassphrase::File(SecretFileError::Unreadable { source, .. }))
                 if source.kind() == std::io::ErrorKind::PermissionDenied =>
             {
                 Exit::Permission
@@ -98,30 +91,33 @@ impl PassphraseSource {
 
     /// The passphrase, and where it was found; `None` where only the terminal is left.
     fn without_asking(&self) -> Result<Option<(Passphrase, String)>, NoPassphrase> {
-        if let Some(path) = &self.file {
-            return from_file(path.clone()).map(Some);
+        let (found, from) = match (&self.file, &self.credential, &self.variable) {
+            (Some(path), _, _) => (from_file(path.clone())?, path.display().to_string()),
+            (_, Some(name), _) => (vault::from_credential(name)?, format!("the systemd credential {name}")),
+            (_, _, Some(name)) => (vault::from_variable(name)?, format!("the environment variable {name}")),
+            (None, None, None) => return Ok(None),
+        };
+        match Passphrase::new(found.expose_secret()) {
+            Ok(passphrase) => Ok(Some((passphrase, from))),
+            Err(source) => Err(NoPassphrase::Wrong { from, source }),
         }
-        if let Some(name) = &self.credential {
-            let plain = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
-            let directory = std::env::var_os(CREDENTIALS_DIRECTORY).filter(|_| plain);
-            let directory = directory.ok_or_else(|| NoPassphrase::Credential(name.clone()))?;
-            return from_file(PathBuf::from(directory).join(name)).map(Some);
-        }
-        let Some(name) = &self.variable else { return Ok(None) };
-        let value = std::env::var(name).map_err(|_| NoPassphrase::Variable(name.clone()))?;
-        let value = zeroize::Zeroizing::new(value);
-        typed(&value, format!("the environment variable {name}")).map(Some)
     }
 }
 
-fn from_file(path: PathBuf) -> Result<(Passphrase, String), NoPassphrase> {
-    let from = path.display().to_string();
-    typed(secrecy::ExposeSecret::expose_secret(&SecretFile::new(path).read_text()?), from)
+/// The passphrase of this node's sealed secrets: where its daemons find it, else from the operator.
+pub fn passphrase_of_node(vault: &Vault) -> Result<Passphrase, NoPassphrase> {
+    match vault.passphrase() {
+        Ok(text) => {
+            let from = "[vault]".to_owned();
+            Passphrase::new(text.expose_secret()).map_err(|source| NoPassphrase::Wrong { from, source })
+        }
+        Err(vault::NoPassphrase::Nowhere { .. }) => {
+            Ok(Terminal::open()?.ask("Passphrase of this node's sealed secrets: ")?)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-fn typed(text: &str, from: String) -> Result<(Passphrase, String), NoPassphrase> {
-    match Passphrase::new(text) {
-        Ok(passphrase) => Ok((passphrase, from)),
-        Err(source) => Err(NoPassphrase::Wrong { from, source }),
-    }
+fn from_file(path: PathBuf) -> Result<SecretString, vault::NoPassphrase> {
+    Ok(SecretFile::new(path).read_text()?)
 }

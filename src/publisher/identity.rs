@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 
 use crate::config::node::Service;
-use crate::config::secret_file::SecretFileError;
+use crate::config::secret::{Secret, SecretError, Unseal};
 use crate::proto::onion::address::HsId;
 use crate::proto::onion::blinding::{BlindError, HsBlindId};
 use crate::proto::onion::counter::RevisionCounter;
@@ -25,14 +25,14 @@ pub struct Identity {
 /// Why there is no identity to publish with. Nothing was connected or posted.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
-    /// The file cannot be read, or is open to everybody.
+    /// It cannot be read or opened, or is open to everybody.
     #[error("service.master_key_file: {0}")]
-    File(#[from] SecretFileError),
-    /// The file does not hold a key.
-    #[error("service.master_key_file: {file}: {source}", file = file.display())]
+    Secret(#[from] SecretError),
+    /// What was read is no key.
+    #[error("service.master_key_file: {key}: {source}")]
     Key {
-        /// The file.
-        file: std::path::PathBuf,
+        /// Where it was read.
+        key: Secret,
         /// What is wrong with it.
         source: KeyError,
     },
@@ -61,11 +61,10 @@ pub enum OwnDescriptorError {
 
 impl Identity {
     /// Reads the master key and makes sure that it is the configured service's.
-    pub fn load(service: &Service) -> Result<Self, IdentityError> {
-        let bytes = service.master_key_file.read()?;
-        let file = || service.master_key_file.path().to_owned();
+    pub fn load(service: &Service, unseal: Unseal<'_>) -> Result<Self, IdentityError> {
+        let bytes = service.master_key_file.read(unseal)?;
         let keypair = HsIdKeypair::from_any_form(bytes.expose_secret())
-            .map_err(|source| IdentityError::Key { file: file(), source })?;
+            .map_err(|source| IdentityError::Key { key: service.master_key_file.clone(), source })?;
         let (found, configured) = (keypair.hs_id(), service.address);
         if found == configured {
             Ok(Self { keypair })

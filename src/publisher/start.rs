@@ -4,12 +4,13 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 
 use crate::config::endpoint::Endpoint;
 use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
 use crate::config::ipc::{COORDINATOR_USER, UnknownUser};
-use crate::config::secret_file::{SecretFile, SecretFileError};
+use crate::config::secret::{SecretError, Unseal};
 use crate::config::tor::{Instance, TorName};
 use crate::ipc::server::{self, Limits};
 use crate::proto::publish::publication::Publication;
@@ -27,6 +28,8 @@ use crate::sys::{capabilities, logging, process};
 use crate::tor::address::{ControlAuth, SocketAddress};
 use crate::tor::controller::ControlLimits;
 use crate::tor::reconnect::{BackoffPlan, Reconnector};
+use crate::vault::opener::Opener;
+use crate::vault::passphrase::Passphrase;
 
 /// This daemon's name in logs and errors.
 const DAEMON: &str = "rustbalance-publisher";
@@ -51,7 +54,7 @@ enum StartError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error("tor's password: {0}")]
-    Password(#[from] SecretFileError),
+    Password(#[from] SecretError),
     #[error(transparent)]
     Logging(#[from] logging::LoggingError),
     #[error(transparent)]
@@ -92,12 +95,21 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     let level = logging::init(DAEMON, &config.log.level, config.log.journal)?;
     swap.tell();
     let control = inherited.control_or_open(&config.ipc.publisher_socket())?;
-    let identity = Arc::new(Identity::load(service)?);
+    let opener = Opener::new(|| {
+        let text = config.vault.passphrase().map_err(|error| error.to_string())?;
+        Passphrase::new(text.expose_secret()).map_err(|error| error.to_string())
+    });
+    let unseal: Unseal<'_> = &|secret| opener.open(secret).map_err(|error| error.to_string());
+    let identity = Arc::new(Identity::load(service, unseal)?);
     let links = [TorName::A, TorName::B].into_iter().filter_map(|name| {
         let role = if name == tors.serving { TorRole::Serving } else { TorRole::Standby };
-        Some(reconnector(tors.instance(name)?).map(|tor| (role, tor)))
+        Some(reconnector(tors.instance(name)?, unseal).map(|tor| (role, tor)))
     });
     let links = links.collect::<Result<Vec<_>, _>>()?;
+    drop(opener);
+    if let Some(name) = &config.vault.passphrase_variable {
+        process::wipe_variable(name);
+    }
     // Everything that needs a privilege is open now.
     capabilities::trim(&[])?;
     let publication = Publication::new(node.id.clone(), pace(&config.publisher));
@@ -120,12 +132,12 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     })
 }
 
-fn reconnector(instance: &Instance) -> Result<Reconnector, SecretFileError> {
+fn reconnector(instance: &Instance, unseal: Unseal<'_>) -> Result<Reconnector, SecretError> {
     let address = match &instance.control {
         Endpoint::Tcp(address) => SocketAddress::Tcp(*address),
         Endpoint::Unix(path) => SocketAddress::Unix(path.clone()),
     };
-    let password = instance.password_file.as_ref().map(SecretFile::read_text).transpose()?;
+    let password = instance.password_file.as_ref().map(|password| password.read_text(unseal)).transpose()?;
     let auth = password.map_or(ControlAuth::Auto, ControlAuth::Password);
     Ok(Reconnector::new(address, auth, ControlLimits::default(), BackoffPlan::default()))
 }

@@ -1,5 +1,7 @@
 //! What every process of ours does to itself first: no core dump, no debugger, no new privileges, nothing in swap.
 
+use std::ffi::CString;
+
 use nix::libc::{MCL_ONFAULT, RLIM_INFINITY};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::prctl;
@@ -71,6 +73,25 @@ impl Swap {
             Self::Refused(error) => {
                 tracing::warn!(%error, "memory cannot be locked, so secrets may get into swap");
             }
+        }
+    }
+}
+
+/// Overwrites the value of an environment variable with zeros, so that it cannot be read in `/proc/PID/environ` any more.
+/// Only while the process has one thread; afterwards nothing happens.
+pub fn wipe_variable(name: &str) {
+    let threads = std::fs::read_dir("/proc/self/task").map_or(usize::MAX, Iterator::count);
+    let Ok(name) = CString::new(name) else { return };
+    if threads > 1 {
+        return;
+    }
+    // SAFETY: getenv(3) gives nothing, or the value in this process's own, writable environment, which ends with a NUL.
+    // No other thread can read or change the environment meanwhile, and no reference into it is held: `std::env` copies.
+    #[allow(unsafe_code)]
+    unsafe {
+        let value = nix::libc::getenv(name.as_ptr());
+        if !value.is_null() {
+            std::ptr::write_bytes(value, 0, nix::libc::strlen(value));
         }
     }
 }

@@ -42,8 +42,8 @@ fn a_new_cluster_is_complete_private_and_shows_no_secret() {
     assert_eq!(config.node("x").unwrap().id.as_str(), "alpha");
     let mesh = config.mesh("x").unwrap();
     assert_eq!((mesh.listen_port, mesh.endpoint), (4000, Some("192.0.2.1:4000".parse().unwrap())));
-    mesh.read_private_key().unwrap();
-    config.cluster("x").unwrap().read_token().unwrap();
+    mesh.read_private_key(&Ok).unwrap();
+    config.cluster("x").unwrap().read_token(&Ok).unwrap();
     let secret = std::str::from_utf8(&files["join.secret"].1).unwrap();
     assert_eq!(JoinSecret::from_text(secret).unwrap().to_text().len(), 43);
     let address = config.service("x").unwrap().address.to_string();

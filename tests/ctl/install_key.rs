@@ -86,3 +86,26 @@ fn what_belongs_to_another_address_is_left_alone() {
         assert_eq!(content(&service)[name].1, bytes);
     }
 }
+
+#[test]
+fn a_sealed_key_is_opened_for_tor() {
+    let (place, config, service) = node();
+    let (key, passphrase) = (place.path().join("etc/hs_ed25519_secret_key"), place.path().join("passphrase"));
+    let clear = std::fs::read(&key).unwrap();
+    private(&passphrase, b"seven words that seal this node's files");
+    answer(&["seal", text(&key), "--passphrase-file", text(&passphrase)]);
+    let text_of = std::fs::read_to_string(&config).unwrap();
+    let with = |file: &Path| {
+        let vault = format!("[vault]\npassphrase_file = {:?}\n", text(file));
+        std::fs::write(&config, text_of.replacen("[vault]\n", &vault, 1)).unwrap();
+    };
+    let wrong = place.path().join("wrong");
+    private(&wrong, b"another passphrase entirely");
+    with(&wrong);
+    let arguments = ["install-key", "--config", text(&config), text(&service)];
+    assert!(complaint(CONFIG, &arguments).contains("the passphrase is wrong"));
+    assert!(content(&service).is_empty());
+    with(&passphrase);
+    answer(&arguments);
+    assert_eq!(content(&service)["hs_ed25519_secret_key"].1, clear);
+}

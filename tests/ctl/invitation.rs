@@ -105,9 +105,9 @@ fn an_invited_node_has_all_it_needs_and_its_own_wireguard_key() {
     let join = beta.join().unwrap();
     assert_eq!((join.port, alpha.join().unwrap().port), (8080, 8080));
     // The ticket is one that this cluster issued, and the network is the one its nodes derive.
-    let token = beta.cluster("x").unwrap().read_token().unwrap();
+    let token = beta.cluster("x").unwrap().read_token(&Ok).unwrap();
     let token = ClusterToken::from_file_bytes(token.expose_secret().as_bytes()).unwrap();
-    let ticket = join.read_ticket().unwrap().unwrap();
+    let ticket = join.read_ticket(&Ok).unwrap().unwrap();
     assert!(ticket.is_issued_under(&token.join_keys()));
     assert_eq!(ticket.uses(), 3);
     let in_minutes = Duration::from_millis(ticket.expires_ms())
@@ -117,6 +117,38 @@ fn an_invited_node_has_all_it_needs_and_its_own_wireguard_key() {
     let mesh = beta.mesh("x").unwrap();
     assert_eq!(mesh.prefix.unwrap().to_string(), TunnelPrefix::from_token(&token).to_string());
     assert_eq!((mesh.listen_port, mesh.endpoint), (4000, Some("192.0.2.2:4000".parse().unwrap())));
+}
+
+#[test]
+fn a_node_whose_secrets_are_sealed_invites_as_well() {
+    let founder = Founder::new();
+    let clear = content(&founder.directory);
+    let vault = founder.path("vault");
+    private(&vault, b"seven words that seal this node's files");
+    let secrets =
+        ["hs_ed25519_secret_key", "cluster.token", "join.secret"].map(|name| founder.directory.join(name));
+    let seal = [
+        ["seal", "--passphrase-file", text(&vault)].to_vec(),
+        secrets.iter().map(|path| text(path)).collect(),
+    ];
+    answer(&seal.concat());
+    let mut lonely = std::process::Command::new("setsid");
+    lonely.args(["--wait", env!("CARGO_BIN_EXE_rustbalance")]).args(founder.create(&[]));
+    let said = complaint_of(CONFIG, lonely.env_remove("CREDENTIALS_DIRECTORY").output().unwrap());
+    assert!(said.contains("it is sealed, and there is no passphrase: there is no terminal"), "{said}");
+
+    let config = std::fs::read_to_string(&founder.config).unwrap();
+    let example = "# for example: passphrase_file = \"/run/keys/rustbalance-passphrase\"";
+    assert!(config.contains(example));
+    let config = config.replace(example, &format!("passphrase_file = {:?}", text(&vault)));
+    private(&founder.config, config.as_bytes());
+    let (invitation, beta) = (founder.path("invitation"), founder.path("beta"));
+    answer(&founder.create(&["--output", text(&invitation)]));
+    answer(&founder.join(&invitation, &beta, &[]));
+    let new = content(&beta);
+    for same in ["cluster.token", "hs_ed25519_secret_key", "join.secret"] {
+        assert_eq!(clear[same], new[same], "{same}");
+    }
 }
 
 #[test]
@@ -170,7 +202,7 @@ fn after_a_rotation_the_newest_token_is_passed_on_and_the_network_stays() {
     private(&founder.config, config.as_bytes());
     let mut keyring = {
         let config = Config::load(&founder.config).unwrap();
-        Keyring::new(0, config.cluster("x").unwrap().read_token().unwrap().expose_secret()).unwrap()
+        Keyring::new(0, config.cluster("x").unwrap().read_token(&Ok).unwrap().expose_secret()).unwrap()
     };
     let first = keyring.token(keyring.newest().0).unwrap();
     let mut memory = Memory::default();
@@ -188,10 +220,10 @@ fn after_a_rotation_the_newest_token_is_passed_on_and_the_network_stays() {
     let cluster = beta.cluster("x").unwrap();
     let (name, newest) = keyring.newest();
     assert_eq!((cluster.token_seq, name.seq), (2, 2));
-    assert_eq!(cluster.read_token().unwrap().expose_secret(), newest.as_str());
+    assert_eq!(cluster.read_token(&Ok).unwrap().expose_secret(), newest.as_str());
     let prefix = beta.mesh("x").unwrap().prefix.unwrap().to_string();
     assert_eq!(prefix, TunnelPrefix::from_token(&first).to_string());
-    let ticket = beta.join().unwrap().read_ticket().unwrap().unwrap();
+    let ticket = beta.join().unwrap().read_ticket(&Ok).unwrap().unwrap();
     assert!(ticket.is_issued_under(&keyring.token(name).unwrap().join_keys()));
 
     std::fs::write(state.join("memory.json"), "{").unwrap();

@@ -6,11 +6,16 @@ mod network;
 mod node;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use rustbalance::proto::onion::counter::RevisionCounter;
 use rustbalance::proto::publish::report::{Alarm, Duty, HsDirState, TorState};
 use rustbalance::sys::clock::unix_secs;
+use rustbalance::vault::cost::Cost;
+use rustbalance::vault::passphrase::Passphrase;
+use rustbalance::vault::sealed::{Content, Sealed};
+use rustbalance::vault::{armour, field};
 
 use network::{CAPABILITIES, fingerprint, point, relay, service};
 use node::{Node, PATIENCE, Setup, command, write_files};
@@ -18,6 +23,7 @@ use node::{Node, PATIENCE, Setup, command, write_files};
 /// Less than any timer of the publisher that could cover up a missed event, and enough for a debug build on a busy
 /// machine.
 const PROMPT: Duration = Duration::from_secs(10);
+const PASSPHRASE: &str = "correct horse battery staple";
 const BOTH: Setup = Setup { standby: true };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -319,7 +325,7 @@ async fn another_pace_is_taken_over_and_another_key_waits_for_the_next_start() {
     };
     std::fs::write(&config, format!("{first}\n[publisher]\npoll_interval_secs = 0.5\n")).unwrap();
     node.signal(nix::sys::signal::Signal::SIGHUP);
-    said(&node, "config.toml:20: publisher.poll_interval_secs: 0.5 is out of range").await;
+    said(&node, "config.toml:19: publisher.poll_interval_secs: 0.5 is out of range").await;
 
     let second = first.replace("/key\"", "/other\"").replace("level = \"error\"", "level = \"info\"");
     std::fs::write(&config, format!("{second}\n[publisher]\npoll_interval_secs = 1\n")).unwrap();
@@ -373,4 +379,82 @@ async fn the_service_manager_hears_of_it_while_there_is_no_tor_at_all() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     hear(&mut heard, "STOPPING=1", 1).await;
     assert!(process.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_sealed_key_is_opened_under_the_passphrase_of_a_credential_a_file_or_a_variable() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let passphrase = Passphrase::new(PASSPHRASE).unwrap();
+    let key = network::keypair().to_tor_secret_key_file();
+    let sealed = Sealed::seal(Content::File, &key[..], &passphrase, Cost::DEFAULT, &mut rand::rng()).unwrap();
+    let config = write_files(&directory, armour::write(&sealed).as_bytes());
+    let without = std::fs::read_to_string(&config).unwrap();
+    for (name, content) in
+        [("rustbalance-passphrase", PASSPHRASE), ("wrong", "another passphrase"), ("empty", "\n")]
+    {
+        std::fs::write(at.join(name), content).unwrap();
+        std::fs::set_permissions(at.join(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let vault = |line: &str| std::fs::write(&config, format!("{without}\n[vault]\n{line}\n")).unwrap();
+    let file = |name: &str| format!("passphrase_file = \"{}\"", at.join(name).display());
+
+    let refused = async |credentials: bool, said: &str| {
+        let mut command = command(&config);
+        if credentials {
+            command.env("CREDENTIALS_DIRECTORY", at);
+        }
+        let output = command.output().await.unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{text}");
+        assert!(text.contains("service.master_key_file: ") && text.contains(said), "{said}: {text}");
+        assert!(!text.contains(PASSPHRASE), "{text}");
+    };
+    vault("");
+    refused(false, "it is sealed, and there is no passphrase: no systemd credential rustbalance-passphrase")
+        .await;
+    vault(&file("wrong"));
+    refused(false, "the passphrase is wrong, or it was altered").await;
+    vault(&file("empty"));
+    refused(false, "exactly one line of text").await;
+    vault("passphrase_credential = \"wrong\"");
+    refused(true, "the passphrase is wrong, or it was altered").await;
+    vault("passphrase_variable = \"RB_NOT_SET\"");
+    refused(false, "the environment variable RB_NOT_SET is not set").await;
+
+    let manager = tokio::net::UnixDatagram::bind(at.join("notify")).unwrap();
+    let serves = async |variable: &str, value: &std::ffi::OsStr| {
+        let mut process =
+            command(&config).env("NOTIFY_SOCKET", at.join("notify")).env(variable, value).spawn().unwrap();
+        let mut buffer = [0; 4096];
+        let heard = tokio::time::timeout(PATIENCE, manager.recv(&mut buffer)).await.unwrap().unwrap();
+        assert!(str::from_utf8(&buffer[..heard]).unwrap().contains("READY=1"));
+        let environ = std::fs::read(format!("/proc/{}/environ", process.id().unwrap())).unwrap();
+        assert!(!String::from_utf8_lossy(&environ).contains(PASSPHRASE), "the variable is still there");
+        process.kill().await.unwrap();
+    };
+    // A credential counts before a file, and a file before a variable.
+    vault(&file("wrong"));
+    serves("CREDENTIALS_DIRECTORY", at.as_os_str()).await;
+    vault(&format!("{}\npassphrase_variable = \"RB_NOT_SET\"", file("rustbalance-passphrase")));
+    serves("RB_OTHER", "".as_ref()).await;
+    vault("passphrase_variable = \"RB_VAULT\"");
+    serves("RB_VAULT", PASSPHRASE.as_ref()).await;
+
+    // The key itself, one line, in the configuration.
+    let value = Sealed::seal(
+        Content::Field,
+        data_encoding::HEXLOWER.encode(&[42; 32]).as_bytes(),
+        &passphrase,
+        Cost::DEFAULT,
+        &mut rand::rng(),
+    );
+    let line = format!("master_key = \"{}\"", field::write(&value.unwrap()));
+    let key_file = format!("master_key_file = \"{}/key\"", at.display());
+    std::fs::write(
+        &config,
+        format!("{}\n[vault]\n{}\n", without.replace(&key_file, &line), file("rustbalance-passphrase")),
+    )
+    .unwrap();
+    serves("RB_OTHER", "".as_ref()).await;
 }

@@ -12,6 +12,7 @@ use crate::ctl::input::STANDARD_INPUT;
 use crate::ctl::passphrase::PassphraseSource;
 use crate::ctl::sealing::written;
 use crate::vault::cost::Cost;
+use crate::vault::form;
 use crate::vault::sealed::Sealed;
 
 /// What to seal anew.
@@ -70,7 +71,7 @@ impl Arguments {
         for (path, secret, content, form) in opened {
             let again = Sealed::seal(content, secret.expose_secret(), &new, Cost::DEFAULT, &mut rand::rng());
             match again {
-                Ok(again) => texts.push((path, written::write(&again, form))),
+                Ok(again) => texts.push((path, form::write(&again, form))),
                 Err(source) => return Err(CtlError::Seal { path, source }),
             }
         }

@@ -9,8 +9,9 @@ use crate::ctl::error::CtlError;
 use crate::ctl::files::replace;
 use crate::ctl::input::{STANDARD_INPUT, read_secret};
 use crate::ctl::passphrase::PassphraseSource;
-use crate::ctl::sealing::written::{self, Form};
+use crate::ctl::sealing::written;
 use crate::vault::cost::Cost;
+use crate::vault::form::{self, Form};
 use crate::vault::passphrase::Passphrase;
 use crate::vault::sealed::{Content, MAX_SECRET_BYTES, OpenError, Sealed};
 
@@ -47,7 +48,7 @@ impl Arguments {
         let mut secrets = Vec::new();
         for path in &self.files {
             let secret = read_secret(path, MAX_SECRET_BYTES)?;
-            match str::from_utf8(&secret).map(written::parse) {
+            match str::from_utf8(&secret).map(form::parse) {
                 Err(_) | Ok(Err(OpenError::NotSealed)) => secrets.push((path, secret)),
                 Ok(_) => return Err(CtlError::SealedAlready { path: path.clone() }),
             }
@@ -75,7 +76,7 @@ impl Arguments {
         };
         let sealed = Sealed::seal(content, secret, passphrase, Cost::DEFAULT, &mut rand::rng());
         match sealed {
-            Ok(sealed) => Ok(written::write(&sealed, form)),
+            Ok(sealed) => Ok(form::write(&sealed, form)),
             Err(source) => Err(CtlError::Seal { path: path.to_owned(), source }),
         }
     }

@@ -13,11 +13,12 @@ use crate::config::cluster::{Cluster, MEMORY_FILE};
 use crate::config::endpoint::Target;
 use crate::config::file::{Config, DEFAULT_PATH};
 use crate::config::mesh::{Mesh, Prefix};
+use crate::config::secret::Unseal;
 use crate::ctl::error::CtlError;
 use crate::ctl::files::{NewFiles, make_file};
 use crate::ctl::input::STANDARD_INPUT;
 use crate::ctl::moment::Moment;
-use crate::ctl::passphrase::{NoPassphrase, PassphraseSource};
+use crate::ctl::passphrase::{NoPassphrase, PassphraseSource, passphrase_of_node};
 use crate::mesh::keyring::Keyring;
 use crate::mesh::token::ClusterToken;
 use crate::mesh::tunnel::TunnelPrefix;
@@ -29,6 +30,7 @@ use crate::proto::onion::identity::HsIdKeypair;
 use crate::sys::clock::unix_ms;
 use crate::vault::armour;
 use crate::vault::cost::Cost;
+use crate::vault::opener::Opener;
 use crate::vault::passphrase::Passphrase;
 use crate::vault::sealed::{Content, Sealed};
 use crate::vault::terminal::Terminal;
@@ -117,10 +119,12 @@ impl Arguments {
             )
         };
         let join = config.join().ok_or_else(secret_missing)?;
-        let join_secret = join.read_secret()?.ok_or_else(secret_missing)?;
+        let opener = Opener::new(|| passphrase_of_node(&config.vault).map_err(|error| error.to_string()));
+        let unseal: Unseal<'_> = &|secret| opener.open(secret).map_err(|error| error.to_string());
+        let join_secret = join.read_secret(unseal)?.ok_or_else(secret_missing)?;
         let lives = u64::try_from(self.expires.as_millis()).unwrap_or(u64::MAX);
         let expires_ms = unix_ms().saturating_add(lives);
-        let key = service.master_key_file.read()?;
+        let key = service.master_key_file.read(unseal)?;
         let master_key = HsIdKeypair::from_any_form(key.expose_secret())
             .map_err(|error| config.refuse(&["service", "master_key_file"], error.to_string()))?;
         if master_key.hs_id() != service.address {
@@ -129,7 +133,7 @@ impl Arguments {
                 .refuse(&["service", "master_key_file"], format!("holds the key of {found}"))
                 .into());
         }
-        let mut keyring = Keyring::new(cluster.token_seq, cluster.read_token()?.expose_secret())
+        let mut keyring = Keyring::new(cluster.token_seq, cluster.read_token(unseal)?.expose_secret())
             .map_err(|error| config.refuse(&["cluster", "token_file"], error.to_string()))?;
         let first = keyring.newest().0;
         let prefix = prefix(&config, mesh, cluster, keyring.token(first).as_deref())?;
