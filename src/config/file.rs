@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::cluster::Cluster;
 use super::endpoint::Target;
+use super::integrity::Integrity;
 use super::ipc::Ipc;
 use super::join::Join;
 use super::log::Log;
@@ -49,6 +50,8 @@ pub struct Config {
     /// `[vault]`.
     #[serde(default)]
     pub vault: Vault,
+    /// `[integrity]`, if programs are to be verified.
+    pub integrity: Option<Integrity>,
     #[serde(skip)]
     file: PathBuf,
     #[serde(skip)]

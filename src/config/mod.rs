@@ -8,6 +8,7 @@
 pub mod cluster;
 pub mod endpoint;
 pub mod file;
+pub mod integrity;
 pub mod ipc;
 pub mod join;
 pub mod log;

@@ -11,7 +11,7 @@ use crate::sys::logging::LogLevel;
 /// What this daemon reads of the configuration. The cluster's periods must be the same on all nodes, the tunnel is made at
 /// the start, and secrets are read then.
 const SCOPE: Scope = Scope {
-    sections: &["node", "mesh", "cluster", "join", "ipc", "log", "vault"],
+    sections: &["node", "mesh", "cluster", "join", "ipc", "log", "vault", "integrity"],
     live: &["node.priority", "mesh.peers", "log.level"],
 };
 

@@ -29,6 +29,7 @@ use crate::proto::cluster::memory::Memory;
 use crate::sys::clock::unix_ms;
 use crate::sys::daemon::{self, Arguments, StartFailure};
 use crate::sys::exit::Exit;
+use crate::sys::integrity::{IntegrityError, verify_self};
 use crate::sys::listen::{CONTROL, InheritedSockets, ListenError};
 use crate::sys::notify::{Keepalive, Notice, notify};
 use crate::sys::stop::{Hangup, Stop};
@@ -52,6 +53,8 @@ enum StartError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Integrity(#[from] IntegrityError),
     #[error(transparent)]
     Plan(#[from] PlanError),
     #[error(transparent)]
@@ -82,6 +85,7 @@ impl StartFailure for StartError {
                 Exit::Config
             }
             Self::State(_) => Exit::CannotCreate,
+            Self::Integrity(error) => error.exit(),
             Self::Capabilities(_) | Self::Interface(InterfaceError::NotPermitted { .. }) => Exit::Permission,
             Self::Interface(_) | Self::Socket(_) => Exit::Unavailable,
             Self::Harden(_) | Self::Listen(_) | Self::Os(_) => Exit::Os,
@@ -98,6 +102,9 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     let swap = process::harden()?;
     let mut inherited = InheritedSockets::take(&[CONTROL])?;
     let config = Config::load(&arguments.config)?;
+    if let Some(integrity) = &config.integrity {
+        verify_self(&integrity.manifest, integrity.public_key)?;
+    }
     let mut plan = Plan::make(&config, DAEMON)?;
     if let Some(name) = &config.vault.passphrase_variable {
         process::wipe_variable(name);

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::ctl::error::CtlError;
 use crate::ctl::{
-    completions, drain, init, inspect, install_key, join, leave, manuals, rotate_token, sealing, status,
-    token,
+    completions, drain, init, inspect, install_key, join, leave, manifest, manuals, rotate_token, sealing,
+    status, token,
 };
 use crate::sys::exit::{Exit, whole_reason};
 use crate::sys::process::harden;
@@ -61,6 +61,8 @@ enum Command {
     Reseal(sealing::reseal::Arguments),
     /// Give tor the onion's key, in memory
     InstallKey(install_key::Arguments),
+    /// Sign the list of what is installed, and compare it with what is there
+    Manifest(manifest::command::Arguments),
     /// Compute and check what the onion service protocol makes of keys, times and documents; needs no running daemon
     Inspect(inspect::command::Arguments),
     /// Print the script with which a shell completes this tool's words
@@ -111,6 +113,7 @@ impl Command {
             Self::Unseal(unseal) => unseal.run(out),
             Self::Reseal(reseal) => reseal.run(out),
             Self::InstallKey(install) => install.run(out),
+            Self::Manifest(manifest) => manifest.run(out),
             Self::Inspect(inspect) => Ok(inspect.run(out)?),
             Self::Completions(completions) => completions.run(Arguments::command(), out),
             Self::Manuals(manuals) => manuals.run(Arguments::command(), out),

@@ -11,6 +11,7 @@ use crate::ctl::files::FilesError;
 use crate::ctl::input::InputError;
 use crate::ctl::inspect::error::InspectError;
 use crate::ctl::install_error::InstallError;
+use crate::ctl::manifest::error::ManifestFailure;
 use crate::ctl::moment::Moment;
 use crate::ctl::passphrase::NoPassphrase;
 use crate::proto::cluster::timing::TimingError;
@@ -101,6 +102,9 @@ pub enum CtlError {
     /// An invitation brings periods that do not go together. Nothing was changed.
     #[error("the invitation's periods cannot be used, have it made again: {0}")]
     InvitedTiming(TimingError),
+    /// A manifest was not made, or files are not what was signed.
+    #[error(transparent)]
+    Manifest(#[from] ManifestFailure),
     /// A daemon gave no answer, or said no.
     #[error(transparent)]
     Daemon(#[from] DaemonError),
@@ -169,6 +173,7 @@ impl CtlError {
         match self {
             Self::Inspect(error) => error.exit(),
             Self::Daemon(error) => error.exit(),
+            Self::Manifest(error) => error.exit(),
             Self::Input(error) => error.exit(),
             Self::Files(error) => error.exit(),
             Self::Install(error) => error.exit(),

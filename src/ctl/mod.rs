@@ -15,6 +15,7 @@ pub mod install_error;
 pub mod install_key;
 pub mod join;
 pub mod leave;
+pub mod manifest;
 pub mod manuals;
 pub mod moment;
 pub mod names;

@@ -107,6 +107,11 @@ impl Display for Settings<'_> {
              # passphrase_credential = \"rustbalance-passphrase\"\n\
              # for example: passphrase_file = \"/run/keys/rustbalance-passphrase\"\n\
              # for example: passphrase_variable = \"RUSTBALANCE_PASSPHRASE\"\n\n\
+             # With these, each daemon makes sure at its start that it is the program that was signed (rustbalance manifest\n\
+             # create), and ends with code 65 if it is not. For example:\n\
+             # [integrity]\n\
+             # manifest = \"/usr/share/rustbalance/manifest\"\n\
+             # public_key = \"VemKjvmla9Zhz+VjLuBUhIcEJtI++8wGD11aYhnqLz0=\"\n\n\
              [log]\n\
              # error, warn, info, debug, trace, or pairs such as info,rustbalance::tor=debug.\n\
              # level = \"info\"\n",

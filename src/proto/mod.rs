@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod join;
+pub mod manifest;
 pub mod node;
 pub mod onion;
 pub mod publish;

@@ -16,7 +16,7 @@ use crate::sys::process;
 
 /// What this daemon reads of the configuration. Where it listens, and who may talk to it, was settled at the start.
 const SCOPE: Scope = Scope {
-    sections: &["proxy", "tor", "join", "ipc", "log"],
+    sections: &["proxy", "tor", "join", "ipc", "log", "integrity"],
     live: &[
         "proxy.target",
         "proxy.connect_timeout_secs",

@@ -14,6 +14,7 @@ use crate::config::proxy::Proxy as ProxyConfig;
 use crate::ipc::server::{self, Limits};
 use crate::sys::daemon::{self, Arguments, StartFailure};
 use crate::sys::exit::Exit;
+use crate::sys::integrity::{IntegrityError, verify_self};
 use crate::sys::listen::{CONTROL, InheritedSockets, ListenError, Listener, ONION};
 use crate::sys::stop::{Hangup, Stop};
 use crate::sys::{capabilities, logging, process};
@@ -35,6 +36,8 @@ enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
+    Integrity(#[from] IntegrityError),
+    #[error(transparent)]
     UnknownUser(#[from] UnknownUser),
     #[error("nothing to listen on: no socket named {ONION:?} was inherited, and [proxy] has no `listen`")]
     NoListener,
@@ -50,6 +53,7 @@ impl StartFailure for StartError {
     fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::UnknownUser(_) | Self::NoListener | Self::Logging(_) => Exit::Config,
+            Self::Integrity(error) => error.exit(),
             Self::Capabilities(_) => Exit::Permission,
             Self::Harden(_) | Self::Listen(_) | Self::Os(_) => Exit::Os,
         }
@@ -65,6 +69,9 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     let swap = process::harden()?;
     let mut inherited = InheritedSockets::take(&[ONION, CONTROL])?;
     let config = Config::load(&arguments.config)?;
+    if let Some(integrity) = &config.integrity {
+        verify_self(&integrity.manifest, integrity.public_key)?;
+    }
     let allowed = config.ipc.allowed_uids(COORDINATOR_USER)?;
     settings::check(&config, DAEMON)?;
     if arguments.check_config {

@@ -9,7 +9,7 @@ use crate::sys::logging::LogLevel;
 /// What this daemon reads of the configuration. The service and its key, and the tors, are settled at the start: another
 /// key is another service, and another tor is other connections.
 const SCOPE: Scope = Scope {
-    sections: &["node", "service", "tor", "publisher", "ipc", "log", "vault"],
+    sections: &["node", "service", "tor", "publisher", "ipc", "log", "vault", "integrity"],
     live: &["publisher", "log.level"],
 };
 

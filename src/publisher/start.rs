@@ -22,6 +22,7 @@ use crate::publisher::serve::Publisher;
 use crate::publisher::work::Workshop;
 use crate::sys::daemon::{self, Arguments, StartFailure};
 use crate::sys::exit::Exit;
+use crate::sys::integrity::{IntegrityError, verify_self};
 use crate::sys::listen::{CONTROL, InheritedSockets, ListenError};
 use crate::sys::stop::{Hangup, Stop};
 use crate::sys::{capabilities, logging, process};
@@ -50,6 +51,8 @@ enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
+    Integrity(#[from] IntegrityError),
+    #[error(transparent)]
     UnknownUser(#[from] UnknownUser),
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -71,6 +74,7 @@ impl StartFailure for StartError {
             | Self::Logging(_)
             | Self::Identity(_)
             | Self::Password(_) => Exit::Config,
+            Self::Integrity(error) => error.exit(),
             Self::Capabilities(_) => Exit::Permission,
             Self::Harden(_) | Self::Listen(_) | Self::Os(_) => Exit::Os,
         }
@@ -86,6 +90,9 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     let swap = process::harden()?;
     let mut inherited = InheritedSockets::take(&[CONTROL])?;
     let config = Config::load(&arguments.config)?;
+    if let Some(integrity) = &config.integrity {
+        verify_self(&integrity.manifest, integrity.public_key)?;
+    }
     let (node, service) = (config.node(DAEMON)?, config.service(DAEMON)?);
     let tors = config.tor(DAEMON)?;
     let allowed = config.ipc.allowed_uids(COORDINATOR_USER)?;

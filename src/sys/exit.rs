@@ -10,7 +10,8 @@ pub enum Exit {
     Success,
     /// 64: the command line is wrong.
     Usage,
-    /// 65: input data (a key, a descriptor) is wrong.
+    /// 65: input data (a key, a descriptor) is wrong, or the program itself is not what was signed. Units list it in
+    /// `RestartPreventExitStatus=`, since a restart cannot help.
     Data,
     /// 69: a service it needs (tor, a socket) is not there; trying again later may help.
     Unavailable,

@@ -11,6 +11,7 @@ pub mod capabilities;
 pub mod clock;
 pub mod daemon;
 pub mod exit;
+pub mod integrity;
 pub mod listen;
 pub mod logging;
 pub mod notify;

@@ -14,6 +14,7 @@ mod documents;
 mod init;
 mod install_key;
 mod invitation;
+mod manifest;
 mod seal;
 mod status;
 mod terminal;

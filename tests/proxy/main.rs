@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod health;
+mod integrity;
 mod join;
 mod reload;
 mod supervisor;
