@@ -55,6 +55,8 @@ pub(crate) struct Knows {
     pub(crate) unknown: BTreeSet<[u8; 20]>,
     /// How many more commands `+HSPOST` are answered before it dies.
     pub(crate) dies_after_posts: Option<u32>,
+    /// The ways of authentication that it offers.
+    pub(crate) methods: &'static str,
     pub(crate) commands: Vec<String>,
     /// The circuits it has, as `GETINFO circuit-status` gives them.
     pub(crate) circuits: Vec<String>,
@@ -86,6 +88,7 @@ impl FakeTor {
             own: None,
             unknown: BTreeSet::new(),
             dies_after_posts: None,
+            methods: "NULL",
             commands: Vec::new(),
             circuits: Vec::new(),
         };
@@ -182,7 +185,10 @@ impl Peer {
     async fn answer(&self, writer: &mut OwnedWriteHalf, line: &str, data: &str) -> bool {
         let words: Vec<&str> = line.split(' ').collect();
         let reply = match words[0] {
-            "PROTOCOLINFO" => "250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250 OK\r\n".to_owned(),
+            "PROTOCOLINFO" => {
+                let methods = self.knows.lock().unwrap().methods;
+                format!("250-PROTOCOLINFO 1\r\n250-AUTH METHODS={methods}\r\n250 OK\r\n")
+            }
             "AUTHENTICATE" | "SETEVENTS" | "SIGNAL" => "250 OK\r\n".to_owned(),
             "CLOSECIRCUIT" => {
                 let mut knows = self.knows.lock().unwrap();
