@@ -232,11 +232,24 @@ fn lives_of_daemons_are_as_they_expect() {
     {
         let unit = &units[service];
         assert!(unit.value("Type").starts_with("notify"), "{service}");
-        assert_eq!(unit.value("RestartPreventExitStatus"), Exit::Config.code().to_string(), "{service}");
+        // What no restart mends: a program that is not what was signed, a wrong configuration.
+        let for_good = [Exit::Data, Exit::Config].map(|exit| exit.code().to_string()).join(" ");
+        assert_eq!(unit.value("RestartPreventExitStatus"), for_good, "{service}");
+        assert_eq!(unit.value("ExecReload"), "+kill -HUP $MAINPID");
+        assert_eq!(unit.value("LimitMEMLOCK"), "infinity", "a daemon locks all of its memory or none");
         assert_eq!(unit.value("ExecStart"), service.trim_end_matches(".service"));
         assert_eq!(unit.value("StartLimitIntervalSec"), "0");
         assert_eq!(unit.value("Restart"), "on-failure");
         assert!(seconds(unit, "RestartSec") < seconds(unit, "RestartMaxDelaySec"));
+    }
+    let passphrase = example().vault.passphrase_credential;
+    for (service, sealed) in [
+        ("rustbalance-publisher.service", true),
+        ("rustbalance-coordinator.service", true),
+        ("rustbalance-onion-key.service", true),
+        ("rustbalance-proxy.service", false),
+    ] {
+        assert_eq!(units[service].words("LoadCredential").contains(passphrase.as_str()), sealed, "{service}");
     }
     let drain = example().proxy("x").unwrap().drain_timeout_secs;
     assert!(seconds(&units["rustbalance-proxy.service"], "TimeoutStopSec") > drain);

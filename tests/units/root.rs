@@ -8,13 +8,14 @@ use std::process::{Command, Output};
 use crate::files::shipped;
 
 /// Programs that the units run, by the names that they use.
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 7] = [
     "rustbalance",
     "rustbalance-proxy",
     "rustbalance-coordinator",
     "rustbalance-publisher",
     "tor",
     "systemd-tmpfiles",
+    "kill",
 ];
 
 /// The root. It goes with this.
