@@ -23,6 +23,8 @@ use rustbalance::proto::publish::report::{Alarm, HsDirState};
 use rustbalance::proto::publish::schedule::Schedule;
 
 /// The wall clock at the start; the counters' epochs are a little before, so that they are quickly reckoned.
+/// By then everything that was accepted is read back.
+const LOOK_INTERVAL: Duration = Duration::from_secs(46);
 const START: u64 = 1_800_000_000;
 const REFRESH: Duration = Duration::from_mins(10);
 const MS: Duration = Duration::from_millis(1);
@@ -332,7 +334,7 @@ fn a_rejection_that_cannot_be_looked_into_is_jumped_over() {
 #[test]
 fn an_hsdir_that_forgot_or_fell_behind_is_posted_to_again() {
     let mut desk = Desk::settled();
-    let (held, log) = (desk.held(11, 3), desk.run(Duration::from_mins(5)));
+    let (held, log) = (desk.held(11, 3), desk.run(LOOK_INTERVAL));
     assert_eq!(log.looks.iter().map(|(_, ids)| ids.clone()).collect::<Vec<_>>(), [vec![3, 4]]);
     assert_eq!(shape(&desk.answered(4, HsDirAnswer::NotFound)), []);
     assert_eq!(desk.found(3, 11, held - 1).len(), 0);
@@ -345,10 +347,10 @@ fn an_hsdir_that_forgot_or_fell_behind_is_posted_to_again() {
 #[test]
 fn an_hsdir_that_accepts_and_forgets_is_tried_ever_more_slowly() {
     let mut desk = Desk::settled();
-    desk.run(Duration::from_mins(5));
+    desk.run(LOOK_INTERVAL);
     let mut posts = desk.answered(4, HsDirAnswer::NotFound);
     let mut times = Vec::new();
-    while desk.now - desk.start < Duration::from_mins(9) {
+    while desk.now - desk.start < Duration::from_mins(5) {
         let log = desk.run(Duration::from_secs(1));
         posts.extend(log.posts.into_iter().map(|(_, post)| post));
         for post in std::mem::take(&mut posts) {
@@ -613,7 +615,7 @@ fn failures_of_everything_suggest_that_the_tor_is_cut_off() {
 #[test]
 fn a_descriptor_that_clients_cannot_read_is_an_alarm() {
     let mut desk = Desk::settled();
-    desk.run(Duration::from_mins(5));
+    desk.run(LOOK_INTERVAL);
     desk.answer(3, HsDirAnswer::Unreadable);
     assert_eq!(desk.alarms(), [Alarm::Unreadable]);
     let held = desk.held(11, 4);
@@ -624,7 +626,7 @@ fn a_descriptor_that_clients_cannot_read_is_an_alarm() {
 #[test]
 fn a_descriptor_of_another_period_proves_nothing() {
     let mut desk = Desk::settled();
-    desk.run(Duration::from_mins(5));
+    desk.run(LOOK_INTERVAL);
     assert_eq!(desk.found(3, 12, 5).len(), 0);
     assert_eq!(desk.run(Duration::from_secs(4)).posts.len(), 0);
 }

@@ -1,6 +1,7 @@
 //! What operators and fate do to a world.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use rand::RngExt;
 use rustbalance::proto::cluster::core::{Cluster, ClusterConfig};
@@ -10,10 +11,13 @@ use rustbalance::proto::cluster::note::{Admission, Drain, Note, Rotation};
 use rustbalance::proto::cluster::roster::Peer;
 use rustbalance::proto::cluster::status::ClusterStatus;
 use rustbalance::proto::cluster::token::TokenName;
+use rustbalance::proto::publish::publication;
 
 use crate::node::{FIRST_TOKEN, fresh_points};
 use crate::world::World;
 
+/// How long somebody who asks to be let in waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a drained node's connections may last, in seconds.
 const DRAIN_DEADLINE_SECS: u32 = 60;
 
@@ -48,8 +52,11 @@ impl World {
             self.happen(node, Event::PeerConfigured(self.peer(peer)));
         }
         self.happen(node, Event::Start);
-        self.happen(node, Event::PublisherFound);
-        self.report_points(node);
+        if self.nodes[node].publisher.runs() {
+            self.connect_publisher(node);
+        } else {
+            self.start_publisher(node);
+        }
         let well = self.nodes[node].target_well;
         self.happen(node, Event::TargetWell(well));
         if self.nodes[node].draining {
@@ -61,25 +68,48 @@ impl World {
     pub fn forget(&mut self, node: usize) {
         self.note(&format!("{node} loses its memory"));
         self.nodes[node].memory = Memory::default();
+        self.nodes[node].known.clear();
     }
 
     /// The node is gone from one moment to the next.
     pub fn crash(&mut self, node: usize) {
         self.note(&format!("{node} crashes"));
-        let this = &mut self.nodes[node];
-        this.core = None;
-        this.order = None;
-        this.socket.clear();
-        this.begin_life();
+        self.stand_still(node);
+    }
+
+    /// The node's coordinator is gone, and nothing else of it.
+    pub fn crash_coordinator(&mut self, node: usize) {
+        self.note(&format!("{node} loses its coordinator"));
+        self.stop_coordinator(node);
+        self.tell(node, publication::Event::CoordinatorAway);
+    }
+
+    /// The node's publisher is gone, and nothing else of it.
+    pub fn crash_publisher(&mut self, node: usize) {
+        self.note(&format!("{node} loses its publisher"));
+        self.stop_publisher(node);
+        self.happen(node, Event::PublisherLost);
     }
 
     /// The node ends in order.
     pub fn shut_down(&mut self, node: usize) {
         self.note(&format!("{node} shuts down"));
         self.happen(node, Event::Shutdown);
-        self.nodes[node].core = None;
-        self.nodes[node].order = None;
-        self.nodes[node].begin_life();
+        self.stand_still(node);
+    }
+
+    /// Nothing of the node runs any more.
+    pub fn stand_still(&mut self, node: usize) {
+        self.stop_publisher(node);
+        self.stop_coordinator(node);
+    }
+
+    fn stop_coordinator(&mut self, node: usize) {
+        let this = &mut self.nodes[node];
+        this.core = None;
+        this.order = None;
+        this.socket.clear();
+        this.begin_life();
     }
 
     /// The node leaves the cluster for good.
@@ -104,6 +134,7 @@ impl World {
             self.open(node, &from, &datagram);
         }
         self.happen(node, Event::Timer);
+        self.thaw_publisher(node);
     }
 
     /// The node's machine was suspended since it froze, and resumes.
@@ -116,10 +147,11 @@ impl World {
     /// The node's tor serves at other points now, or at none.
     pub fn change_points(&mut self, node: usize, none: bool) {
         self.note(&format!("{node} has {} points", if none { "no" } else { "other" }));
-        self.nodes[node].points = if none { Vec::new() } else { fresh_points(&mut self.rng, node) };
-        if self.nodes[node].is_up() {
-            self.report_points(node);
-        }
+        let points = if none { Vec::new() } else { fresh_points(&mut self.rng, node) };
+        let before = !self.nodes[node].descriptor.is_empty();
+        self.nodes[node].points.clone_from(&points);
+        self.nodes[node].descriptor = points;
+        self.tor_changed(node, before);
     }
 
     /// The node's proxy reaches what it stands in front of, or does not.
@@ -169,10 +201,32 @@ impl World {
 
     /// Somebody with this ticket asks `via` to be let in as `node`.
     pub fn ask(&mut self, node: usize, via: usize, ticket: u8, uses: u16) {
-        let admission = self.admission(node, ticket, uses);
-        self.note(&format!("{node} asks {via} to be let in"));
+        let admission = self.admission(node, via, ticket, uses);
+        self.note(&format!("{node} asks {via} to be let in with ticket {ticket} for {uses}"));
+        self.uses.insert(ticket, uses);
+        self.nodes[node].asked_with = Some(ticket);
         self.nodes[via].answers.remove(&node);
         self.happen(via, Event::Admit { number: node as u64, admission });
+    }
+
+    /// Somebody asks `via` to be let in as `node`, and waits for an answer for a while.
+    pub fn apply_for(&mut self, node: usize, via: usize, ticket: u8, uses: u16) {
+        self.ask(node, via, ticket, uses);
+        self.applicants.push((node, via, self.now + PATIENCE));
+    }
+
+    /// Whoever has been answered starts, if welcome; whether anybody did.
+    pub fn let_applicants_in(&mut self) -> bool {
+        let mut entered = false;
+        for (node, via, until) in std::mem::take(&mut self.applicants) {
+            if self.answer(node, via).is_some() {
+                self.enter(node, via);
+                entered |= self.nodes[node].is_up();
+            } else if self.now < until {
+                self.applicants.push((node, via, until));
+            }
+        }
+        entered
     }
 
     /// What `via` has answered `node`.
@@ -182,10 +236,14 @@ impl World {
 
     /// The node starts with what `via` has told it, if that was a welcome.
     pub fn enter(&mut self, node: usize, via: usize) {
+        let ticket = self.nodes[node].asked_with.take();
         let Some(Verdict::Welcome(welcome)) = self.answer(node, via).cloned() else { return };
         let peers = welcome.peers.into_iter().chain([self.peer(via)]).collect();
         let notes = welcome.rotations.into_iter().map(Note::Rotation).collect();
         self.nodes[node].memory = Memory { peers, notes };
+        self.nodes[node].ticket = ticket;
+        // Whoever is let in is not drained, whatever was wished before.
+        self.nodes[node].draining = false;
         self.introduce(node, Vec::new());
         self.start(node);
     }
@@ -195,10 +253,15 @@ impl World {
         self.nodes[node].core.as_ref().unwrap().status(self.instant(node))
     }
 
-    /// The note that would let `node` in with this ticket.
-    pub fn admission(&self, node: usize, ticket: u8, uses: u16) -> Admission {
+    /// How many may come with a ticket.
+    pub fn uses(&self, ticket: u8) -> usize {
+        self.uses.get(&ticket).copied().unwrap_or(0).into()
+    }
+
+    /// The note by which `via` would let `node` in with this ticket.
+    fn admission(&self, node: usize, via: usize, ticket: u8, uses: u16) -> Admission {
         let Peer { node, wireguard_key, endpoint, tunnel_address } = self.peer(node);
-        let at_ms = self.unix_ms(0);
+        let at_ms = self.unix_ms(via);
         let expires_ms = at_ms + 3_600_000;
         let ticket = [ticket; 16];
         Admission { ticket, uses, node, wireguard_key, endpoint, tunnel_address, at_ms, expires_ms }

@@ -7,70 +7,130 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rustbalance::proto::cluster::events::PublishOrder;
+use rustbalance::proto::cluster::ledger::{MAX_ADMISSIONS, MAX_DEPARTURES, MAX_DRAINS, MAX_ROTATIONS};
+use rustbalance::proto::cluster::record::MAX_NODES;
 use rustbalance::proto::node::NodeId;
 
+use crate::merged::Merged;
 use crate::node::Node;
 use crate::world::World;
 
 /// The promise of the issue: a clean descriptor, one holder, within five seconds of the worst fault.
 pub const BOUND: Duration = Duration::from_secs(5);
+/// Until an order is carried out at every HSDir that is well: the least time between two contents, the way there, and
+/// once more, because the counter may have been taken by another publisher.
+const PUBLISHING: Duration = Duration::from_secs(5);
+/// An HSDir that does not answer holds a drained node up no longer than this.
+const DRAINING: Duration = Duration::from_secs(35);
+/// How often the world is looked at while nothing happens in it.
+const QUIET_STEP: Duration = Duration::from_secs(1);
 /// Most datagrams a node may send in a minute, per node of the cluster; quiet ones send about a third of it.
 const SENT_PER_MINUTE_AND_NODE: u64 = 1_000;
+/// Most posts a publisher may make in a minute: two descriptors, renewed at most twice a second, and repeated.
+const POSTS_PER_MINUTE: u64 = 300;
 
 /// Watches a world.
+#[derive(Default)]
 pub struct Laws {
     bound: Duration,
     broken_since: BTreeMap<&'static str, Duration>,
+    merged: Merged,
+    /// What had happened when it last looked, and when that was.
+    seen: u64,
+    looked: Duration,
 }
 
 type Law = fn(&World, &[usize]) -> Result<(), String>;
 
-const BOUNDED: [(&str, Law); 4] = [
+/// What holds again within the bound, in every component.
+const BOUNDED: [(&str, Law); 7] = [
     ("exactly one node of a component holds the lease", one_holder),
     ("the holder orders every serving node's points, and nobody else's", exact_order),
     ("the best node holds the lease", best_holder),
     ("everyone in a component knows the same of it", equal_knowledge),
+    ("everyone in a component lets everyone else in", full_mesh),
+    ("everyone in a component speaks under the newest token", same_token),
+    ("an invitation lets in as many as it is for", tickets_spent),
 ];
+
+/// What holds again when a descriptor without them has been published, also where an HSDir does not answer.
+const DRAINED: &str = "a drained node gives up its points once others are published";
+/// What holds again when there was time to publish, too.
+const DESCRIPTOR: &str = "clients find every serving node's points, and nobody else's";
 
 impl Laws {
     /// Laws that must hold again within `bound`.
     pub fn new(bound: Duration) -> Self {
-        Self { bound, broken_since: BTreeMap::new() }
+        Self { bound, ..Self::default() }
     }
 
     /// Something went wrong just now: what was promised is promised from now on.
     pub fn disturbed(&mut self) {
         self.broken_since.clear();
+        self.looked = Duration::ZERO;
+        self.seen = 0;
     }
 
-    /// Looks at the world; panics with its story where a law is broken.
+    /// Looks at the world; panics with its story where a law is broken. Where nothing has happened, what was right is
+    /// right, so that quiet times cost little.
     pub fn check(&mut self, world: &World) {
+        let quiet = self.seen == world.happened && self.broken_since.is_empty();
+        if quiet && world.now < self.looked + QUIET_STEP {
+            return;
+        }
+        (self.seen, self.looked) = (world.happened, world.now);
         let components = components(world);
         for (name, law) in BOUNDED {
-            match components.iter().try_for_each(|component| law(world, component)) {
-                Ok(()) => _ = self.broken_since.remove(name),
-                Err(why) => {
-                    let since = self.broken_since.entry(name).or_insert(world.now);
-                    let broken_for = world.now.saturating_sub(*since);
-                    let story = || world.story(&format!("for {broken_for:?}, not: {name}: {why}"));
-                    assert!(broken_for <= self.bound, "{}", story());
-                }
-            }
+            let outcome = components.iter().try_for_each(|component| law(world, component));
+            self.judge(world, name, self.bound, outcome);
+        }
+        let outcome = components.iter().try_for_each(|component| drained_leave(world, component));
+        self.judge(world, DRAINED, self.bound + DRAINING, outcome);
+        if let [component] = &components[..] {
+            let outcome = self.descriptor(world, component);
+            self.judge(world, DESCRIPTOR, self.bound + PUBLISHING, outcome);
         }
         for (number, node) in world.nodes.iter().enumerate() {
             if let Some(order) = &node.order {
                 sound(world, number, order);
             }
         }
+        bounded_memory(world);
     }
 
-    /// Looks at the whole run: nobody may have talked too much.
+    /// Where nobody serves, or nobody can publish, the last descriptor stays.
+    fn descriptor(&mut self, world: &World, component: &[usize]) -> Result<(), String> {
+        let nodes = lineup(world, component);
+        let publishing = holders(world, component).iter().any(|holder| world.nodes[*holder].publisher.runs());
+        let leaving = drained_leave(world, component).is_err();
+        if nodes.is_empty() || !publishing || leaving {
+            Ok(())
+        } else {
+            self.merged.is_everywhere(world, &nodes)
+        }
+    }
+
+    fn judge(&mut self, world: &World, name: &'static str, bound: Duration, outcome: Result<(), String>) {
+        match outcome {
+            Ok(()) => _ = self.broken_since.remove(name),
+            Err(why) => {
+                let since = self.broken_since.entry(name).or_insert(world.now);
+                let broken_for = world.now.saturating_sub(*since);
+                let story = || world.story(&format!("for {broken_for:?}, not: {name}: {why}"));
+                assert!(broken_for <= bound, "{}", story());
+            }
+        }
+    }
+
+    /// Looks at the whole run: nobody may have talked or posted too much.
     pub fn check_traffic(world: &World) {
         let minutes = world.now.as_secs() / 60 + 1;
-        let limit = SENT_PER_MINUTE_AND_NODE * minutes * world.nodes.len() as u64;
         for (number, node) in world.nodes.iter().enumerate() {
-            let story = || world.story(&format!("{number} sent {} datagrams, more than {limit}", node.sent));
-            assert!(node.sent <= limit, "{}", story());
+            let limit = SENT_PER_MINUTE_AND_NODE * minutes * world.nodes.len() as u64;
+            let story = |what: &str| world.story(&format!("{number} sent too many {what}"));
+            assert!(node.sent <= limit, "{}: {}", story("datagrams"), node.sent);
+            let posts = node.publisher.posts;
+            assert!(posts <= POSTS_PER_MINUTE * minutes, "{}: {posts}", story("descriptors"));
         }
     }
 }
@@ -90,7 +150,19 @@ fn sound(world: &World, number: usize, order: &PublishOrder) {
     }
 }
 
-/// The running nodes, by who can reach whom, if need be through others.
+/// What a node keeps does not grow with what happens to it.
+fn bounded_memory(world: &World) {
+    const NOTES: usize = MAX_ADMISSIONS + MAX_DEPARTURES + MAX_ROTATIONS + MAX_DRAINS;
+    for (number, node) in world.nodes.iter().enumerate() {
+        let memory = &node.memory;
+        let bounded = memory.peers.len() <= MAX_NODES && memory.notes.len() <= NOTES;
+        let kept = || world.story(&format!("memory is bounded: {number} keeps {} notes", memory.notes.len()));
+        assert!(bounded, "{}", kept());
+    }
+}
+
+/// The running nodes, by who can reach whom, if need be through others. A node and one that was let in while it was out of
+/// reach cannot know of each other until somebody tells them.
 pub fn components(world: &World) -> Vec<Vec<usize>> {
     let mut left: BTreeSet<usize> =
         (0..world.nodes.len()).filter(|node| world.nodes[*node].is_up()).collect();
@@ -100,8 +172,7 @@ pub fn components(world: &World) -> Vec<Vec<usize>> {
         let mut next = 0;
         while let Some(from) = component.get(next).copied() {
             next += 1;
-            let reached: Vec<usize> =
-                left.iter().copied().filter(|to| world.network.links(from, *to)).collect();
+            let reached: Vec<usize> = left.iter().copied().filter(|to| linked(world, from, *to)).collect();
             for node in reached {
                 left.remove(&node);
                 component.push(node);
@@ -113,16 +184,32 @@ pub fn components(world: &World) -> Vec<Vec<usize>> {
     components
 }
 
-/// The nodes of a component whose points belong into the descriptor: all that serve, and drained ones only where nobody
-/// else does.
+fn linked(world: &World, a: usize, b: usize) -> bool {
+    let acquainted = world.nodes[a].known.contains(&b) && world.nodes[b].known.contains(&a);
+    acquainted && world.network.links(a, b)
+}
+
+/// The nodes of a component whose points belong into the descriptor: those that serve well, or if there are none, the
+/// drained ones whose target is well, or all that are not drained, or what is left.
 fn lineup<'a>(world: &'a World, component: &'a [usize]) -> Vec<&'a Node> {
-    let all = || component.iter().map(|node| &world.nodes[*node]);
-    let serving: Vec<&Node> = all().filter(|node| node.serves()).collect();
-    if serving.is_empty() {
-        all().filter(|node| node.is_up() && !node.shown_points().is_empty()).collect()
-    } else {
-        serving
-    }
+    let nodes: Vec<&Node> = component.iter().map(|node| &world.nodes[*node]).collect();
+    let classes: [fn(&Node) -> bool; 4] = [
+        |node| !node.draining && node.target_well,
+        |node| node.draining && node.target_well,
+        |node| !node.draining,
+        |_| true,
+    ];
+    let of = |class: &fn(&Node) -> bool| {
+        let with_points = nodes.iter().filter(|node| !node.shown_points().is_empty());
+        with_points.filter(|node| class(node)).copied().collect::<Vec<_>>()
+    };
+    classes.iter().map(of).find(|class| !class.is_empty()).unwrap_or_default()
+}
+
+/// The drained nodes of a component that have not left the descriptor for good: they wait until others are in it.
+fn on_their_way_out<'a>(world: &'a World, component: &'a [usize]) -> BTreeSet<&'a NodeId> {
+    let nodes = component.iter().map(|node| &world.nodes[*node]);
+    nodes.filter(|node| node.draining && !node.shown_points().is_empty()).map(|node| &node.id).collect()
 }
 
 fn holders(world: &World, component: &[usize]) -> Vec<usize> {
@@ -140,7 +227,13 @@ fn one_holder(world: &World, component: &[usize]) -> Result<(), String> {
 }
 
 fn best_holder(world: &World, component: &[usize]) -> Result<(), String> {
-    match lineup(world, component).into_iter().min_by_key(|node| (node.priority, &node.id)) {
+    let serving =
+        component.iter().map(|node| &world.nodes[*node]).filter(|node| !node.shown_points().is_empty());
+    let rank = |node: &&Node| {
+        let well = !node.draining && node.target_well;
+        (!well, node.priority, node.id.clone())
+    };
+    match serving.min_by_key(rank) {
         Some(best) if best.order.is_none() => Err(format!("{} should, in {component:?}", best.id)),
         _ => Ok(()),
     }
@@ -151,17 +244,36 @@ fn exact_order(world: &World, component: &[usize]) -> Result<(), String> {
     for node in lineup(world, component) {
         wanted.insert(&node.id, node.points.iter().map(|point| point.auth_key).collect());
     }
+    let leaving = on_their_way_out(world, component);
     for holder in holders(world, component) {
         let order = world.nodes[holder].order.as_ref().unwrap();
         let mut ordered: BTreeMap<&NodeId, BTreeSet<[u8; 32]>> = BTreeMap::new();
         for (node, points) in order.candidates.iter().filter(|(_, points)| !points.is_empty()) {
-            ordered.insert(node, points.iter().map(|point| point.auth_key).collect());
+            if wanted.contains_key(node) || !leaving.contains(node) {
+                ordered.insert(node, points.iter().map(|point| point.auth_key).collect());
+            }
         }
         if ordered != wanted {
             return Err(format!("{holder} orders {:?} instead of {:?}", ordered.keys(), wanted.keys()));
         }
     }
     Ok(())
+}
+
+/// A drained node gives up its points, unless nobody who stays can stand in for it.
+fn drained_leave(world: &World, component: &[usize]) -> Result<(), String> {
+    let nodes = || component.iter().map(|node| &world.nodes[*node]);
+    let stands_in = |drained: &Node, other: &Node| {
+        let no_worse = other.target_well || !drained.target_well;
+        !other.draining && no_worse && !other.shown_points().is_empty()
+    };
+    let stays = |node: &&Node| {
+        node.draining && !node.shown_points().is_empty() && nodes().any(|other| stands_in(node, other))
+    };
+    match nodes().find(stays) {
+        Some(node) => Err(format!("{} is drained and still takes clients", node.id)),
+        None => Ok(()),
+    }
 }
 
 fn equal_knowledge(world: &World, component: &[usize]) -> Result<(), String> {
@@ -177,4 +289,31 @@ fn equal_knowledge(world: &World, component: &[usize]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+fn full_mesh(world: &World, component: &[usize]) -> Result<(), String> {
+    for (from, to) in component.iter().flat_map(|from| component.iter().map(move |to| (from, to))) {
+        let peer = &world.nodes[*to];
+        if from != to && world.nodes[*from].wireguard.get(&peer.id) != Some(&peer.wireguard_key) {
+            return Err(format!("{from} does not let {to} in"));
+        }
+    }
+    Ok(())
+}
+
+fn same_token(world: &World, component: &[usize]) -> Result<(), String> {
+    let newest = component.iter().map(|node| world.nodes[*node].tokens.last());
+    let held: BTreeSet<_> = newest.collect();
+    if held.len() > 1 { Err(format!("{held:?}")) } else { Ok(()) }
+}
+
+fn tickets_spent(world: &World, component: &[usize]) -> Result<(), String> {
+    let mut spent: BTreeMap<u8, usize> = BTreeMap::new();
+    for ticket in component.iter().filter_map(|node| world.nodes[*node].ticket) {
+        *spent.entry(ticket).or_default() += 1;
+    }
+    match spent.iter().find(|(ticket, spent)| **spent > world.uses(**ticket)) {
+        Some((ticket, spent)) => Err(format!("{spent} are there with ticket {ticket}")),
+        None => Ok(()),
+    }
 }

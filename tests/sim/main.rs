@@ -6,18 +6,22 @@
 
 mod deeds;
 mod faults;
+mod hsdirs;
 mod laws;
 mod life;
+mod merged;
 mod network;
 mod node;
+mod publishing;
 mod queue;
 mod scenes;
 mod scenes_draining;
 mod scenes_joining;
 mod scenes_tokens;
+mod timer;
 mod world;
 
-use crate::life::live;
+use crate::life::{Life, live};
 
 /// Seeds of an ordinary `cargo test`: seconds.
 const SEEDS: u64 = 200;
@@ -25,7 +29,7 @@ const SEEDS: u64 = 200;
 #[test]
 fn random_faults() {
     if let Ok(seed) = std::env::var("SIM_SEED") {
-        let world = live(seed.parse().expect("SIM_SEED is a number"));
+        let world = live(seed.parse().expect("SIM_SEED is a number"), Life::short());
         println!("{}", world.story("nothing is wrong"));
         return;
     }
@@ -34,14 +38,16 @@ fn random_faults() {
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for first in (0..seeds).take(threads) {
-            scope.spawn(move || (first..seeds).step_by(threads).for_each(|seed| drop(live(seed))));
+            scope.spawn(move || {
+                (first..seeds).step_by(threads).for_each(|seed| drop(live(seed, Life::short())))
+            });
         }
     });
 }
 
 #[test]
 fn the_same_seed_is_the_same_story() {
-    let story = |seed| live(seed).story("");
+    let story = |seed| live(seed, Life::short()).story("");
     assert_eq!(story(3), story(3));
     assert_ne!(story(3), story(4));
 }

@@ -5,13 +5,23 @@ use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
+use rand::seq::index::sample;
 use rustbalance::proto::cluster::core::Cluster;
 use rustbalance::proto::cluster::events::{PublishOrder, Verdict};
 use rustbalance::proto::cluster::memory::Memory;
 use rustbalance::proto::cluster::token::TokenName;
 use rustbalance::proto::node::{NodeId, Priority};
+use rustbalance::proto::onion::descriptor::capabilities::Capabilities;
 use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
 
+use crate::hsdirs::RELAYS;
+use crate::publishing::Publisher;
+use crate::timer::Timer;
+
+/// What a frozen process finds in its socket when it wakes: the kernel keeps about so many small datagrams.
+pub const SOCKET_QUEUE: usize = 256;
+/// Most points that a node's tor has: as many as the configuration of a service with many clients asks for.
+const POINTS: usize = 10;
 /// The token in everybody's configuration.
 pub const FIRST_TOKEN: TokenName = TokenName { seq: 0, tag: [0; 4] };
 /// x25519's base point: surely a key. Of arbitrary bytes every second is none, and would not be published.
@@ -32,8 +42,13 @@ pub struct Node {
     pub core: Option<Cluster>,
     pub frozen_since: Option<Duration>,
     pub draining: bool,
-    /// What its tor serves at; kept over a crash of the coordinator, gone with the whole node.
+    /// What its tor serves at.
     pub points: Vec<IntroPoint>,
+    /// What its tor says it serves at: as it was when it last looked.
+    pub descriptor: Vec<IntroPoint>,
+    /// What its own descriptor says besides.
+    pub capabilities: Capabilities,
+    pub publisher: Publisher,
     /// Whether its proxy reaches what it stands in front of.
     pub target_well: bool,
     /// What its publisher was last told.
@@ -53,6 +68,8 @@ pub struct Node {
     /// Whom its WireGuard lets in, and under which key.
     pub wireguard: BTreeMap<NodeId, [u8; 32]>,
     pub wireguard_key: [u8; 32],
+    /// Whom it has ever let in, but for those that left the cluster: it cannot be blamed for not knowing others.
+    pub known: BTreeSet<usize>,
     pub sent: u64,
     /// How far its wall clock is ahead, in milliseconds.
     pub clock_ahead_ms: i64,
@@ -60,26 +77,30 @@ pub struct Node {
     pub suspended_for: Duration,
     /// Counts starts and wake-ups, so that a dead life's timer does not disturb a later one.
     pub life: u64,
-    /// When its timer is due, and when the queue will say so at the latest: most events put the timer off, and that
-    /// need not be said each time.
-    pub timer_at: Option<Duration>,
-    pub timer_queued: Option<Duration>,
+    pub timer: Timer,
     /// What a frozen process has not read yet.
     pub socket: VecDeque<(usize, Datagram)>,
     /// Whom it finds in its configuration.
     pub peers: Vec<usize>,
+    /// The ticket it asks with, and the one it was last let in with.
+    pub asked_with: Option<u8>,
+    pub ticket: Option<u8>,
 }
 
 impl Node {
     /// A node that has never run.
     pub fn new(number: usize, nodes: usize, rng: &mut StdRng) -> Self {
+        let points = fresh_points(rng, number);
         Self {
             id: format!("n{number}").parse().unwrap(),
             priority: Priority(rng.random_range(1..=3) * 10),
             core: None,
             frozen_since: None,
             draining: false,
-            points: fresh_points(rng, number),
+            descriptor: points.clone(),
+            points,
+            capabilities: Capabilities::default(),
+            publisher: Publisher::default(),
             target_well: true,
             order: None,
             muted: false,
@@ -90,14 +111,16 @@ impl Node {
             answers: BTreeMap::new(),
             wireguard: BTreeMap::new(),
             wireguard_key: [u8::try_from(number + 1).unwrap(); 32],
+            known: BTreeSet::new(),
             sent: 0,
             clock_ahead_ms: 0,
             suspended_for: Duration::ZERO,
             life: 0,
-            timer_at: None,
-            timer_queued: None,
+            timer: Timer::default(),
             socket: VecDeque::new(),
             peers: (0..nodes).filter(|other| *other != number).collect(),
+            asked_with: None,
+            ticket: None,
         }
     }
 
@@ -109,36 +132,25 @@ impl Node {
     /// Timers of an earlier life do not count.
     pub fn begin_life(&mut self) {
         self.life += 1;
-        self.timer_at = None;
-        self.timer_queued = None;
+        self.timer = Timer::default();
     }
 
-    /// What its publisher reports.
+    /// What its publisher reports, or others must assume when there is none.
     pub fn shown_points(&self) -> &[IntroPoint] {
-        if self.muted { &[] } else { &self.points }
-    }
-
-    /// Whether clients should find its points in the descriptor.
-    pub fn serves(&self) -> bool {
-        self.is_up() && !self.draining && !self.points.is_empty()
+        if self.muted || !self.publisher.runs() { &[] } else { &self.points }
     }
 }
 
-/// Introduction points whose relays say whose they are.
+/// Introduction points at some of the relays, whose Ed25519 identity says whose points they are.
 pub fn fresh_points(rng: &mut StdRng, node: usize) -> Vec<IntroPoint> {
-    let count = rng.random_range(1..=10);
-    (0..count)
-        .map(|_| {
-            let mut link_specifiers = vec![2, 2, 20];
-            link_specifiers.extend(rng.random::<[u8; 20]>());
-            link_specifiers.extend([3, 32]);
-            link_specifiers.extend([u8::try_from(node).unwrap(); 32]);
-            IntroPoint {
-                link_specifiers,
-                onion_key: rng.random(),
-                auth_key: rng.random(),
-                enc_key: BASE_POINT,
-            }
-        })
-        .collect()
+    let count = rng.random_range(1..=POINTS);
+    let relays = sample(rng, usize::from(RELAYS), count);
+    let point = |relay: usize| {
+        let mut link_specifiers = vec![2, 2, 20];
+        link_specifiers.extend([u8::try_from(relay).unwrap(); 20]);
+        link_specifiers.extend([3, 32]);
+        link_specifiers.extend([u8::try_from(node).unwrap(); 32]);
+        IntroPoint { link_specifiers, onion_key: rng.random(), auth_key: rng.random(), enc_key: BASE_POINT }
+    };
+    relays.into_iter().map(point).collect()
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use rustbalance::proto::cluster::events::Event;
 use rustbalance::proto::cluster::status::Lifecycle;
 use rustbalance::proto::cluster::timing::Timing;
 use rustbalance::proto::node::Priority;
@@ -11,6 +10,7 @@ use rustbalance::proto::onion::descriptor::capabilities::{Capabilities, FlowCont
 
 use crate::laws::{BOUND, Laws};
 use crate::life::watch;
+use crate::merged::Merged;
 use crate::network::Network;
 use crate::world::World;
 
@@ -70,7 +70,7 @@ fn a_node_without_peers_holds_the_lease_at_once() {
     let mut world = World::new(1, 1, Network::good(), Timing::default());
     world.start(0);
     assert_eq!(holders(&world), [0]);
-    assert_eq!(ordered(&world, 0), [0]);
+    until(&mut world, secs(0.1), "it orders its own points", |world| ordered(world, 0) == [0]);
 }
 
 #[test]
@@ -279,6 +279,24 @@ fn records_find_their_way_around_a_link_that_is_down() {
 }
 
 #[test]
+fn two_that_lost_each_other_are_brought_together_by_a_third() {
+    for cut in [vec![(0, 1)], vec![(1, 0)], vec![(0, 1), (1, 0)]] {
+        let mut world = settled(21, 3, Network::good());
+        world.network.cut.extend(cut);
+        world.crash(2);
+        world.forget(2);
+        until(&mut world, secs(20.0), "both hold the lease", |world| holders(world) == [0, 1]);
+        world.run_until(world.now + secs(20.0));
+        world.start(2);
+        until(&mut world, BOUND, "one holds it for all", |world| {
+            holders(world) == [0] && ordered(world, 0) == [0, 1, 2]
+        });
+        let end = world.now + secs(20.0);
+        watch(&mut world, &mut Laws::new(BOUND), end);
+    }
+}
+
+#[test]
 fn a_node_whose_clock_was_set_back_is_taken_in_again() {
     let mut world = settled(14, 3, Network::good());
     world.crash(2);
@@ -295,13 +313,14 @@ fn a_node_whose_clock_was_set_back_is_taken_in_again() {
 fn an_order_says_what_all_its_nodes_can_do() {
     let mut world = settled(16, 3, Network::good());
     let offered = |world: &World| world.nodes[0].order.as_ref().and_then(|order| order.capabilities);
-    assert_eq!(offered(&world), None);
+    assert_eq!(offered(&world), Some(Capabilities::default()));
     let can = |versions| Capabilities {
         flow_control: Some(FlowControl { versions, sendme_inc: 31 }),
         single_onion: false,
     };
     for (node, versions) in [(0, 0b110), (1, 0b110), (2, 0b10)] {
-        world.happen(node, Event::OwnCapabilities(can(versions)));
+        world.nodes[node].capabilities = can(versions);
+        world.change_points(node, false);
     }
     until(&mut world, BOUND, "it is what the least of them can", |world| offered(world) == Some(can(0b10)));
     world.drain(2, true);
@@ -311,18 +330,15 @@ fn an_order_says_what_all_its_nodes_can_do() {
 #[test]
 fn a_publishers_restart_is_not_seen_and_its_death_is() {
     let mut world = settled(15, 3, Network::good());
-    world.happen(2, Event::PublisherLost);
-    world.run_until(world.now + secs(0.5));
-    world.happen(2, Event::PublisherFound);
-    throughout(&mut world, secs(0.9), "its points stay", |world| ordered(world, 0) == [0, 1, 2]);
-    let points = world.nodes[2].points.clone();
-    world.happen(2, Event::OwnPoints(points));
+    world.crash_publisher(2);
+    world.run_until(world.now + secs(0.9));
+    world.start_publisher(2);
     throughout(&mut world, secs(5.0), "its points stay", |world| ordered(world, 0) == [0, 1, 2]);
-    world.happen(2, Event::PublisherLost);
+    world.crash_publisher(2);
     let took = until(&mut world, BOUND, "its points go", |world| ordered(world, 0) == [0, 1]);
     assert!(took <= secs(1.2), "{took:?}");
 
-    world.happen(0, Event::PublisherLost);
+    world.crash_publisher(0);
     until(&mut world, BOUND, "one that can publish takes the lease", |world| holders(world) == [1]);
     assert_eq!(ordered(&world, 1), [1]);
 }
@@ -330,9 +346,13 @@ fn a_publishers_restart_is_not_seen_and_its_death_is() {
 #[test]
 fn a_returning_publisher_is_told_what_to_do() {
     let mut world = settled(16, 2, Network::good());
-    world.nodes[0].order = None;
-    world.happen(0, Event::PublisherFound);
-    assert_eq!(ordered(&world, 0), [0, 1]);
+    world.crash_publisher(0);
+    world.run_until(world.now + secs(0.5));
+    world.change_points(1, false);
+    world.start_publisher(0);
+    until(&mut world, BOUND, "it publishes what there is now", |world| {
+        Merged::default().is_everywhere(world, &[&world.nodes[0], &world.nodes[1]]).is_ok()
+    });
 }
 
 #[test]
@@ -357,7 +377,7 @@ fn the_lifecycle_is_told() {
     };
     world.start(0);
     assert_eq!(seen(&world, 1).lifecycle, Lifecycle::Joining);
-    world.nodes[1].points.clear();
+    world.change_points(1, true);
     world.start(1);
     world.run_until(secs(3.0));
     assert_eq!(seen(&world, 1).lifecycle, Lifecycle::Initializing);

@@ -104,9 +104,9 @@ fn a_drained_node_that_loses_its_memory_stays_drained() {
 fn a_replaced_node_stays_until_its_replacement_is_published() {
     for seed in 0..5 {
         let mut world = settled(40 + seed, 3, Network { loss_per_mille: 20, ..Network::good() });
-        world.publishing = secs(2.0);
-        world.nodes[2].points.clear();
+        world.hsdirs.slowness = secs(2.0);
         world.crash(2);
+        world.change_points(2, true);
         until(&mut world, BOUND, "two serve", |world| published(world) == [0, 1]);
         let old = usize::try_from(seed % 2).unwrap();
         let wish = Drain { after: Some(world.nodes[2].id.clone()), ..world.wish(old, true, 0) };

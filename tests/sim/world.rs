@@ -14,21 +14,22 @@ use rustbalance::proto::cluster::roster::{Peer, RosterError};
 use rustbalance::proto::cluster::timing::{DEFAULT_TOKEN_OVERLAP, Timing};
 use rustbalance::proto::cluster::token::TokenName;
 use rustbalance::proto::node::NodeId;
-use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
+use rustbalance::proto::publish::publication;
 
+use crate::hsdirs::HsDirs;
 use crate::network::Network;
-use crate::node::{Datagram, Node};
+use crate::node::{Datagram, Node, SOCKET_QUEUE};
+use crate::publishing::Errand;
 use crate::queue::Queue;
+use crate::timer::Ring;
 
-/// What a frozen process finds in its socket when it wakes: the kernel keeps about so many small datagrams.
-const SOCKET_QUEUE: usize = 256;
 /// The log keeps so many lines: the end of the story is what explains a failure.
 const LOG_LINES: usize = 400;
 /// Unix time at which worlds begin, in milliseconds.
-const EPOCH_MS: u64 = 1_800_000_000_000;
+pub const EPOCH_MS: u64 = 1_800_000_000_000;
 
 /// Something that will happen.
-enum Happening {
+pub enum Happening {
     Arrival {
         from: usize,
         to: usize,
@@ -38,11 +39,11 @@ enum Happening {
         node: usize,
         life: u64,
     },
-    /// The node's publisher has published these nodes' points.
-    Published {
+    /// Something a node's publisher in that life is concerned with.
+    Errand {
         node: usize,
         life: u64,
-        nodes: Vec<NodeId>,
+        errand: Box<Errand>,
     },
 }
 
@@ -54,16 +55,21 @@ pub struct World {
     pub network: Network,
     pub rng: StdRng,
     pub timing: Timing,
+    /// How often anything has happened that would be written into the log.
+    pub happened: u64,
     /// How often anybody declared anybody dead.
     pub verdicts: u64,
     /// How long a token that was replaced is good for everything.
     pub overlap: Duration,
-    /// How long a publisher takes from an order until all HSDirs have accepted the descriptor.
-    pub publishing: Duration,
+    pub hsdirs: HsDirs,
     /// Whether the next token that is made cannot be opened.
     pub forge_next: bool,
     /// How many datagrams could not be opened for want of their token.
     pub unopened: u64,
+    /// Which tickets there are, and how many may come with each.
+    pub uses: BTreeMap<u8, u16>,
+    /// Who has asked whom to be let in, and until when they wait for an answer.
+    pub applicants: Vec<(usize, usize, Duration)>,
     /// The new tokens that anybody has made; only these can be opened.
     pub rotations: BTreeMap<TokenName, Vec<u8>>,
     /// Of a thousand datagrams, so many arrive with a byte changed: more than sealing lets through.
@@ -87,11 +93,14 @@ impl World {
             network,
             rng,
             timing,
+            happened: 0,
             verdicts: 0,
             overlap: DEFAULT_TOKEN_OVERLAP,
-            publishing: Duration::from_millis(300),
+            hsdirs: HsDirs::new(),
             forge_next: false,
             unopened: 0,
+            uses: BTreeMap::new(),
+            applicants: Vec::new(),
             rotations: BTreeMap::new(),
             tamper_per_mille: 0,
             start: Instant::now(),
@@ -115,16 +124,9 @@ impl World {
         self.numbers.get(id).copied()
     }
 
-    pub fn report_points(&mut self, node: usize) {
-        let points = self.nodes[node].shown_points().to_vec();
-        self.happen(node, Event::OwnPoints(points));
-    }
-
-    /// The node's publisher does what it was last told.
-    fn publish(&mut self, node: usize) {
-        let nodes = self.bringing(node);
-        let life = self.nodes[node].life;
-        self.queue.push(self.now + self.publishing, Happening::Published { node, life, nodes });
+    /// Plans something.
+    pub fn plan(&mut self, after: Duration, happening: Happening) {
+        self.queue.push(self.now + after, happening);
     }
 
     /// Lets an event happen to a node and does what its core wants.
@@ -144,33 +146,22 @@ impl World {
             }
         }
         let due = self.nodes[node].core.as_ref().and_then(Cluster::next_timeout);
-        let lag = self.nodes[node].suspended_for;
-        let due = due.map(|due| (due.saturating_duration_since(self.start) + lag).max(self.now));
-        let this = &mut self.nodes[node];
-        this.timer_at = due;
-        if let Some(at) = due.filter(|at| this.timer_queued.is_none_or(|queued| *at < queued)) {
-            this.timer_queued = due;
-            let life = this.life;
+        let due = due.map(|due| self.moment(node, due));
+        if let Some(at) = self.nodes[node].timer.want(due) {
+            let life = self.nodes[node].life;
             self.queue.push(at, Happening::Timer { node, life });
         }
     }
 
     fn timer(&mut self, node: usize, life: u64) {
         let this = &mut self.nodes[node];
-        if this.life != life || this.timer_queued != Some(self.now) {
+        if this.life != life {
             return;
         }
-        this.timer_queued = None;
-        match this.timer_at {
-            Some(at) if at > self.now => {
-                this.timer_queued = Some(at);
-                self.queue.push(at, Happening::Timer { node, life });
-            }
-            Some(_) => {
-                this.timer_at = None;
-                self.happen(node, Event::Timer);
-            }
-            None => {}
+        match this.timer.ring(self.now) {
+            Ring::Idle => {}
+            Ring::Again(at) => self.queue.push(at, Happening::Timer { node, life }),
+            Ring::Due => self.happen(node, Event::Timer),
         }
     }
 
@@ -179,6 +170,8 @@ impl World {
         match action {
             Action::Send { to, bytes, under } => self.send(node, &to, Datagram { bytes, under }),
             Action::SetPeer(peer) => {
+                let number = self.find(&peer.node);
+                self.nodes[node].known.extend(number);
                 self.nodes[node].wireguard.insert(peer.node, peer.wireguard_key);
             }
             Action::RemovePeer(peer) => {
@@ -196,15 +189,15 @@ impl World {
             Action::Mute(muted) => {
                 self.note(&format!("{node} muted: {muted}"));
                 self.nodes[node].muted = muted;
-                self.publish(node);
-                return Some(Event::OwnPoints(self.nodes[node].shown_points().to_vec()));
+                self.tell(node, publication::Event::Mute(muted));
             }
             Action::Drained => self.nodes[node].cuts += 1,
             Action::Left => {
                 self.note(&format!("{node} has left"));
                 self.nodes[node].left = true;
                 self.nodes[node].memory = Memory::default();
-                self.nodes[node].core = None;
+                self.nodes[node].known.clear();
+                self.stand_still(node);
             }
             Action::Order(order) => {
                 let names = order.as_ref().map(|order| {
@@ -212,8 +205,8 @@ impl World {
                     format!("{} of epoch {}", names.join(" "), order.epoch)
                 });
                 self.note(&format!("{node} orders {}", names.unwrap_or_else(|| "nothing".to_owned())));
-                self.nodes[node].order = order;
-                self.publish(node);
+                self.nodes[node].order.clone_from(&order);
+                self.order_published(node, order);
             }
             Action::StateChanged(change) => self.hear_change(node, &change),
         }
@@ -228,19 +221,13 @@ impl World {
                 panic!("{}", self.story(&format!("node {node}: {change}")));
             }
             StateChange::NodeDown(_) => self.verdicts += 1,
+            StateChange::Departed(other) | StateChange::Expelled(other) => {
+                let number = self.find(other);
+                self.nodes[node].known.retain(|known| Some(*known) != number);
+            }
             _ => {}
         }
         self.note(&format!("{node}: {change}"));
-    }
-
-    /// Whose points the node's publisher was last told to publish.
-    fn bringing(&self, node: usize) -> Vec<NodeId> {
-        let this = &self.nodes[node];
-        let order = this.order.iter().flat_map(|order| &order.candidates);
-        let brings = |id: &NodeId, points: &[IntroPoint]| {
-            !(if *id == this.id { this.shown_points() } else { points }).is_empty()
-        };
-        order.filter(|(id, points)| brings(id, points)).map(|(id, _)| id.clone()).take(20).collect()
     }
 
     /// The node's mesh opens a new token, if it is one that anybody has made and it holds the one before.
@@ -283,11 +270,7 @@ impl World {
             self.now = at;
             match happening {
                 Happening::Arrival { from, to, datagram } => self.arrive(from, to, datagram),
-                Happening::Published { node, life, nodes } => {
-                    if self.nodes[node].life == life {
-                        self.happen(node, Event::Published(nodes));
-                    }
-                }
+                Happening::Errand { node, life, errand } => self.run_errand(node, life, *errand),
                 Happening::Timer { node, life } => self.timer(node, life),
             }
         }
@@ -334,6 +317,12 @@ impl World {
         self.start + self.now.saturating_sub(self.nodes[node].suspended_for)
     }
 
+    /// When that will be, by the world's time; not before now.
+    pub fn moment(&self, node: usize, instant: Instant) -> Duration {
+        let lag = self.nodes[node].suspended_for;
+        (instant.saturating_duration_since(self.start) + lag).max(self.now)
+    }
+
     pub fn unix_ms(&self, node: usize) -> u64 {
         let true_ms = EPOCH_MS + self.now.as_secs() * 1000 + u64::from(self.now.subsec_millis());
         true_ms.saturating_add_signed(self.nodes[node].clock_ahead_ms)
@@ -341,6 +330,7 @@ impl World {
 
     /// Writes a line into the log.
     pub fn note(&mut self, line: &str) {
+        self.happened += 1;
         if self.log.len() == LOG_LINES {
             self.log.pop_front();
         }

@@ -27,6 +27,11 @@ impl Absences {
         self.0.remove(node).map(|absence| absence.version)
     }
 
+    /// Since when a node is gone.
+    pub fn since(&self, node: &NodeId) -> Option<Instant> {
+        self.0.get(node).map(|absence| absence.since)
+    }
+
     /// Nothing is known of anybody's absence any more.
     pub fn clear(&mut self) {
         self.0.clear();

@@ -100,7 +100,7 @@ impl Knowledge {
         self.digests(vec![self.entry(&self.own.node)])
     }
 
-    fn digests(&self, mut entries: Vec<Entry>) -> Vec<Vec<u8>> {
+    pub(super) fn digests(&self, mut entries: Vec<Entry>) -> Vec<Vec<u8>> {
         let mut datagrams = Vec::new();
         while !entries.is_empty() {
             let later = entries.split_off(entries.len().min(MAX_DIGEST));
@@ -177,7 +177,7 @@ impl Gossip {
     /// Compares a peer's digest with what we have: pulls what is newer there, offers what is newer here.
     pub fn digest(&mut self, now: Instant, known: &Knowledge, from: &NodeId, theirs: &[Entry]) -> Heard {
         let mut heard = Heard::default();
-        let (mut pull, mut offer) = (Vec::new(), Vec::new());
+        let (mut pull, mut offer, mut pass_on) = (Vec::new(), Vec::new(), Vec::new());
         self.pulled.retain(|_, at| now < *at + PULL_AGAIN_AFTER);
         for entry in theirs {
             let ours = known.entry(&entry.node);
@@ -186,6 +186,11 @@ impl Gossip {
                 if remembered > ours.version.incarnation.max(ours.generation) {
                     heard.outgrow = Some(remembered);
                 }
+            }
+            // Somebody has seen the end of a life that the node itself goes on with.
+            let ended = entry.node != *from && entry.generation > ours.generation;
+            if ended && known.membership.live().contains(&entry.node) {
+                pass_on.push(entry.clone());
             }
             let outlived = entry.node == *from && entry.generation < ours.generation;
             if entry.version < ours.version || outlived {
@@ -199,6 +204,10 @@ impl Gossip {
         }
         let pulls = pull.chunks(MAX_PULL).filter_map(|some| Message::Pull(some.to_vec()).encode().ok());
         heard.sends.extend(pulls.chain(known.digests(offer)).map(|datagram| (from.clone(), datagram)));
+        for entry in pass_on {
+            let node = entry.node.clone();
+            heard.sends.extend(to_all([node].iter(), &known.digests(vec![entry])));
+        }
         heard
     }
 

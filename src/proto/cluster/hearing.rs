@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::core::Cluster;
 use super::events::{Action, StateChange};
-use super::gossip::Gossip;
-use super::membership::{Change, Output};
+use super::gossip::{Gossip, to_all};
+use super::membership::{Change, Liveness, Output};
 use super::message::{Entry, Message};
 use super::record::{Applied, NodeRecord, Version};
 use super::token::TokenName;
@@ -68,6 +68,9 @@ impl Cluster {
     fn hear_digest(&mut self, now: Instant, from: &NodeId, entries: &[Entry], actions: &mut Vec<Action>) {
         let heard = self.gossip.digest(now, &self.known, from, entries);
         self.send(heard.sends, actions);
+        let ended: Vec<_> = entries.iter().filter_map(|entry| self.ended_life(now, from, entry)).collect();
+        let told = self.known.digests(ended);
+        self.send(to_all([from.clone()].iter(), &told), actions);
         if let Some(known) = heard.outgrow {
             let output = self.known.membership.outgrow(now, known);
             self.alter_own(|own| {
@@ -76,6 +79,20 @@ impl Cluster {
             self.follow(now, output, actions);
             actions.push(Action::StateChanged(StateChange::Renewed));
         }
+    }
+
+    /// What to say of a node that is there for `from` and dead for us: that its present life has ended, so that it takes
+    /// the next one, which counts for us, too. While the two of us cannot reach each other it would not learn that from
+    /// us. News of a death takes a while, so it is not said at once.
+    fn ended_life(&self, now: Instant, from: &NodeId, entry: &Entry) -> Option<Entry> {
+        let patience = self.timing.heartbeat_timeout();
+        let missed = self.absent.since(&entry.node).is_some_and(|since| now >= since + patience);
+        if !missed || entry.node == *from {
+            return None;
+        }
+        let (liveness, ended) = self.known.membership.known(&entry.node)?;
+        let is_over = liveness == Liveness::Down && entry.generation <= ended;
+        is_over.then(|| Entry { generation: ended.saturating_add(1), ..entry.clone() })
     }
 
     /// Keeps a record that has arrived whole, if it is believable and newer.

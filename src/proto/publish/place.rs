@@ -11,13 +11,17 @@ const ANSWER_FIRST: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 /// The pause after the first failure.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
-/// The longest pause: an HSDir that comes back gets its descriptor within a minute.
-const RETRY_MAX: Duration = Duration::from_mins(1);
+/// The longest pause. Together with [`ANSWER_MAX`] it is below a minute, within which an HSDir that comes back gets its
+/// descriptor.
+const RETRY_MAX: Duration = Duration::from_secs(35);
 /// When to read back what was accepted. Not at once, so that reading does not get in the way of a burst of changes.
 const LOOK_AFTER_POST: Duration = Duration::from_secs(1);
-/// How often to read back in quiet times (R4.6). HSDirs forget at a restart, and a client that finds nothing there
-/// asks another one, so minutes are soon enough; each look costs tor a circuit.
-const LOOK_INTERVAL: Duration = Duration::from_mins(5);
+/// How often to read back in quiet times (R4.6). HSDirs forget at a restart, and shall have the descriptor again within a
+/// minute; each look costs tor a circuit, as each client does.
+const LOOK_INTERVAL: Duration = Duration::from_secs(45);
+/// How soon to read back what somebody else has overwritten: whoever does that, in a partition, may die unseen, and its
+/// dead points would stay until the next look.
+const LOOK_CONTESTED: Duration = Duration::from_secs(15);
 /// After so many failures a newer descriptor of somebody else is no longer answered at once, but after the pause that
 /// is due: two publishers (a partition) must not chase each other.
 const NEWER_AT_ONCE: u32 = 2;
@@ -197,6 +201,7 @@ impl Place {
         if newest.is_some_and(|newest| counter < newest) {
             return Finding::Older;
         }
+        self.look_at = Some(now + LOOK_CONTESTED);
         if self.failures <= NEWER_AT_ONCE {
             self.not_before = None;
         }
