@@ -364,7 +364,7 @@ fn an_hsdir_that_accepts_and_forgets_is_tried_ever_more_slowly() {
             }
         }
     }
-    assert!((4..12).contains(&times.len()), "{} posts in four minutes", times.len());
+    assert!((4..16).contains(&times.len()), "{} posts in four minutes", times.len());
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub struct Life {
 impl Life {
     /// Short and full of faults.
     pub fn short() -> Self {
-        let (length, quiet) = (Duration::from_secs(60), Duration::ZERO);
+        let (length, quiet) = (Duration::from_mins(1), Duration::ZERO);
         Self { length, nodes: None, quiet, timing: Timing::default() }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! One seed again: `SIM_SEED=17 cargo test --test sim random_faults`. More: `SIM_SEEDS=10000 cargo test --test sim`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+#![allow(dead_code)] // `command.rs` uses the rest of the modules
 
 mod deeds;
 mod faults;
@@ -39,7 +40,7 @@ fn random_faults() {
     std::thread::scope(|scope| {
         for first in (0..seeds).take(threads) {
             scope.spawn(move || {
-                (first..seeds).step_by(threads).for_each(|seed| drop(live(seed, Life::short())))
+                (first..seeds).step_by(threads).for_each(|seed| drop(live(seed, Life::short())));
             });
         }
     });

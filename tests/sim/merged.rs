@@ -12,7 +12,7 @@ use crate::node::Node;
 use crate::world::World;
 
 /// An HSDir that was ill, or has lost what it had, has it again after so long: the promise of the failure matrix.
-const SUPPLIED_AGAIN: Duration = Duration::from_secs(60);
+const SUPPLIED_AGAIN: Duration = Duration::from_mins(1);
 
 type Keys = BTreeSet<[u8; 32]>;
 

@@ -270,9 +270,11 @@ impl World {
         let (period, counter) = (post.period.num, post.counter.0);
         self.nodes[node].publisher.posts += 1;
         let before = self.nodes[node].publisher.highest.insert(period, counter);
-        if before >= Some(counter) {
-            panic!("{}", self.story("revision counters rise: a publisher used one twice"));
-        }
+        assert!(
+            before < Some(counter),
+            "{}",
+            self.story("revision counters rise: a publisher used one twice")
+        );
         let relays: BTreeSet<_> = post.points.iter().map(IntroPoint::relay_id).collect();
         let sound = (1..=MAX_POINTS).contains(&post.points.len()) && relays.len() == post.points.len();
         assert!(sound, "{}", self.story("a descriptor has 1 to 20 points, and no relay twice"));
