@@ -16,6 +16,8 @@ use rustbalance::proto::publish::publication;
 use crate::node::{FIRST_TOKEN, fresh_points};
 use crate::world::World;
 
+/// How much later than it happened a node notes its own admission, as the coordinator does.
+const NOTED_LATER_MS: u64 = 600_000;
 /// How long somebody who asks to be let in waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a drained node's connections may last, in seconds.
@@ -238,8 +240,13 @@ impl World {
     pub fn enter(&mut self, node: usize, via: usize) {
         let ticket = self.nodes[node].asked_with.take();
         let Some(Verdict::Welcome(welcome)) = self.answer(node, via).cloned() else { return };
+        // It knows with which ticket it came, though not when that was noted.
+        let uses = ticket.and_then(|ticket| self.uses.get(&ticket)).copied().unwrap_or(1);
+        let mut own = self.admission(node, node, ticket.unwrap_or(0), uses);
+        own.at_ms += NOTED_LATER_MS;
+        let rotations = welcome.rotations.into_iter().map(Note::Rotation);
+        let notes = rotations.chain([Note::Admission(own)]).collect();
         let peers = welcome.peers.into_iter().chain([self.peer(via)]).collect();
-        let notes = welcome.rotations.into_iter().map(Note::Rotation).collect();
         self.nodes[node].memory = Memory { peers, notes };
         self.nodes[node].ticket = ticket;
         // Whoever is let in is not drained, whatever was wished before.

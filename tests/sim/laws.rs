@@ -80,15 +80,17 @@ impl Laws {
         }
         (self.seen, self.looked) = (world.happened, world.now);
         let components = components(world);
+        // What must find its way through others depends on whom they happen to talk to.
+        let bound = if world.network.cut.is_empty() { self.bound } else { self.bound * 2 };
         for (name, law) in BOUNDED {
             let outcome = components.iter().try_for_each(|component| law(world, component));
-            self.judge(world, name, self.bound, outcome);
+            self.judge(world, name, bound, outcome);
         }
         let outcome = components.iter().try_for_each(|component| drained_leave(world, component));
-        self.judge(world, DRAINED, self.bound + DRAINING, outcome);
+        self.judge(world, DRAINED, bound + DRAINING, outcome);
         if let [component] = &components[..] {
             let outcome = self.descriptor(world, component);
-            self.judge(world, DESCRIPTOR, self.bound + PUBLISHING, outcome);
+            self.judge(world, DESCRIPTOR, bound + PUBLISHING, outcome);
         }
         for (number, node) in world.nodes.iter().enumerate() {
             if let Some(order) = &node.order {
@@ -185,8 +187,8 @@ pub fn components(world: &World) -> Vec<Vec<usize>> {
 }
 
 fn linked(world: &World, a: usize, b: usize) -> bool {
-    let acquainted = world.nodes[a].known.contains(&b) && world.nodes[b].known.contains(&a);
-    acquainted && world.network.links(a, b)
+    let knows = |a: &Node, b: usize| a.known.contains(&b) || a.wireguard.contains_key(&world.nodes[b].id);
+    knows(&world.nodes[a], b) && knows(&world.nodes[b], a) && world.network.links(a, b)
 }
 
 /// The nodes of a component whose points belong into the descriptor: those that serve well, or if there are none, the

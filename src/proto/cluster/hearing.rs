@@ -71,6 +71,10 @@ impl Cluster {
         let ended: Vec<_> = entries.iter().filter_map(|entry| self.ended_life(now, from, entry)).collect();
         let told = self.known.digests(ended);
         self.send(to_all([from.clone()].iter(), &told), actions);
+        if entries.iter().any(|entry| self.is_unheard_of(from, entry)) {
+            let output = self.known.membership.announce(now, from);
+            self.follow(now, output, actions);
+        }
         if let Some(known) = heard.outgrow {
             let output = self.known.membership.outgrow(now, known);
             self.alter_own(|own| {
@@ -93,6 +97,14 @@ impl Cluster {
         let (liveness, ended) = self.known.membership.known(&entry.node)?;
         let is_over = liveness == Liveness::Down && entry.generation <= ended;
         is_over.then(|| Entry { generation: ended.saturating_add(1), ..entry.clone() })
+    }
+
+    /// Whether a node is there for `from` that has not been heard of in this life of ours: when `from` told us whom it knows,
+    /// that was lost. Called again, it tells us again.
+    fn is_unheard_of(&self, from: &NodeId, entry: &Entry) -> bool {
+        entry.node != *from
+            && self.roster.contains(&entry.node)
+            && self.known.membership.known(&entry.node).is_none()
     }
 
     /// Keeps a record that has arrived whole, if it is believable and newer.
