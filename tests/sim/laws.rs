@@ -264,15 +264,12 @@ fn exact_order(world: &World, component: &[usize]) -> Result<(), String> {
 
 /// A drained node gives up its points, unless nobody who stays can stand in for it.
 fn drained_leave(world: &World, component: &[usize]) -> Result<(), String> {
-    let nodes = || component.iter().map(|node| &world.nodes[*node]);
-    let stands_in = |drained: &Node, other: &Node| {
-        let no_worse = other.target_well || !drained.target_well;
-        !other.draining && no_worse && !other.shown_points().is_empty()
-    };
-    let stays = |node: &&Node| {
-        node.draining && !node.shown_points().is_empty() && nodes().any(|other| stands_in(node, other))
-    };
-    match nodes().find(stays) {
+    let lineup = lineup(world, component);
+    if !lineup.iter().any(|other| !other.draining) {
+        return Ok(());
+    }
+    let mut nodes = component.iter().map(|node| &world.nodes[*node]);
+    match nodes.find(|node| node.draining && !node.shown_points().is_empty()) {
         Some(node) => Err(format!("{} is drained and still takes clients", node.id)),
         None => Ok(()),
     }

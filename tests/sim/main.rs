@@ -19,6 +19,7 @@ mod scenes;
 mod scenes_draining;
 mod scenes_joining;
 mod scenes_tokens;
+mod stories;
 mod timer;
 mod world;
 

@@ -12,7 +12,7 @@ use rustbalance::proto::publish::exchange::{HsDirAnswer, Launch, Post};
 use rustbalance::proto::publish::mute::IntroCircuit;
 use rustbalance::proto::publish::order::{Candidate, Order};
 use rustbalance::proto::publish::publication::{Action, Event as Told, Pace, Publication};
-use rustbalance::proto::publish::report::PublisherReport;
+use rustbalance::proto::publish::report::{Duty, PublisherReport};
 use rustbalance::proto::publish::select::MAX_POINTS;
 use rustbalance::proto::publish::uplink::TorRole;
 
@@ -56,6 +56,11 @@ pub struct Publisher {
 impl Publisher {
     pub fn runs(&self) -> bool {
         self.mind.is_some()
+    }
+
+    /// Whether it publishes, be it that nobody can tell it to stop.
+    fn has_order(&self) -> bool {
+        self.reported.as_ref().is_some_and(|report| report.duty != Duty::Idle) && self.runs()
     }
 }
 
@@ -302,9 +307,8 @@ impl World {
 
     /// Where two publish at a time, each overwrites what the other has posted, and notices only when it looks.
     fn look_for_a_contest(&mut self, node: usize, hsdir: u8, period: u64) {
-        let publish = self.nodes.iter().filter(|node| node.order.is_some() && node.publisher.runs()).count();
-        let others = self.hsdirs.stored.get(&(hsdir, period)).is_some_and(|stored| stored.by != node);
-        if publish > 1 && others {
+        let rival = self.hsdirs.stored.get(&(hsdir, period)).map(|stored| stored.by).filter(|by| *by != node);
+        if rival.is_some_and(|rival| self.nodes[rival].publisher.has_order()) {
             self.hsdirs.undisturbed_since[usize::from(hsdir)] = self.now;
         }
     }

@@ -10,7 +10,7 @@ use rustbalance::proto::cluster::status::Lifecycle;
 use crate::laws::{BOUND, Laws};
 use crate::life::watch;
 use crate::network::Network;
-use crate::scenes::{holders, ordered, secs, settled, throughout, until};
+use crate::stories::{holders, ordered, secs, settled, throughout, until};
 use crate::world::World;
 
 fn phase(world: &World, node: usize) -> Option<DrainPhase> {

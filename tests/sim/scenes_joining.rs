@@ -8,7 +8,7 @@ use rustbalance::proto::cluster::timing::Timing;
 use crate::laws::{BOUND, Laws};
 use crate::life::watch;
 use crate::network::Network;
-use crate::scenes::{holders, ordered, secs, throughout, until};
+use crate::stories::{holders, ordered, secs, throughout, until};
 use crate::world::World;
 
 /// Nodes that know nobody; the first one runs.

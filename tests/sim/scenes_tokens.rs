@@ -8,7 +8,7 @@ use rustbalance::proto::cluster::token::TokenName;
 use crate::laws::{BOUND, Laws};
 use crate::life::watch;
 use crate::network::Network;
-use crate::scenes::{holders, ordered, secs, settled, until};
+use crate::stories::{holders, ordered, secs, settled, until};
 use crate::world::World;
 
 /// Whether all running nodes hold this token, and know it of each other.

@@ -44,8 +44,10 @@ pub(super) enum Finding {
     Ours,
     /// Something older.
     Older,
-    /// Something that this publisher has not sent, with a higher counter.
-    Newer,
+    /// Something with a higher counter than anything that was sent there: another publisher's.
+    Foreign,
+    /// Something, where nothing was sent: another publisher's, or this one's from before it was restarted.
+    Unknown,
 }
 
 /// One descriptor at one HSDir.
@@ -205,7 +207,7 @@ impl Place {
         if self.failures <= NEWER_AT_ONCE {
             self.not_before = None;
         }
-        Finding::Newer
+        if newest.is_some() { Finding::Foreign } else { Finding::Unknown }
     }
 
     /// It has no descriptor of ours.

@@ -300,8 +300,11 @@ impl Schedule {
         self.unreadable = false;
         let before = self.ledger.last(period);
         self.ledger.saw(period, counter);
-        let newer = place.found(counter, now, unix_secs) == Finding::Newer;
-        let foreign = newer && before.is_none_or(|before| counter > before);
+        let foreign = match place.found(counter, now, unix_secs) {
+            Finding::Foreign => true,
+            Finding::Unknown => before.is_none_or(|before| counter > before),
+            Finding::Ours | Finding::Older => false,
+        };
         foreign.then_some(ScheduleAction::MetAnotherPublisher)
     }
 
