@@ -47,6 +47,7 @@ fn material(first: &[u8], second: &[u8]) -> Material {
         points: keys.iter().map(|&key| point(key)).collect(),
     };
     Material {
+        epoch: 1,
         candidates: vec![candidate("a", first), candidate("b", second)],
         capabilities: Capabilities::default(),
     }
@@ -329,6 +330,18 @@ fn a_rejection_that_cannot_be_looked_into_is_jumped_over() {
         assert!(jumps.len() < 12, "{jumps:?}");
     }
     assert!(jumps.is_sorted() && jumps[0] > 1000 && jumps.iter().all(|jump| *jump <= 65_537), "{jumps:?}");
+}
+
+#[test]
+fn under_a_new_lease_everything_is_posted_anew() {
+    let mut desk = Desk::settled();
+    let again =
+        |epoch| ScheduleEvent::Material(Some(Material { epoch, ..material(&[21, 22], &[23]) }), Vec::new());
+    let (same, quiet) = (desk.posts(again(1)), desk.run(Duration::from_secs(1)));
+    assert!(same.is_empty() && quiet.posts.is_empty());
+    let mut periods: Vec<u64> = desk.posts(again(2)).iter().map(|post| post.period.num).collect();
+    periods.sort_unstable();
+    assert_eq!(periods, [10, 11]);
 }
 
 #[test]

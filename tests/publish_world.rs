@@ -215,7 +215,7 @@ impl World {
         let (a, b) = keys.iter().partition(|key| **key % 2 == 0);
         let candidates = vec![candidate("a", a), candidate("b", b)];
         self.wanted = Some(keys);
-        let material = Material { candidates, capabilities: Capabilities::default() };
+        let material = Material { epoch: 1, candidates, capabilities: Capabilities::default() };
         self.tell(ScheduleEvent::Material(Some(material), Vec::new()));
     }
 

@@ -5,15 +5,18 @@
 
 mod deeds;
 mod faults;
+mod figures;
 mod hsdirs;
 mod laws;
 mod life;
 mod merged;
 mod network;
 mod node;
+mod picture;
 mod publishing;
 mod queue;
 mod soak;
+mod stories;
 mod timer;
 mod world;
 
@@ -59,6 +62,7 @@ fn main() -> std::process::ExitCode {
         Task::Soak { minutes, from } => soak::soak(Duration::from_secs_f64(minutes * 60.0), from),
         Task::Seeds { from, to } => soak::seeds(from..to),
         Task::Speed => soak::speed(),
-        Task::Figures { .. } | Task::Mutants => unreachable!(),
+        Task::Figures { picture } => figures::draw(&picture),
+        Task::Mutants => unreachable!(),
     }
 }

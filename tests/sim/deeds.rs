@@ -70,7 +70,7 @@ impl World {
     pub fn forget(&mut self, node: usize) {
         self.note(&format!("{node} loses its memory"));
         self.nodes[node].memory = Memory::default();
-        self.nodes[node].known.clear();
+        self.nodes[node].known = self.nodes[node].peers.iter().copied().collect();
     }
 
     /// The node is gone from one moment to the next.
@@ -251,7 +251,11 @@ impl World {
         self.nodes[node].ticket = ticket;
         // Whoever is let in is not drained, whatever was wished before.
         self.nodes[node].draining = false;
+        let known: Vec<usize> =
+            self.nodes[node].memory.peers.iter().map(|peer| self.number(&peer.node)).collect();
         self.introduce(node, Vec::new());
+        self.nodes[node].known.extend(known);
+        self.nodes[via].known.insert(node);
         self.start(node);
     }
 

@@ -30,7 +30,9 @@ const MEASURES: [(&str, Measure); 4] = [
 
 /// Measures everything, prints the table, and writes the picture.
 pub fn draw(picture: &Path) -> ExitCode {
-    println!("| what, default timing | nodes | clusters | median | 90 % | worst |\n|---|---|---|---|---|---|");
+    println!(
+        "| what, default timing | nodes | clusters | median | 90 % | worst |\n|---|---|---|---|---|---|"
+    );
     let mut panels = Vec::new();
     for (what, measure) in MEASURES {
         let curves = CLUSTERS.map(|(nodes, clusters)| {
@@ -41,7 +43,9 @@ pub fn draw(picture: &Path) -> ExitCode {
         panels.push(Panel { title: what.to_owned(), curves: curves.to_vec() });
     }
     let slow = Timing::new(secs(10.0), secs(30.0), secs(90.0)).unwrap();
-    println!("\n| what, timing 10/30/90 s | nodes | clusters | median | 90 % | worst |\n|---|---|---|---|---|---|");
+    println!(
+        "\n| what, timing 10/30/90 s | nodes | clusters | median | 90 % | worst |\n|---|---|---|---|---|---|"
+    );
     for (what, measure) in MEASURES {
         row(what, 3, &many(measure, 3, 200, slow));
     }
@@ -56,13 +60,7 @@ pub fn draw(picture: &Path) -> ExitCode {
 
 fn row(what: &str, nodes: usize, times: &[Duration]) {
     let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)].as_secs_f64();
-    println!(
-        "| {what} | {nodes} | {} | {:.2} s | {:.2} s | {:.2} s |",
-        times.len(),
-        at(50),
-        at(90),
-        at(100)
-    );
+    println!("| {what} | {nodes} | {} | {:.2} s | {:.2} s | {:.2} s |", times.len(), at(50), at(90), at(100));
 }
 
 /// The sorted times of so many clusters.

@@ -68,7 +68,7 @@ pub struct Node {
     /// Whom its WireGuard lets in, and under which key.
     pub wireguard: BTreeMap<NodeId, [u8; 32]>,
     pub wireguard_key: [u8; 32],
-    /// Whom it has ever let in, but for those that left the cluster: it cannot be blamed for not knowing others.
+    /// Whom it has ever been told of, but for those that left the cluster: it cannot be blamed for not knowing others.
     pub known: BTreeSet<usize>,
     pub sent: u64,
     /// How far its wall clock is ahead, in milliseconds.
@@ -111,7 +111,7 @@ impl Node {
             answers: BTreeMap::new(),
             wireguard: BTreeMap::new(),
             wireguard_key: [u8::try_from(number + 1).unwrap(); 32],
-            known: BTreeSet::new(),
+            known: (0..nodes).filter(|other| *other != number).collect(),
             sent: 0,
             clock_ahead_ms: 0,
             suspended_for: Duration::ZERO,

@@ -112,6 +112,7 @@ impl World {
 
     /// Says whom a node finds in its configuration.
     pub fn introduce(&mut self, node: usize, peers: Vec<usize>) {
+        self.nodes[node].known = peers.iter().copied().collect();
         self.nodes[node].peers = peers;
     }
 

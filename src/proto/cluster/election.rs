@@ -65,12 +65,25 @@ pub enum Advice {
     Take,
     /// Let go: a better node has it.
     Release,
+    /// Keep it, as a new one: another holder has gone, which may have published something else meanwhile.
+    Renew,
 }
 
-/// The election's only memory: since when we have been better than a holder that is there.
+/// The election's only memory.
 #[derive(Debug, Default)]
 pub struct Election {
+    /// Since when we have been better than a holder that is there.
     better_since: Option<Instant>,
+    rival: Option<Rival>,
+}
+
+/// Another holder that is there while we hold the lease, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rival {
+    /// We took it over from this one, and it lets go as soon as it sees that.
+    Predecessor,
+    /// We have found each other, after a partition.
+    Met,
 }
 
 /// The best of some nodes.
@@ -87,8 +100,9 @@ impl Election {
         let holders: Vec<_> = others.iter().filter(|other| other.record.lease.is_some()).collect();
         if me.record.lease.is_some() {
             let better = holders.iter().any(|holder| holder.is_better_than(me));
-            return if better { Advice::Release } else { Advice::Stay };
+            return if better { Advice::Release } else { self.hold(!holders.is_empty()) };
         }
+        self.rival = (!holders.is_empty()).then_some(Rival::Predecessor);
         // Somebody must hold it for a cluster of one, even before there is anything to publish.
         let electable = me.record.serves() || (*alone && !me.is_on_its_way_out());
         if !electable || others.iter().any(|other| other.is_better_than(me)) {
@@ -109,6 +123,15 @@ impl Election {
         }
         self.better_since = Some(since);
         Advice::Wait(since + grace)
+    }
+}
+
+impl Election {
+    /// Goes on holding the lease, while others do or do not.
+    fn hold(&mut self, rivals: bool) -> Advice {
+        let before = self.rival;
+        self.rival = rivals.then(|| before.unwrap_or(Rival::Met));
+        if before == Some(Rival::Met) && !rivals { Advice::Renew } else { Advice::Stay }
     }
 }
 

@@ -43,7 +43,7 @@ impl Cluster {
             match self.election.decide(now, self.timing.takeover_grace(), &electorate) {
                 Advice::Stay => {}
                 Advice::Wait(until) => self.election_at = Some(until),
-                Advice::Take => {
+                Advice::Take | Advice::Renew => {
                     self.top_epoch = self.top_epoch.saturating_add(1);
                     let epoch = self.top_epoch;
                     self.alter_own(|own| own.lease = Some(Lease { epoch }));

@@ -14,6 +14,8 @@ use crate::proto::publish::plan::Plan;
 /// What to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Material {
+    /// The lease under which this is published. Under a new one everything is posted anew: others may have published.
+    pub epoch: u64,
     /// The nodes and their points, the own node's freshest ones among them.
     pub candidates: Vec<Candidate>,
     /// What the descriptor says besides points.

@@ -331,6 +331,7 @@ impl Publication {
             },
         };
         let material = self.order.as_ref().map(|order| Material {
+            epoch: order.epoch,
             candidates: order.candidates.iter().map(own).collect(),
             capabilities: Capabilities::common(order.capabilities.iter().chain(&self.collect.capabilities())),
         });

@@ -29,6 +29,8 @@ const NOT_WAITED_FOR: u32 = 3;
 /// What a descriptor says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Content {
+    /// The lease under which it is published.
+    epoch: u64,
     /// The merged introduction points; never empty.
     pub(super) points: Vec<IntroPoint>,
     /// The nodes that serve at them.
@@ -43,7 +45,8 @@ impl Content {
         let chosen: BTreeSet<[u8; 32]> = points.iter().map(|point| point.auth_key).collect();
         let serves = |node: &&Candidate| node.points.iter().any(|point| chosen.contains(&point.auth_key));
         let nodes = material.candidates.iter().filter(serves).map(|candidate| candidate.node.clone());
-        Self { nodes: nodes.collect(), points, capabilities: material.capabilities }
+        let nodes = nodes.collect();
+        Self { epoch: material.epoch, nodes, points, capabilities: material.capabilities }
     }
 }
 
