@@ -405,7 +405,9 @@ fn a_rejected_counter_found_at_the_hsdir_is_another_publishers() {
     let actions = desk.answer(4, HsDirAnswer::Rejected);
     assert!(matches!(&actions[..], [ScheduleAction::Look(dirs)] if dirs[0].rsa_id == [4; 20]));
     let actions = desk.found(4, 11, counter);
-    let [ScheduleAction::Post(post)] = &actions[..] else { panic!("{actions:?}") };
+    let [ScheduleAction::MetAnotherPublisher, ScheduleAction::Post(post)] = &actions[..] else {
+        panic!("{actions:?}")
+    };
     assert_eq!((post.period.num, ids(post), keys(&post.points)), (11, vec![4], BTreeSet::from([21])));
     assert!(post.counter.0 > counter);
 }
