@@ -27,6 +27,7 @@ use crate::mesh::socket::{MeshSocket, MeshSocketError};
 use crate::proto::cluster::core::Cluster;
 use crate::proto::cluster::memory::Memory;
 use crate::sys::clock::unix_ms;
+use crate::sys::confine::{ConfineError, confine};
 use crate::sys::daemon::{self, Arguments, StartFailure};
 use crate::sys::exit::Exit;
 use crate::sys::integrity::{IntegrityError, verify_self};
@@ -64,6 +65,8 @@ enum StartError {
     #[error(transparent)]
     Capabilities(#[from] capabilities::CapabilityError),
     #[error(transparent)]
+    Confine(#[from] ConfineError),
+    #[error(transparent)]
     State(#[from] StateError),
     #[error(
         "this node has left its cluster; have it invited again (rustbalance token create, rustbalance join), or, if it is to \
@@ -88,7 +91,7 @@ impl StartFailure for StartError {
             Self::Integrity(error) => error.exit(),
             Self::Capabilities(_) | Self::Interface(InterfaceError::NotPermitted { .. }) => Exit::Permission,
             Self::Interface(_) | Self::Socket(_) => Exit::Unavailable,
-            Self::Harden(_) | Self::Listen(_) | Self::Os(_) => Exit::Os,
+            Self::Harden(_) | Self::Listen(_) | Self::Confine(_) | Self::Os(_) => Exit::Os,
         }
     }
 }
@@ -126,6 +129,8 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     }
     // The tunnel is created below, and its peers change for as long as we live.
     capabilities::trim(&[Capability::CAP_NET_ADMIN])?;
+    let tunnel = plan.settings.backend.files();
+    confine(["/"], tunnel.into_iter().chain([&*plan.state]))?.tell();
     let reload = Reload::new(DAEMON, &config, level, plan.tunnel, std::mem::take(&mut plan.peers))?;
 
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {

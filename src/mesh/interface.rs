@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::libc::{EADDRNOTAVAIL, EAFNOSUPPORT, EEXIST, EOPNOTSUPP};
@@ -15,7 +16,7 @@ use crate::mesh::link;
 use crate::mesh::peer::{MAX_PEERS, Peer, PeerStatus};
 use crate::mesh::tunnel::{TUNNEL_MTU, TunnelAddress};
 #[cfg(feature = "userspace-wireguard")]
-use crate::mesh::userspace::Userspace;
+use crate::mesh::userspace::{self, Userspace};
 use crate::mesh::wireguard_key::{WireGuardKey, WireGuardPublicKey};
 
 /// How long to wait for WireGuard's port: a tunnel of ours that was just dropped lets go of it within
@@ -36,6 +37,18 @@ pub enum BackendChoice {
     Kernel,
     /// The one in this process, also where the kernel has one.
     Userspace,
+}
+
+impl BackendChoice {
+    /// What [`Interface::create`] may have to open and make in the file system, for a process that is about to confine
+    /// itself.
+    pub fn files(self) -> Vec<&'static Path> {
+        #[cfg(feature = "userspace-wireguard")]
+        if self != Self::Kernel {
+            return userspace::files().into();
+        }
+        Vec::new()
+    }
 }
 
 /// What an interface shall be.

@@ -33,6 +33,16 @@ const MAX_CONNECTIONS: usize = 8;
 /// Longest silence on a connection: a question is asked at once, so who is silent has gone to sleep.
 const CONNECTION_IDLE: Duration = Duration::from_secs(10);
 
+/// The device that the tunnel's packets come from.
+const TUN: &str = "/dev/net/tun";
+
+/// What a tunnel opens and makes in the file system, for a process that is about to confine itself. The directory is made
+/// if it is not there; where that fails, it fails again, with its reason, when the tunnel starts.
+pub(super) fn files() -> [&'static Path; 2] {
+    let _ = DirBuilder::new().mode(0o700).create(SOCKET_DIR);
+    [Path::new(TUN), Path::new(SOCKET_DIR)]
+}
+
 /// A running tunnel. Dropping it stops it, a moment later.
 pub(super) struct Userspace {
     device: Mutex<Device<DefaultDeviceTransports>>,

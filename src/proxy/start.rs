@@ -1,6 +1,7 @@
 //! The recipe of the process: what is done in which order until the main loop runs.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use tokio::sync::mpsc;
@@ -12,6 +13,7 @@ use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
 use crate::config::ipc::{COORDINATOR_USER, UnknownUser};
 use crate::config::proxy::Proxy as ProxyConfig;
 use crate::ipc::server::{self, Limits};
+use crate::sys::confine::{ConfineError, NOTHING, SYSTEM, confine};
 use crate::sys::daemon::{self, Arguments, StartFailure};
 use crate::sys::exit::Exit;
 use crate::sys::integrity::{IntegrityError, verify_self};
@@ -45,6 +47,8 @@ enum StartError {
     Logging(#[from] logging::LoggingError),
     #[error(transparent)]
     Capabilities(#[from] capabilities::CapabilityError),
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     #[error("the operating system refused: {0}")]
     Os(#[from] std::io::Error),
 }
@@ -55,7 +59,7 @@ impl StartFailure for StartError {
             Self::Config(_) | Self::UnknownUser(_) | Self::NoListener | Self::Logging(_) => Exit::Config,
             Self::Integrity(error) => error.exit(),
             Self::Capabilities(_) => Exit::Permission,
-            Self::Harden(_) | Self::Listen(_) | Self::Os(_) => Exit::Os,
+            Self::Harden(_) | Self::Listen(_) | Self::Confine(_) | Self::Os(_) => Exit::Os,
         }
     }
 }
@@ -84,6 +88,9 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     let control = inherited.control_or_open(&config.ipc.proxy_socket())?;
     // Everything that needs a privilege is open now.
     capabilities::trim(&[])?;
+    // The configuration is read again at a reload.
+    let directory = arguments.config.parent().unwrap_or(&arguments.config);
+    confine(SYSTEM.map(Path::new).into_iter().chain([directory]), NOTHING)?.tell();
     let reload = Reload::new(DAEMON, config, level);
 
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {

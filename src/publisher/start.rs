@@ -20,6 +20,7 @@ use crate::publisher::link;
 use crate::publisher::reload::{Reload, pace};
 use crate::publisher::serve::Publisher;
 use crate::publisher::work::Workshop;
+use crate::sys::confine::{ConfineError, NOTHING, confine};
 use crate::sys::daemon::{self, Arguments, StartFailure};
 use crate::sys::exit::Exit;
 use crate::sys::integrity::{IntegrityError, verify_self};
@@ -62,6 +63,8 @@ enum StartError {
     Logging(#[from] logging::LoggingError),
     #[error(transparent)]
     Capabilities(#[from] capabilities::CapabilityError),
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
     #[error("the operating system refused: {0}")]
     Os(#[from] std::io::Error),
 }
@@ -76,7 +79,7 @@ impl StartFailure for StartError {
             | Self::Password(_) => Exit::Config,
             Self::Integrity(error) => error.exit(),
             Self::Capabilities(_) => Exit::Permission,
-            Self::Harden(_) | Self::Listen(_) | Self::Os(_) => Exit::Os,
+            Self::Harden(_) | Self::Listen(_) | Self::Confine(_) | Self::Os(_) => Exit::Os,
         }
     }
 }
@@ -119,6 +122,8 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     }
     // Everything that needs a privilege is open now.
     capabilities::trim(&[])?;
+    // Each tor says itself where its cookie is.
+    confine(["/"], NOTHING)?.tell();
     let publication = Publication::new(node.id.clone(), pace(&config.publisher));
     tracing::info!(service = %identity.hs_id(), node = %node.id, "starting");
     let reload = Reload::new(config, level);

@@ -5,10 +5,11 @@
 //! The order in which a daemon's `main` calls it matters, because capabilities belong to threads and the
 //! asynchronous runtime starts threads:
 //! [`process::harden`] → [`listen::InheritedSockets::take`] → configuration → [`logging::init`] → listeners of its own →
-//! [`capabilities::trim`] → runtime → [`notify::notify`] (`Ready`) once the daemon really serves.
+//! [`capabilities::trim`] → [`confine::confine`] → runtime → [`notify::notify`] (`Ready`) once the daemon really serves.
 
 pub mod capabilities;
 pub mod clock;
+pub mod confine;
 pub mod daemon;
 pub mod exit;
 pub mod integrity;

@@ -145,6 +145,10 @@ impl Life {
         let status = child.wait().unwrap();
         assert!(status.success(), "{status}: {}", fs::read_to_string(self.path("log")).unwrap());
         self.compare(unit);
+        assert!(
+            made(&self.path("trace")).contains("landlock_create_ruleset"),
+            "{unit} confines itself to its files"
+        );
     }
 
     fn compare(&self, unit: &str) {
