@@ -43,22 +43,22 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Tells the operator.
+    /// Tells the operator, in the messages themselves: the journal shows no fields unless it is asked for them.
     pub fn tell(&self) {
         if self.live.is_empty() {
             tracing::info!("the configuration was read again; nothing in it has to be taken over");
         } else {
-            tracing::info!(keys = %self.live, "the configuration was read again and is taken over");
+            tracing::info!("the configuration was read again; taken over: {}", self.live);
         }
         if !self.waiting.is_empty() {
-            tracing::warn!(keys = %self.waiting, "changed keys count only from the next start on; restart this daemon");
+            tracing::warn!("changed, but counts only when this daemon is started again: {}", self.waiting);
         }
     }
 }
 
 /// Tells the operator that a new configuration is not taken over.
 pub fn tell_refused(error: &dyn std::error::Error) {
-    tracing::error!(%error, "the new configuration is refused; the one from before stays in force");
+    tracing::error!("the new configuration is refused, the one from before stays in force: {error}");
 }
 
 /// Dotted keys, in order.

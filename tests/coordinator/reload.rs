@@ -30,7 +30,7 @@ fn another_priority_moves_the_lease_and_peers_come_and_go_without_a_restart() {
         assert_eq!(orders(nodes), [Some(vec![1, 2, 3]), None, None]);
 
         let reserve = text.replace("priority = 1\n", "priority = 9\n");
-        reload(&nodes[0], &reserve, "taken over keys=node.priority").await;
+        reload(&nodes[0], &reserve, "taken over: node.priority").await;
         let moved = |nodes: &[Node]| orders(nodes) == [None, Some(vec![1, 2, 3]), None];
         until(nodes, BOUND, "n2 publishes, as n1 has become a reserve", moved).await;
 
@@ -41,7 +41,7 @@ fn another_priority_moves_the_lease_and_peers_come_and_go_without_a_restart() {
             }
         };
         let more = format!("{text}[[mesh.peers]]\nid = \"n9\"\npublic_key = \"{}\"\n", public_key(9));
-        reload(&nodes[0], &more, "taken over keys=mesh.peers, node.priority").await;
+        reload(&nodes[0], &more, "taken over: mesh.peers, node.priority").await;
         nodes[0].until_status(BOUND, "n9 is known", known("n9")).await;
         let back = |nodes: &[Node]| orders(nodes) == [Some(vec![1, 2, 3]), None, None];
         until(nodes, START, "n1 publishes again", back).await;
@@ -50,7 +50,7 @@ fn another_priority_moves_the_lease_and_peers_come_and_go_without_a_restart() {
         reload(
             &nodes[0],
             &text.replace("[cluster]\n", "[cluster]\ntoken_seq = 3\n"),
-            "keys=cluster.token_seq",
+            "started again: cluster.token_seq",
         )
         .await;
         nodes[0].until_status(BOUND, "n9 is forgotten", |status| !known("n9")(status)).await;

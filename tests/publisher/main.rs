@@ -330,8 +330,8 @@ async fn another_pace_is_taken_over_and_another_key_waits_for_the_next_start() {
     let second = first.replace("/key\"", "/other\"").replace("level = \"error\"", "level = \"info\"");
     std::fs::write(&config, format!("{second}\n[publisher]\npoll_interval_secs = 1\n")).unwrap();
     node.signal(nix::sys::signal::Signal::SIGHUP);
-    said(&node, "taken over keys=log.level, publisher.poll_interval_secs").await;
-    said(&node, "restart this daemon keys=service.master_key_file").await;
+    said(&node, "taken over: log.level, publisher.poll_interval_secs").await;
+    said(&node, "started again: service.master_key_file").await;
     // By default it reads every 30 s.
     let (before, begin) = (reads(&node), std::time::Instant::now());
     while reads(&node) < before + 5 {
