@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::call::Fault;
 use super::frame::{CallFrame, FrameError, Frames, ReplyFrame, frames};
 
 /// How long connecting, sending and the answer may take together. The server gives its daemon 5 s.
@@ -44,6 +45,17 @@ pub enum ClientError {
     /// The call or the answer is not what this version of the interface promises, or is too long for a frame.
     #[error("the call or its answer does not fit the interface ({0}); do both sides have the same version?")]
     Misunderstood(String),
+}
+
+impl ClientError {
+    /// Whether the daemon ended before it answered. Where its socket is the service manager's, the next one answers.
+    pub fn is_an_end(&self) -> bool {
+        match self {
+            Self::Broken(_) => true,
+            Self::Refused { error, .. } => error == Fault::Stopping.name(),
+            Self::Connect { .. } | Self::TimedOut | Self::Misunderstood(_) => false,
+        }
+    }
 }
 
 struct Details<'a>(&'a Value);

@@ -75,9 +75,22 @@ impl Daemons {
         daemons
     }
 
+    /// Listens for one daemon.
+    pub fn bind(&self, name: &str) -> UnixListener {
+        UnixListener::bind(self.place.path().join(name)).unwrap()
+    }
+
     /// Serves one daemon's socket.
     fn serve<I: Interface>(&self, name: &str, allowed: bool, answer: impl Fn(I, &mut Said) + Send + 'static) {
-        let listener = UnixListener::bind(self.place.path().join(name)).unwrap();
+        self.serve_on(self.bind(name), allowed, answer);
+    }
+
+    fn serve_on<I: Interface>(
+        &self,
+        listener: UnixListener,
+        allowed: bool,
+        answer: impl Fn(I, &mut Said) + Send + 'static,
+    ) {
         listener.set_nonblocking(true).unwrap();
         let own = nix::unistd::geteuid().as_raw();
         let allowed = if allowed { BTreeSet::from([own]) } else { BTreeSet::from([own + 1]) };
@@ -127,7 +140,11 @@ impl Daemons {
             PublisherCall::Status(reply) => reply.answer(&said.publisher),
             other => panic!("{other:?}"),
         });
-        self.serve("proxy.sock", true, |call, said| match call {
+        self.start_proxy(self.bind("proxy.sock"));
+    }
+
+    pub fn start_proxy(&self, listener: UnixListener) {
+        self.serve_on(listener, true, |call, said| match call {
             ProxyCall::Status(reply) => reply.answer(&said.proxy),
             other => panic!("{other:?}"),
         });

@@ -156,6 +156,19 @@ fn a_coordinator_that_is_away_is_named_and_the_rest_is_shown() {
 }
 
 #[test]
+fn a_daemon_that_ends_while_it_is_asked_is_asked_again() {
+    let daemons = Daemons::new();
+    daemons.start_coordinator(true);
+    let socket = daemons.bind("proxy.sock");
+    let child = command(&daemons.with(&["status"])).stdout(Stdio::piped()).spawn().unwrap();
+    // Killed with the question in its hands, while the service manager keeps its socket.
+    drop(socket.accept().unwrap());
+    daemons.start_proxy(socket);
+    let output = child.wait_with_output().unwrap();
+    assert!(String::from_utf8(output.stdout).unwrap().contains("2 connections now"));
+}
+
+#[test]
 fn a_user_who_may_not_learns_who_may() {
     let daemons = Daemons::new();
     daemons.start_coordinator(false);

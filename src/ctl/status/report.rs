@@ -1,8 +1,10 @@
 //! What the daemons say, gathered.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::{Instant, sleep};
 
 use crate::config::ipc::Ipc;
 use crate::ctl::daemon_error::{Daemon, DaemonError};
@@ -38,13 +40,30 @@ pub struct Silent {
     pub reason: String,
 }
 
+/// How long a daemon that ends while it is asked is asked again: longer than one takes to be started again.
+const RESTART_TIME: Duration = Duration::from_secs(5);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Asks a daemon, and its successor if it ended before it answered. Asking changes nothing, so it may be done twice.
+async fn ask<T>(question: impl AsyncFn() -> Result<T, ClientError>) -> Result<T, ClientError> {
+    let deadline = Instant::now() + RESTART_TIME;
+    loop {
+        match question().await {
+            Err(error) if error.is_an_end() && Instant::now() < deadline => sleep(PAUSE).await,
+            answer => return answer,
+        }
+    }
+}
+
 impl Report {
     /// Asks all daemons. The error is why the coordinator said nothing: without it there is no cluster to show.
     pub async fn gather(sockets: &Ipc) -> (Self, Option<DaemonError>) {
         let coordinator =
-            async { CoordinatorClient::connect(&sockets.coordinator_socket()).await?.status().await };
-        let publisher = async { PublisherClient::connect(&sockets.publisher_socket()).await?.status().await };
-        let proxy = async { ProxyClient::connect(&sockets.proxy_socket()).await?.status().await };
+            ask(async || CoordinatorClient::connect(&sockets.coordinator_socket()).await?.status().await);
+        let publisher =
+            ask(async || PublisherClient::connect(&sockets.publisher_socket()).await?.status().await);
+        let proxy = ask(async || ProxyClient::connect(&sockets.proxy_socket()).await?.status().await);
         let (coordinator, publisher, proxy) = tokio::join!(coordinator, publisher, proxy);
         let mut silent = Vec::new();
         let mut explain = |daemon: Daemon, socket: PathBuf, error: ClientError| {
