@@ -10,6 +10,7 @@ mod hsdirs;
 mod laws;
 mod life;
 mod merged;
+mod mutants;
 mod network;
 mod node;
 mod picture;
@@ -24,6 +25,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+
+use crate::life::Life;
 
 /// The cluster in virtual time: real cores, and everything around them from a seed.
 #[derive(Parser)]
@@ -43,8 +46,16 @@ enum Task {
         #[arg(long, default_value_t = 0)]
         from: u64,
     },
-    /// The short lives of the tests, from these seeds
-    Seeds { from: u64, to: u64 },
+    /// One life from each of these seeds: the short lives of the tests, or longer ones
+    Seeds {
+        /// The first seed
+        from: u64,
+        /// One after the last
+        to: u64,
+        /// Twenty minutes each
+        #[arg(long)]
+        long: bool,
+    },
     /// Simulated cluster-hours per minute of processor time, five nodes
     Speed,
     /// How long detection, takeover, healing and return take, as a table and a picture
@@ -60,9 +71,11 @@ enum Task {
 fn main() -> std::process::ExitCode {
     match Arguments::parse().task {
         Task::Soak { minutes, from } => soak::soak(Duration::from_secs_f64(minutes * 60.0), from),
-        Task::Seeds { from, to } => soak::seeds(from..to),
+        Task::Seeds { from, to, long } => {
+            soak::seeds(from..to, if long { Life::long() } else { Life::short() })
+        }
         Task::Speed => soak::speed(),
         Task::Figures { picture } => figures::draw(&picture),
-        Task::Mutants => unreachable!(),
+        Task::Mutants => mutants::try_all(),
     }
 }

@@ -100,8 +100,8 @@ pub fn soak(time: Duration, from: u64) -> ExitCode {
     tally.end(processor_time())
 }
 
-/// Short lives from these seeds.
-pub fn seeds(seeds: Range<u64>) -> ExitCode {
+/// One such life from each of these seeds.
+pub fn seeds(seeds: Range<u64>, life: Life) -> ExitCode {
     let (tally, next) = (Tally::default(), AtomicU64::new(seeds.start));
     std::thread::scope(|scope| {
         for _ in 0..threads() {
@@ -111,7 +111,7 @@ pub fn seeds(seeds: Range<u64>) -> ExitCode {
                     if seed >= seeds.end || tally.is_broken() {
                         return;
                     }
-                    tally.count(seed, Life::short());
+                    tally.count(seed, life);
                 }
             });
         }
