@@ -14,7 +14,7 @@ use rustbalance::proto::cluster::token::TokenName;
 use rustbalance::proto::publish::publication;
 
 use crate::node::{FIRST_TOKEN, fresh_points};
-use crate::world::World;
+use crate::world::{EPOCH_MS, World};
 
 /// How much later than it happened a node notes its own admission, as the coordinator does.
 const NOTED_LATER_MS: u64 = 600_000;
@@ -273,7 +273,7 @@ impl World {
     fn admission(&self, node: usize, via: usize, ticket: u8, uses: u16) -> Admission {
         let Peer { node, wireguard_key, endpoint, tunnel_address } = self.peer(node);
         let at_ms = self.unix_ms(via);
-        let expires_ms = at_ms + 3_600_000;
+        let expires_ms = EPOCH_MS + u64::try_from(self.ticket_life.as_millis()).unwrap();
         let ticket = [ticket; 16];
         Admission { ticket, uses, node, wireguard_key, endpoint, tunnel_address, at_ms, expires_ms }
     }

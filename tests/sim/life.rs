@@ -81,6 +81,8 @@ pub fn live(seed: u64, life: Life) -> World {
     let founders = life.nodes.unwrap_or_else(|| rng.random_range(2..=5));
     let others = if life.nodes.is_some() { 0 } else { rng.random_range(0..=2) };
     let mut world = World::new(seed, founders + others, Network::random(&mut rng), life.timing);
+    // Whether a ticket has expired is looked at before a core hears of it.
+    world.ticket_life = life.length * 2 + Duration::from_hours(2);
     let mut laws = Laws::new(BOUND * life.pace());
     for node in 0..founders {
         world.introduce(node, (0..founders).filter(|other| *other != node).collect());

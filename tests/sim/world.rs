@@ -66,6 +66,8 @@ pub struct World {
     pub forge_next: bool,
     /// How many datagrams could not be opened for want of their token.
     pub unopened: u64,
+    /// How long tickets are good for, from the beginning of the world.
+    pub ticket_life: Duration,
     /// Which tickets there are, and how many may come with each.
     pub uses: BTreeMap<u8, u16>,
     /// Who has asked whom to be let in, and until when they wait for an answer.
@@ -99,6 +101,7 @@ impl World {
             hsdirs: HsDirs::new(),
             forge_next: false,
             unopened: 0,
+            ticket_life: Duration::from_hours(1),
             uses: BTreeMap::new(),
             applicants: Vec::new(),
             rotations: BTreeMap::new(),
