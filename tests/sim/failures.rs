@@ -18,6 +18,10 @@ const LONG: [(u64, &str); 3] = [
 
 #[test]
 fn what_went_wrong_once() {
-    SHORT.iter().for_each(|(seed, _)| drop(live(*seed, Life::short())));
-    LONG.iter().for_each(|(seed, _)| drop(live(*seed, Life::long())));
+    for (seed, _) in SHORT {
+        drop(live(seed, Life::short()));
+    }
+    for (seed, _) in LONG {
+        drop(live(seed, Life::long()));
+    }
 }
