@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 #: The project's folder.
@@ -36,7 +37,7 @@ class Test:
     #: Puts into a folder what the guests find under /mnt.
     payload: Callable[[Path], None] | None = None
     #: What each guest runs before the script: what a NixOS module would have done.
-    prepare: list[str] = field(default_factory=list)
+    prepare: Callable[[], list[str]] = list
 
 
 def mesh_tests(folder: Path) -> None:
@@ -52,6 +53,41 @@ def mesh_tests(folder: Path) -> None:
     program = next(path for message in messages if "/mesh-" in (path := message.get("executable") or ""))
     shutil.copy(program, folder / "mesh-tests")
     subprocess.run(["strip", "--strip-debug", str(folder / "mesh-tests")], check=True)
+
+
+def release(folder: Path) -> None:
+    """The programs as they are released, and the files that are installed with them, where a clone has them."""
+    subprocess.run(["cargo", "build", "--release", "--locked", "--bins"], cwd=HOME, check=True)
+    programs = folder / "target/release"
+    programs.mkdir(parents=True)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", HOME / "target"))
+    for program in (target / "release").glob("rustbalance*"):
+        if program.suffix == "" and program.is_file():
+            shutil.copy(program, programs)
+            subprocess.run(["strip", "--strip-debug", str(programs / program.name)], check=True)
+    shutil.copytree(HOME / "nixos/units", folder / "nixos/units")
+    shutil.copytree(HOME / "tests/vm/target", folder / "tests/vm/target")
+
+
+def installation() -> str:
+    """What the README tells a Debian user to do, but for the building, which was done here."""
+    _, _, chapter = (HOME / "README.md").read_text().partition("\n## Install on Debian\n")
+    block = chapter.split("```")[1]
+    for example, ours in (
+        ("cargo build --release\n", ""),
+        ("--target http://YOUR-SERVICE.onion", "--target unix:/run/vm-target.sock"),
+        ("--endpoint 192.0.2.1:51820", '--endpoint "$(getent hosts "$(hostname)" | cut -d " " -f 1):51820"'),
+    ):
+        if example not in block:
+            raise ValueError(f"the README's chapter on Debian does not say {example!r}")
+        block = block.replace(example, ours)
+    return f"cd /mnt{block}"
+
+
+#: The target of the nodes under test.
+TARGET = (
+    "cp /mnt/tests/vm/target/* /etc/systemd/system/; systemctl daemon-reload; systemctl enable --now vm-target.socket"
+)
 
 
 TESTS: Mapping[str, Test] = {
@@ -73,5 +109,13 @@ TESTS: Mapping[str, Test] = {
         limit_seconds=900,
         script=HOME / "tests/vm/mesh.py",
         payload=mesh_tests,
+    ),
+    "single": Test(
+        about="a node installed as the README says: boot, sandbox, restarts, kills, freezes, reboot, under systemd",
+        guests={"machine": Guest(memory_mib=600)},
+        limit_seconds=3000,
+        script=SCRIPTS / "single.py",
+        payload=release,
+        prepare=lambda: [TARGET, installation()],
     ),
 }

@@ -26,8 +26,8 @@ from .network import Network
 SHOWN_LINES = 120
 #: Size of the disk with a test's own files; unused blocks take no room.
 PAYLOAD_SIZE = "1G"
-#: Where a guest finds them.
-MOUNT = "mount -r /dev/nvme1n1 /mnt"
+#: Where a guest finds them, from now on.
+MOUNT = "echo '/dev/nvme1n1 /mnt ext4 ro,nofail 0 0' >>/etc/fstab; systemctl daemon-reload; mount /mnt"
 
 
 class Driver:
@@ -93,11 +93,15 @@ class Driver:
 
     def run(self) -> None:
         """Prepares the machines, then runs the script."""
-        steps = ([MOUNT] if self._test.payload else []) + self._test.prepare
+        prepared = self._test.prepare()
+        steps = ([MOUNT] if self._test.payload else []) + prepared
         if steps:
             self.start_all()
         for machine in self.machines if steps else []:
             machine.succeed(*steps)
+            if prepared:
+                # The script starts it, in its own way; what was prepared has to be there after a boot from cold.
+                machine.shutdown()
         text = self._test.script.read_text()
         exec(compile(text, str(self._test.script), "exec"), self.symbols())  # noqa: S102
         for machine in self.machines:

@@ -1,0 +1,137 @@
+# One node, started by systemd: every unit runs, sandboxed as it says; sockets answer while their daemons restart;
+# killed, frozen and starved daemons come back, and so does the whole node after a reboot.
+#
+# There is no Tor network here: what clients would ask through the onion service is asked where tor would hand it over.
+
+import shlex
+
+DAEMONS = ["rustbalance-proxy", "rustbalance-coordinator", "rustbalance-publisher"]
+TORS = ["rustbalance-tor@a", "rustbalance-tor@b"]
+SOCKETS = ["rustbalance-proxy-onion", "rustbalance-proxy-control", "rustbalance-coordinator", "rustbalance-publisher"]
+#: Number of CAP_NET_ADMIN.
+NET_ADMIN = 1 << 12
+#: The exposure that a service may have, as systemd counts it.
+MOST_EXPOSED = 1.5
+#: How many requests run while something is done to a daemon.
+REQUESTS = 25
+#: One request, as tor would make it: the answer is the target's.
+REQUEST = "curl --silent --show-error --fail --max-time 30 --unix-socket /run/rustbalance/onion.sock http://onion/"
+
+
+#: One question to each control socket: every daemon answers.
+QUESTION = "rustbalance status --json | tr -d ' \\n' | grep -q '\"silent\":\\[\\]'"
+
+
+def is_serving() -> None:
+    """The whole node is there."""
+    for unit in [*DAEMONS, *TORS]:
+        machine.wait_for_unit(f"{unit}.service", timeout=180)
+    for unit in SOCKETS:
+        machine.require_unit_state(f"{unit}.socket")
+    assert machine.succeed(REQUEST) == "the target\n"
+    machine.wait_until_succeeds("rustbalance status", timeout=60)
+
+
+def main_pid(unit: str) -> int:
+    """The number of a service's process."""
+    return int(machine.get_unit_property(f"{unit}.service", "MainPID"))
+
+
+def restarts(unit: str) -> int:
+    """How often systemd restarted a service by itself."""
+    return int(machine.get_unit_property(f"{unit}.service", "NRestarts"))
+
+
+def back_after(unit: str, deed: str, result: str, within: int) -> None:
+    """Does something to a service that ends it, and waits until it is there again with another process."""
+    pid, count, since = main_pid(unit), restarts(unit), machine.succeed("date +%s").strip()
+    machine.succeed(deed)
+    machine.wait_until_succeeds(f"[ $(systemctl show --value -p NRestarts {unit}) -gt {count} ]", timeout=within)
+    machine.wait_for_unit(f"{unit}.service", timeout=60)
+    assert main_pid(unit) not in (0, pid)
+    ended = machine.succeed(f"journalctl --since @{since} -o cat -u {unit} --grep 'Failed with result'")
+    assert f"'{result}'" in ended, ended
+
+
+def asked_meanwhile(request: str, deed: str, cut: int = 0) -> None:
+    """Makes requests one after the other while something is done: none is refused, and at most `cut` are cut off."""
+    script = f"for n in $(seq {REQUESTS}); do {request} >/dev/null 2>>errors || echo $n >>failed; done; touch done"
+    machine.succeed("rm -f errors failed done; touch errors failed")
+    machine.succeed(f"systemd-run --quiet --collect --working-directory=/tmp bash -c {shlex.quote(script)}")
+    machine.succeed(deed)
+    machine.wait_for_file("/tmp/done", timeout=120)
+    failed, errors = machine.succeed("cat failed").split(), machine.succeed("cat errors")
+    print(f"{len(failed)} of {REQUESTS} requests failed during: {deed}")
+    assert len(failed) <= cut and "onnect" not in errors, errors
+
+
+machine.start(allow_reboot=True)
+
+with subtest("boot to serving"):
+    machine.wait_for_unit("rustbalance.target")
+    is_serving()
+    print(machine.succeed("rustbalance status"))
+
+with subtest("the tunnel is the kernel's"):
+    assert "wireguard" in machine.succeed("ip -details link show wg-rb")
+
+with subtest("the onion's key is in memory that is never swapped"):
+    mounted = machine.succeed("findmnt --noheadings --output FSTYPE,OPTIONS /run/rustbalance/onion/a")
+    assert mounted.startswith("tmpfs") and "noswap" in mounted, mounted
+    machine.succeed("test -s /run/rustbalance/onion/a/hs_ed25519_secret_key")
+
+with subtest("capabilities, privileges, system call filter and user of each process"):
+    for unit in [*DAEMONS, *TORS]:
+        status = dict(line.split(":", 1) for line in machine.succeed(f"cat /proc/{main_pid(unit)}/status").splitlines())
+        shown = {name: status[name].strip() for name in ("NoNewPrivs", "Seccomp", "Uid", "Gid", "Groups")}
+        sets = {name: int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")}
+        print(f"{unit}: {shown} { ({name: hex(value) for name, value in sets.items()}) }")
+        assert shown["NoNewPrivs"] == "1" and shown["Seccomp"] == "2", unit
+        user = machine.get_unit_property(f"{unit}.service", "User")
+        assert shown["Uid"].split() == [machine.succeed(f"id -u {user}").strip()] * 4, unit
+        allowed = NET_ADMIN if unit == "rustbalance-coordinator" else 0
+        for name, value in sets.items():
+            assert value in (0, allowed), f"{unit}: {name} is {value:#x}"
+        assert sets["CapEff"] == allowed, unit
+
+with subtest("systemd finds each service little exposed"):
+    for unit in [*DAEMONS, *TORS, "rustbalance-onion-key"]:
+        score = machine.succeed(f"systemd-analyze security --no-pager {unit}.service | tail -n 1").strip()
+        print(score)
+        assert float(score.split(": ")[1].split()[0]) <= MOST_EXPOSED, unit
+
+with subtest("sockets answer while their daemon restarts"):
+    for daemon in DAEMONS:
+        asked_meanwhile(REQUEST, f"systemctl restart {daemon}")
+        asked_meanwhile(QUESTION, f"systemctl restart {daemon}")
+
+with subtest("a killed daemon is back, and nobody was refused"):
+    for daemon in DAEMONS:
+        # A request that the proxy was just carrying ends with it; nobody else's does.
+        kill = f"systemctl kill --signal=KILL {daemon}"
+        asked_meanwhile(REQUEST, f"{kill}; sleep 3; {kill}", cut=2 if daemon == "rustbalance-proxy" else 0)
+    for unit in [*DAEMONS, *TORS]:
+        back_after(unit, f"systemctl kill --signal=KILL {unit}", "signal", within=60)
+    is_serving()
+
+with subtest("a frozen daemon is ended by its watchdog, and comes back"):
+    for unit in [*DAEMONS, "rustbalance-tor@b"]:
+        back_after(unit, f"systemctl kill --signal=STOP {unit}", "watchdog", within=180)
+    is_serving()
+
+with subtest("a daemon without memory is ended, and comes back serving"):
+    for daemon in DAEMONS:
+        starve = f"systemctl set-property --runtime {daemon} MemoryMax"
+        back_after(daemon, f"{starve}=4K; sleep 0.5; {starve}=256M", "oom-kill", within=60)
+    is_serving()
+
+with subtest("the node comes back from a reboot"):
+    machine.reboot()
+    machine.wait_for_unit("rustbalance.target")
+    is_serving()
+
+with subtest("no service has complained about its sandbox since"):
+    said = machine.succeed(
+        "journalctl -b --no-pager -o cat --grep 'EPERM|Operation not permitted|Permission denied' || true"
+    )
+    assert said == "", said
