@@ -75,6 +75,9 @@ pub struct Election {
     /// Since when we have been better than a holder that is there.
     better_since: Option<Instant>,
     rival: Option<Rival>,
+    /// Whether a node has come back that may have held the lease while we did not see each other, and may have given way
+    /// before we could hear of it.
+    returned: bool,
 }
 
 /// Another holder that is there while we hold the lease, too.
@@ -103,6 +106,7 @@ impl Election {
             return if better { Advice::Release } else { self.hold(!holders.is_empty()) };
         }
         self.rival = (!holders.is_empty()).then_some(Rival::Predecessor);
+        self.returned = false;
         // Somebody must hold it for a cluster of one, even before there is anything to publish.
         let electable = me.record.serves() || (*alone && !me.is_on_its_way_out());
         if !electable || others.iter().any(|other| other.is_better_than(me)) {
@@ -127,11 +131,17 @@ impl Election {
 }
 
 impl Election {
+    /// A node that was out of sight is there again.
+    pub fn returned(&mut self) {
+        self.returned = true;
+    }
+
     /// Goes on holding the lease, while others do or do not.
     fn hold(&mut self, rivals: bool) -> Advice {
         let before = self.rival;
         self.rival = rivals.then(|| before.unwrap_or(Rival::Met));
-        if before == Some(Rival::Met) && !rivals { Advice::Renew } else { Advice::Stay }
+        let gone = before == Some(Rival::Met) && !rivals;
+        if std::mem::take(&mut self.returned) || gone { Advice::Renew } else { Advice::Stay }
     }
 }
 

@@ -168,7 +168,11 @@ impl Cluster {
     /// A node is there again. What it said before it went is not true of a later life: neither its points nor its
     /// lease may count until it has said what is.
     fn returned(&mut self, node: &NodeId) {
-        if self.absent.end(node) == Some(self.known.records.version(node)) {
+        let before = self.absent.end(node);
+        if before.is_some() {
+            self.election.returned();
+        }
+        if before == Some(self.known.records.version(node)) {
             self.known.records.forget(node);
         }
     }
