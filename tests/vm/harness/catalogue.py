@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,16 +71,17 @@ def release(folder: Path) -> None:
 
 
 def installation() -> str:
-    """What the README tells a Debian user to do, but for the building, which was done here."""
-    _, _, chapter = (HOME / "README.md").read_text().partition("\n## Install on Debian\n")
-    block = chapter.split("```")[1]
+    """What the README tells a Debian user to do on a first machine, but for the building, which was done here."""
+    _, _, chapters = (HOME / "README.md").read_text().partition("\n## Install on Debian\n")
+    install, first_machine = chapters.split("```")[1:4:2]
+    block = install + textwrap.dedent(first_machine)
     for example, ours in (
         ("cargo build --release\n", ""),
         ("--target http://YOUR-SERVICE.onion", "--target unix:/run/vm-target.sock"),
         ("--endpoint 192.0.2.1:51820", '--endpoint "$(getent hosts "$(hostname)" | cut -d " " -f 1):51820"'),
     ):
         if example not in block:
-            raise ValueError(f"the README's chapter on Debian does not say {example!r}")
+            raise ValueError(f"the README's chapters on Debian and the first machine do not say {example!r}")
         block = block.replace(example, ours)
     return f"cd /mnt{block}"
 
