@@ -21,7 +21,7 @@ pub(super) struct Fetch {
     pub(super) began: Instant,
     /// How long it took.
     pub(super) took: Duration,
-    /// How often the request was made again because its connection had ended before any answer.
+    /// How often the request was made again because its stream had ended before any answer.
     pub(super) repeated: usize,
     /// Why it failed; None when the page came.
     pub(super) failure: Option<FetchError>,
@@ -36,6 +36,9 @@ pub(super) enum FetchError {
     /// Tor did not connect.
     #[error("tor: {0}")]
     Socks(String),
+    /// The circuit was destroyed while the stream was being opened, which tor calls a general failure.
+    #[error("tor: the stream's circuit was destroyed")]
+    CircuitDestroyed,
     /// The connection ended before the first byte of an answer.
     #[error("hung up without an answer")]
     NoAnswer,
@@ -49,16 +52,16 @@ pub(super) enum FetchError {
 
 /// Fetches a page. Each `circuit` is a client of its own to tor: its streams share nothing with others'.
 ///
-/// A request whose connection ends before the first byte of an answer is made again within the same time limit, as
-/// Firefox, and so Tor Browser, does for methods that change nothing. When a node dies, what it was answering just
-/// then ends so.
+/// A request whose stream ends before the first byte of an answer is made again within the same time limit, as a
+/// browser does for methods that change nothing, and `curl --retry-all-errors`. When a node dies, what it was
+/// connecting or answering just then ends so; no other node has ever heard of it.
 pub(super) async fn fetch(socks: SocketAddr, host: &str, circuit: &str, limit: Duration) -> Fetch {
     let began = Instant::now();
     let mut repeated = 0;
     let page = async {
         loop {
             match page(socks, host, circuit).await {
-                Err(FetchError::NoAnswer) => repeated += 1,
+                Err(FetchError::NoAnswer | FetchError::CircuitDestroyed) => repeated += 1,
                 other => return other,
             }
             sleep(BEFORE_REPEAT).await;
@@ -71,7 +74,10 @@ pub(super) async fn fetch(socks: SocketAddr, host: &str, circuit: &str, limit: D
 async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchError> {
     let mut stream = Socks5Stream::connect_with_password(socks, (host, 80), circuit, "lab")
         .await
-        .map_err(|error| FetchError::Socks(error.to_string()))?;
+        .map_err(|error| match error {
+            tokio_socks::Error::GeneralSocksServerFailure => FetchError::CircuitDestroyed,
+            other => FetchError::Socks(other.to_string()),
+        })?;
     let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(|_| FetchError::NoAnswer)?;
     let mut text = Vec::new();

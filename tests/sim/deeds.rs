@@ -190,6 +190,7 @@ impl World {
     /// A node makes a new token; its name.
     pub fn rotate(&mut self, node: usize) -> TokenName {
         let previous = self.nodes[node].tokens.last().copied().unwrap();
+        self.tokens_made += 1;
         let token = TokenName { seq: previous.seq + 1, tag: self.rng.random() };
         let sealed = self.rng.random::<[u8; 32]>().to_vec();
         if !std::mem::take(&mut self.forge_next) {
@@ -206,6 +207,7 @@ impl World {
         let admission = self.admission(node, via, ticket, uses);
         self.note(&format!("{node} asks {via} to be let in with ticket {ticket} for {uses}"));
         self.uses.insert(ticket, uses);
+        self.asked += 1;
         self.nodes[node].asked_with = Some(ticket);
         self.nodes[via].answers.remove(&node);
         self.happen(via, Event::Admit { number: node as u64, admission });

@@ -28,7 +28,7 @@ struct Mutant {
     wrong: &'static str,
 }
 
-const MUTANTS: [Mutant; 12] = [
+const MUTANTS: [Mutant; 13] = [
     Mutant {
         law: "exactly one node of a component holds the lease",
         what: "a holder does not step down for a better one",
@@ -105,6 +105,13 @@ const MUTANTS: [Mutant; 12] = [
         file: "src/proto/publish/select.rs",
         right: "taken.by_relay.len() < MAX_POINTS && taken.give(&offers, node, &mut BTreeSet::new())",
         wrong: "taken.give(&offers, node, &mut BTreeSet::new())",
+    },
+    Mutant {
+        law: "memory is bounded",
+        what: "the same admission, heard of under another time, is another note",
+        file: "src/proto/cluster/ledger.rs",
+        right: "(new.expires_ms, new.ticket, new.node.clone(), new.wireguard_key)",
+        wrong: "(new.at_ms, new.ticket, new.node.clone(), new.wireguard_key)",
     },
     Mutant {
         law: "sent too many datagrams",

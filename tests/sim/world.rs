@@ -66,6 +66,9 @@ pub struct World {
     pub forge_next: bool,
     /// How many datagrams could not be opened for want of their token.
     pub unopened: u64,
+    /// How often anybody has asked to be let in, and how many tokens were made.
+    pub asked: usize,
+    pub tokens_made: usize,
     /// How long tickets are good for, from the beginning of the world.
     pub ticket_life: Duration,
     /// Which tickets there are, and how many may come with each.
@@ -76,6 +79,8 @@ pub struct World {
     pub rotations: BTreeMap<TokenName, Vec<u8>>,
     /// Of a thousand datagrams, so many arrive with a byte changed: more than sealing lets through.
     pub tamper_per_mille: u32,
+    /// Whether any has: then there may be notes of what never was.
+    pub was_tampered: bool,
     start: Instant,
     queue: Queue<Happening>,
     numbers: BTreeMap<NodeId, usize>,
@@ -102,10 +107,13 @@ impl World {
             forge_next: false,
             unopened: 0,
             ticket_life: Duration::from_hours(1),
+            asked: 0,
+            tokens_made: 0,
             uses: BTreeMap::new(),
             applicants: Vec::new(),
             rotations: BTreeMap::new(),
             tamper_per_mille: 0,
+            was_tampered: false,
             start: Instant::now(),
             queue: Queue::new(),
             numbers,
@@ -290,6 +298,7 @@ impl World {
         }
         let sender = self.nodes[from].id.clone();
         if self.tamper_per_mille > 0 && self.rng.random_range(0..1000) < self.tamper_per_mille {
+            self.was_tampered = true;
             let at = self.rng.random_range(0..datagram.bytes.len());
             datagram.bytes[at] ^= self.rng.random_range(1..=255);
         }

@@ -128,9 +128,7 @@ impl Election {
         self.better_since = Some(since);
         Advice::Wait(since + grace)
     }
-}
 
-impl Election {
     /// A node that was out of sight is there again.
     pub fn returned(&mut self) {
         self.returned = true;
