@@ -150,7 +150,7 @@ impl Arguments {
         writeln!(out, "{}", Line("node", &node))?;
         writeln!(out, "{}", Line("configuration", directory.join(CONFIG).display()))?;
         writeln!(out, "{}", Line("WireGuard key", wireguard_key.public()))?;
-        Ok(next_steps(&mut out, &directory, settings.listen_port)?)
+        Ok(next_steps(&mut out, &directory, settings.listen_port, settings.target)?)
     }
 
     /// The key that was given, or a new one.
@@ -181,13 +181,24 @@ pub fn with_line_end(text: &str) -> Zeroizing<String> {
     line
 }
 
-fn next_steps(mut out: impl Write, directory: &Path, port: u16) -> std::io::Result<()> {
+/// What the operator must know whose target the shipped units keep the proxy away from.
+pub fn note_on(target: &str) -> &'static str {
+    if target.starts_with("tcp:") {
+        "   For a target on TCP install nixos/units/optional/rustbalance-proxy.service.d/tcp-target.conf first.\n"
+    } else {
+        ""
+    }
+}
+
+fn next_steps(mut out: impl Write, directory: &Path, port: u16, target: &str) -> std::io::Result<()> {
+    let note = note_on(target);
     write!(
         out,
         "\nNext:\n\
          1. Copy {} to a safe place: whoever has it has the address, and without it the address is lost.\n\
          2. Let UDP port {port} through the firewall.\n\
          3. Give the files to their daemons, and start the node:\n\
+         {note}\
          \x20  systemd-tmpfiles --create rustbalance.conf && systemctl enable --now rustbalance.target\n\
          4. Invite more nodes: rustbalance token create\n",
         directory.join(MASTER_KEY).display()

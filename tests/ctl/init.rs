@@ -52,6 +52,19 @@ fn a_new_cluster_is_complete_private_and_shows_no_secret() {
 }
 
 #[test]
+fn whose_target_is_on_tcp_hears_that_the_units_keep_the_proxy_away_from_it() {
+    let place = TempDir::new().unwrap();
+    let said = init(&place.path().join("tcp"), &[]);
+    assert!(said.contains("nixos/units/optional/rustbalance-proxy.service.d/tcp-target.conf"), "{said}");
+    let directory = place.path().join("unix");
+    let arguments =
+        ["init", "--node-id", "alpha", "--target", "unix:/run/web.sock", "--directory", text(&directory)];
+    assert!(!answer(&arguments).contains("tcp-target"));
+    let drop_in = "nixos/units/optional/rustbalance-proxy.service.d/tcp-target.conf";
+    assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(drop_in).exists());
+}
+
+#[test]
 fn two_clusters_share_nothing() {
     let place = TempDir::new().unwrap();
     let (one, two) = (place.path().join("one"), place.path().join("two"));
