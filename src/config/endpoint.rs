@@ -99,6 +99,12 @@ fn onion(text: &str, default_port: Option<u16>) -> Result<Target, String> {
         None => (text, default_port),
     };
     let port = port.ok_or_else(|| format!("{text:?} needs a port"))?;
+    if !host.to_ascii_lowercase().ends_with(".onion") {
+        return Err(format!(
+            "{host:?} is neither an onion address nor, with `tcp://`, an IP address: names are not looked up, \
+             `tcp://127.0.0.1:80` is this machine"
+        ));
+    }
     let address =
         HsId::from_address(host).map_err(|error| format!("{host:?} is no onion address: {error}"))?;
     Ok(Target::Onion { address, port })

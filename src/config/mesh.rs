@@ -29,6 +29,7 @@ pub struct Mesh {
     #[serde(default = "Mesh::default_listen_port", deserialize_with = "port")]
     pub listen_port: u16,
     /// Where the other nodes reach this one's WireGuard, if that is fixed; they tell it each other.
+    #[serde(default, deserialize_with = "endpoint")]
     pub endpoint: Option<SocketAddr>,
     /// Whose WireGuard carries the tunnel.
     #[serde(default)]
@@ -72,6 +73,7 @@ pub struct Peer {
     #[serde(deserialize_with = "public_key")]
     pub public_key: [u8; 32],
     /// Where to reach it; without one it has to reach us first.
+    #[serde(default, deserialize_with = "endpoint")]
     pub endpoint: Option<SocketAddr>,
     /// Its address inside the tunnel; derived from its public key when absent.
     #[serde(alias = "tunnel_ip")]
@@ -146,6 +148,23 @@ impl<'de> Deserialize<'de> for Prefix {
     }
 }
 
+/// A WireGuard endpoint as another machine can reach it: `ip:port`, neither of them "any".
+pub fn reachable_endpoint(text: &str) -> Result<SocketAddr, String> {
+    let endpoint: SocketAddr = text.parse().map_err(|_| {
+        format!("{text:?} is no `ip:port`; names are not looked up, an IPv6 address stands in brackets")
+    })?;
+    if endpoint.ip().is_unspecified() || endpoint.ip().is_multicast() || endpoint.port() == 0 {
+        return Err(format!(
+            "nobody can reach {endpoint}, expected the address and port that other nodes see"
+        ));
+    }
+    Ok(endpoint)
+}
+
+fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    reachable_endpoint(&String::deserialize(deserializer)?).map(Some).map_err(de::Error::custom)
+}
+
 fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
     match u16::deserialize(deserializer)? {
         0 => Err(de::Error::custom("port 0 cannot be reached by peers, expected 1 to 65535")),
@@ -210,6 +229,24 @@ mod tests {
             "10.0.0.0/8",
         ] {
             assert!(bad.parse::<Prefix>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_is_an_address_that_others_can_reach() {
+        for good in ["192.0.2.1:51820", "[2001:db8::1]:1", "127.0.0.1:51820"] {
+            assert_eq!(reachable_endpoint(good).unwrap().to_string(), good);
+        }
+        for bad in [
+            "",
+            "0.0.0.0:51820",
+            "[::]:51820",
+            "192.0.2.1:0",
+            "192.0.2.1",
+            "node.example:51820",
+            "224.0.0.1:5",
+        ] {
+            assert!(reachable_endpoint(bad).is_err(), "{bad}");
         }
     }
 

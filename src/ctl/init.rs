@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use data_encoding::BASE64;
@@ -10,22 +10,21 @@ use rand::Rng;
 use zeroize::Zeroizing;
 
 use crate::config::endpoint::Target;
+use crate::config::mesh::reachable_endpoint;
 use crate::ctl::answer::Line;
 use crate::ctl::error::CtlError;
 use crate::ctl::files::NewFiles;
 use crate::ctl::input::read_key;
+use crate::ctl::next_steps::NextSteps;
 use crate::ctl::node_files::{
-    CONFIG, DEFAULT_DATAGRAM_PORT, DEFAULT_LISTEN_PORT, DEFAULT_PORT, DEFAULT_TOKEN_OVERLAP, JOIN_SECRET,
-    MASTER_KEY, Settings, TOKEN, WIREGUARD_KEY,
+    CONFIG, DEFAULT_DATAGRAM_PORT, DEFAULT_DIRECTORY, DEFAULT_LISTEN_PORT, DEFAULT_PORT,
+    DEFAULT_TOKEN_OVERLAP, JOIN_SECRET, MASTER_KEY, Settings, TOKEN, WIREGUARD_KEY,
 };
 use crate::mesh::wireguard_key::WireGuardKey;
 use crate::proto::cluster::timing::Timing;
 use crate::proto::join::secret::JoinSecret;
 use crate::proto::node::{NodeId, Priority};
 use crate::proto::onion::identity::HsIdKeypair;
-
-/// Where the files of a node are unless `--directory` says otherwise.
-pub const DEFAULT_DIRECTORY: &str = "/etc/rustbalance";
 
 /// What the first node is to be.
 #[derive(Debug, Args)]
@@ -60,7 +59,7 @@ pub struct NodeArguments {
     #[arg(long, value_name = "NUMBER", default_value = "100")]
     priority: u32,
     /// Where other nodes reach this one's WireGuard, if this machine has a fixed address
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = reachable_endpoint)]
     endpoint: Option<SocketAddr>,
     /// UDP port of WireGuard on this machine [default: that of --endpoint, or 51820]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
@@ -150,7 +149,7 @@ impl Arguments {
         writeln!(out, "{}", Line("node", &node))?;
         writeln!(out, "{}", Line("configuration", directory.join(CONFIG).display()))?;
         writeln!(out, "{}", Line("WireGuard key", wireguard_key.public()))?;
-        Ok(next_steps(&mut out, &directory, settings.listen_port, settings.target)?)
+        Ok(write!(out, "{}", NextSteps(&settings))?)
     }
 
     /// The key that was given, or a new one.
@@ -179,28 +178,4 @@ pub fn with_line_end(text: &str) -> Zeroizing<String> {
     line.push_str(text);
     line.push('\n');
     line
-}
-
-/// What the operator must know whose target the shipped units keep the proxy away from.
-pub fn note_on(target: &str) -> &'static str {
-    if target.starts_with("tcp:") {
-        "   For a target on TCP install nixos/units/optional/rustbalance-proxy.service.d/tcp-target.conf first.\n"
-    } else {
-        ""
-    }
-}
-
-fn next_steps(mut out: impl Write, directory: &Path, port: u16, target: &str) -> std::io::Result<()> {
-    let note = note_on(target);
-    write!(
-        out,
-        "\nNext:\n\
-         1. Copy {} to a safe place: whoever has it has the address, and without it the address is lost.\n\
-         2. Let UDP port {port} through the firewall.\n\
-         3. Give the files to their daemons, and start the node:\n\
-         {note}\
-         \x20  systemd-tmpfiles --create rustbalance.conf && systemctl enable --now rustbalance.target\n\
-         4. Invite more nodes: rustbalance token create\n",
-        directory.join(MASTER_KEY).display()
-    )
 }

@@ -1,7 +1,7 @@
 //! `rustbalance join`: a new node, from an invitation.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -11,9 +11,10 @@ use crate::config::mesh::Prefix;
 use crate::ctl::answer::Line;
 use crate::ctl::error::CtlError;
 use crate::ctl::files::NewFiles;
-use crate::ctl::init::{NodeArguments, checked_target, note_on, with_line_end};
+use crate::ctl::init::{NodeArguments, checked_target, with_line_end};
 use crate::ctl::input::{STANDARD_INPUT, read_text};
 use crate::ctl::moment::Moment;
+use crate::ctl::next_steps::NextSteps;
 use crate::ctl::node_files::{CONFIG, JOIN_SECRET, MASTER_KEY, Settings, TICKET, TOKEN, WIREGUARD_KEY};
 use crate::ctl::passphrase::PassphraseSource;
 use crate::mesh::wireguard_key::WireGuardKey;
@@ -86,7 +87,7 @@ impl Arguments {
         writeln!(out, "{}", Line("node", &node))?;
         writeln!(out, "{}", Line("configuration", directory.join(CONFIG).display()))?;
         writeln!(out, "{}", Line("invited until", until))?;
-        Ok(next_steps(&mut out, &directory, settings.listen_port, settings.target)?)
+        Ok(write!(out, "{}", NextSteps(&settings))?)
     }
 
     fn open(&self) -> Result<Invitation, CtlError> {
@@ -107,20 +108,4 @@ fn timing(invitation: &Invitation) -> Result<Timing, CtlError> {
         [timing.heartbeat_interval_ms, timing.heartbeat_timeout_ms, timing.takeover_grace_ms]
             .map(Duration::from_millis);
     Timing::new(interval, timeout, grace).map_err(CtlError::InvitedTiming)
-}
-
-fn next_steps(mut out: impl Write, directory: &Path, port: u16, target: &str) -> std::io::Result<()> {
-    let note = note_on(target);
-    write!(
-        out,
-        "\nNext:\n\
-         1. Let UDP port {port} through the firewall.\n\
-         2. Give the files to their daemons, and start the node:\n\
-         {note}\
-         \x20  systemd-tmpfiles --create rustbalance.conf && systemctl enable --now rustbalance.target\n\
-         \x20  It asks to be let in through the onion service, and serves once it is.\n\
-         3. See how it goes: rustbalance status\n\
-         4. Delete the invitation. The files in {} hold all of it.\n",
-        directory.display()
-    )
 }

@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod manuals;
 pub mod moment;
 pub mod names;
+pub mod next_steps;
 pub mod node_files;
 pub mod passphrase;
 pub mod rotate_token;

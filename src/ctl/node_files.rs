@@ -11,6 +11,8 @@ use crate::proto::cluster::timing::Timing;
 use crate::proto::node::{NodeId, Priority};
 use crate::proto::onion::address::HsId;
 
+/// Where the files of a node are unless `--directory` says otherwise.
+pub const DEFAULT_DIRECTORY: &str = "/etc/rustbalance";
 /// The configuration.
 pub const CONFIG: &str = "config.toml";
 /// The service's secret identity key, in tor's form and under tor's name.

@@ -72,11 +72,12 @@ pub(super) async fn fetch(socks: SocketAddr, host: &str, circuit: &str, limit: D
 }
 
 async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchError> {
-    let mut stream = Socks5Stream::connect_with_password(socks, (host, 80), circuit, "lab")
-        .await
-        .map_err(|error| match error {
-            tokio_socks::Error::GeneralSocksServerFailure => FetchError::CircuitDestroyed,
-            other => FetchError::Socks(other.to_string()),
+    let mut stream =
+        Socks5Stream::connect_with_password(socks, (host, 80), circuit, "lab").await.map_err(|error| {
+            match error {
+                tokio_socks::Error::GeneralSocksServerFailure => FetchError::CircuitDestroyed,
+                other => FetchError::Socks(other.to_string()),
+            }
         })?;
     let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(|_| FetchError::NoAnswer)?;

@@ -35,8 +35,10 @@ pub fn run<E: StartFailure>(
     arguments: impl IntoIterator<Item = OsString>,
     start: impl FnOnce(&Arguments) -> Result<(), E>,
 ) -> ExitCode {
-    let command = Command::new(name).version(env!("CARGO_PKG_VERSION")).about(about);
-    let parsed = Arguments::augment_args(command)
+    // After the arguments, whose own description would replace it.
+    let parsed = Arguments::augment_args(Command::new(name).version(env!("CARGO_PKG_VERSION")))
+        .about(about)
+        .long_about(None)
         .mut_arg("config", |argument| argument.default_value(config).required(false))
         .try_get_matches_from(arguments)
         .and_then(|matches| Arguments::from_arg_matches(&matches));

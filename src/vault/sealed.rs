@@ -89,7 +89,10 @@ pub enum OpenError {
     #[error("it is longer than anything rustbalance seals; is it the right file?")]
     TooLong,
     /// Made by a later version.
-    #[error("it has the form of version {0}, this rustbalance knows version {VERSION}; use a newer one")]
+    #[error(
+        "it says that its form is version {0}, and this rustbalance knows version {VERSION}: it was sealed by a newer one, or it \
+         is damaged"
+    )]
     Version(u8),
     /// Something else is inside.
     #[error("it holds {found}, not {expected}")]
@@ -103,7 +106,7 @@ pub enum OpenError {
     #[error(transparent)]
     Cost(#[from] CostError),
     /// The key does not fit.
-    #[error("the passphrase is wrong, or it was altered")]
+    #[error("the passphrase is wrong, or what was sealed has been altered")]
     Refused,
 }
 

@@ -78,3 +78,19 @@ fn every_shell_completes_every_command() {
         .unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
 }
+
+#[test]
+fn the_help_of_a_daemon_says_what_that_daemon_does() {
+    let daemons = [
+        (env!("CARGO_BIN_EXE_rustbalance-proxy"), "target"),
+        (env!("CARGO_BIN_EXE_rustbalance-coordinator"), "mesh"),
+        (env!("CARGO_BIN_EXE_rustbalance-publisher"), "descriptor"),
+    ];
+    for (program, word) in daemons {
+        for option in ["-h", "--help"] {
+            let output = Command::new(program).arg(option).output().unwrap();
+            let help = String::from_utf8(output.stdout).unwrap();
+            assert!(help.lines().next().is_some_and(|line| line.contains(word)), "{help}");
+        }
+    }
+}

@@ -52,14 +52,26 @@ fn a_new_cluster_is_complete_private_and_shows_no_secret() {
 }
 
 #[test]
-fn whose_target_is_on_tcp_hears_that_the_units_keep_the_proxy_away_from_it() {
+fn the_next_steps_are_those_of_this_node() {
     let place = TempDir::new().unwrap();
-    let said = init(&place.path().join("tcp"), &[]);
-    assert!(said.contains("nixos/units/optional/rustbalance-proxy.service.d/tcp-target.conf"), "{said}");
+    let tcp = init(&place.path().join("tcp"), &["--port", "8080"]);
+    for step in ["optional/rustbalance-proxy.service.d", "HiddenServicePort 8080 unix:", "--config /"] {
+        assert!(tcp.contains(step), "{step}: {tcp}");
+    }
+    assert!(tcp.contains("\n7. Invite more nodes"), "{tcp}");
     let directory = place.path().join("unix");
-    let arguments =
-        ["init", "--node-id", "alpha", "--target", "unix:/run/web.sock", "--directory", text(&directory)];
-    assert!(!answer(&arguments).contains("tcp-target"));
+    let unix = answer(&[
+        "init",
+        "--node-id",
+        "alpha",
+        "--target",
+        "unix:/run/web.sock",
+        "--directory",
+        text(&directory),
+    ]);
+    for step in ["optional/", "HiddenServicePort"] {
+        assert!(!unix.contains(step), "{step}: {unix}");
+    }
     let drop_in = "nixos/units/optional/rustbalance-proxy.service.d/tcp-target.conf";
     assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join(drop_in).exists());
 }

@@ -55,7 +55,7 @@ fn a_file_is_sealed_checked_resealed_and_unsealed_in_place() {
     ]);
     let before = content(place.path());
     let said = complaint(DATA, &["unseal", text(&secret), "--passphrase-file", text(&passphrase)]);
-    assert!(said.contains("passphrase is wrong, or it was altered"), "{said}");
+    assert!(said.contains("passphrase is wrong, or what was sealed has been altered"), "{said}");
     let new = path("new");
     complaint(
         DATA,
@@ -94,7 +94,7 @@ fn one_altered_letter_or_a_missing_end_is_noticed() {
     let altered = format!("{}{other}{}", &sealed[..middle], &sealed[middle + 1..]);
     let without_beginning = sealed.lines().skip(1).collect::<Vec<_>>().join("\n");
     for (damaged, reason) in [
-        (altered.as_str(), "passphrase is wrong, or it was altered"),
+        (altered.as_str(), "passphrase is wrong, or what was sealed has been altered"),
         (&sealed[..sealed.len() / 2], "cut off or damaged"),
         (without_beginning.as_str(), "nothing sealed"),
         ("", "nothing sealed"),

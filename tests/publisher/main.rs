@@ -414,11 +414,11 @@ async fn a_sealed_key_is_opened_under_the_passphrase_of_a_credential_a_file_or_a
     refused(false, "it is sealed, and there is no passphrase: no systemd credential rustbalance-passphrase")
         .await;
     vault(&file("wrong"));
-    refused(false, "the passphrase is wrong, or it was altered").await;
+    refused(false, "the passphrase is wrong, or what was sealed has been altered").await;
     vault(&file("empty"));
     refused(false, "exactly one line of text").await;
     vault("passphrase_credential = \"wrong\"");
-    refused(true, "the passphrase is wrong, or it was altered").await;
+    refused(true, "the passphrase is wrong, or what was sealed has been altered").await;
     vault("passphrase_variable = \"RB_NOT_SET\"");
     refused(false, "the environment variable RB_NOT_SET is not set").await;
 
