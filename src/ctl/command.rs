@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use crate::ctl::error::CtlError;
 use crate::ctl::{
-    completions, drain, init, inspect, install_key, join, leave, manifest, manuals, rotate_token, sealing,
-    status, token,
+    check_config, completions, drain, init, inspect, install_key, join, leave, manifest, manuals,
+    merge_config, rotate_token, sealing, status, token,
 };
 use crate::sys::exit::{Exit, whole_reason};
 use crate::sys::process::harden;
@@ -53,6 +53,10 @@ enum Command {
     Token(token::command::Arguments),
     /// Make a new node from an invitation: keys, tokens, and a complete configuration
     Join(join::Arguments),
+    /// Check whether all daemons can make use of a configuration
+    CheckConfig(check_config::Arguments),
+    /// Print a configuration with some of its values replaced
+    MergeConfig(merge_config::Arguments),
     /// Seal files with secrets under a passphrase
     Seal(sealing::seal::Arguments),
     /// Open what was sealed
@@ -109,6 +113,8 @@ impl Command {
             Self::Leave(leave) => leave.run(out),
             Self::Token(token) => token.run(out),
             Self::Join(join) => join.run(out),
+            Self::CheckConfig(check) => check.run(out),
+            Self::MergeConfig(merge) => merge.run(out),
             Self::Seal(seal) => seal.run(out),
             Self::Unseal(unseal) => unseal.run(out),
             Self::Reseal(reseal) => reseal.run(out),

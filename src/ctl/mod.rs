@@ -1,6 +1,7 @@
 //! The operator's tool `rustbalance`: makes nodes, asks daemons, computes and shows.
 
 pub mod answer;
+pub mod check_config;
 pub mod command;
 pub mod completions;
 pub mod daemon_error;
@@ -17,6 +18,7 @@ pub mod join;
 pub mod leave;
 pub mod manifest;
 pub mod manuals;
+pub mod merge_config;
 pub mod moment;
 pub mod names;
 pub mod next_steps;

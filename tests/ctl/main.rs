@@ -9,6 +9,7 @@
 )]
 
 mod cluster;
+mod configuration;
 mod daemons;
 mod documents;
 mod init;

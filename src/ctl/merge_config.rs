@@ -1,0 +1,76 @@
+//! `rustbalance merge-config`: a configuration with some of its values replaced, for what keeps these elsewhere: the
+//! NixOS module lays an operator's settings over what `init` or `join` wrote.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use toml::{Table, Value};
+
+use crate::ctl::error::CtlError;
+use crate::ctl::input::read_text;
+
+/// What configurations are below by far.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// Which two.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  rustbalance merge-config /etc/rustbalance/config.toml settings.toml > new.toml && rustbalance check-config new.toml
+
+A section's keys are taken one by one, anything else is replaced whole, also a list. Comments are not kept.")]
+pub struct Arguments {
+    /// The configuration
+    #[arg(value_name = "FILE")]
+    base: PathBuf,
+    /// What counts instead, in the same form
+    #[arg(value_name = "SETTINGS")]
+    over: PathBuf,
+}
+
+impl Arguments {
+    /// Writes the result.
+    pub fn run(&self, mut out: impl Write) -> Result<(), CtlError> {
+        let mut merged = table(&self.base)?;
+        lay_over(&mut merged, table(&self.over)?);
+        Ok(out.write_all(merged.to_string().as_bytes())?)
+    }
+}
+
+/// The error does not repeat the line: it could be a secret in the wrong place.
+fn table(path: &Path) -> Result<Table, CtlError> {
+    let text = read_text(path, MAX_BYTES)?;
+    text.parse().map_err(|error: toml::de::Error| CtlError::NotToml {
+        path: path.to_owned(),
+        reason: error.message().to_owned(),
+    })
+}
+
+fn lay_over(base: &mut Table, over: Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => lay_over(below, above),
+            (_, value) => _ = base.insert(key, value),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sections_are_merged_and_all_else_is_replaced() {
+        let mut base: Table =
+            "[a]\nx = 1\ny = [1, 2]\n[a.b]\nz = 1\n[[p]]\nid = 1\n[[p]]\nid = 2\n".parse().unwrap();
+        let over = "[a]\ny = [3]\nb.w = 2\n[[p]]\nid = 3\n[c]\nnew = true\n".parse().unwrap();
+        let expected: Table =
+            "[a]\nx = 1\ny = [3]\nb = { z = 1, w = 2 }\n[[p]]\nid = 3\n[c]\nnew = true\n".parse().unwrap();
+        lay_over(&mut base, over);
+        assert_eq!(base, expected);
+        let mut kinds: Table = "a = 1\nb = { x = 1 }\n".parse().unwrap();
+        lay_over(&mut kinds, "a = { x = 1 }\nb = 2\n".parse().unwrap());
+        assert_eq!(kinds, "a = { x = 1 }\nb = 2\n".parse().unwrap());
+    }
+}
