@@ -1,0 +1,101 @@
+# The shipped units, and what the options change of them, in drop-ins.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.services.rustbalance;
+  inherit (cfg) settings;
+
+  # `tcp://IP:PORT`, to which the proxy connects itself; everything else it reaches through sockets in the file system.
+  tcpTarget =
+    if settings.proxy.target == null then
+      null
+    else
+      builtins.match "tcp://(\\[([0-9a-fA-F:.]+)]|([0-9.]+)):[0-9]+" settings.proxy.target;
+  tcpAddress =
+    if lib.elemAt tcpTarget 1 != null then lib.elemAt tcpTarget 1 else lib.elemAt tcpTarget 2;
+  isLocal = lib.hasPrefix "127." tcpAddress || tcpAddress == "::1";
+
+  units = pkgs.callPackage ../unit-files.nix {
+    optional =
+      lib.optional (tcpTarget != null) "rustbalance-proxy.service.d/tcp-target.conf"
+      ++ lib.optional (
+        settings.mesh.backend == "userspace"
+      ) "rustbalance-coordinator.service.d/userspace-wireguard.conf";
+  };
+
+  # An empty first entry takes away what the shipped unit says.
+  passphrase =
+    others:
+    if cfg.passphrase.encryptedFile != null then
+      {
+        LoadCredential = [ "" ] ++ others;
+        LoadCredentialEncrypted = "rustbalance-passphrase:${cfg.passphrase.encryptedFile}";
+      }
+    else if cfg.passphrase.file != null then
+      { LoadCredential = [ "" ] ++ others ++ [ "rustbalance-passphrase:${cfg.passphrase.file}" ]; }
+    else
+      { };
+  masterKey = settings.service.master_key_file;
+  hasOwnKeyFile = masterKey != "/etc/rustbalance/hs_ed25519_secret_key";
+  onionKeyCredentials = [
+    "config.toml:/etc/rustbalance/config.toml"
+    "hs_ed25519_secret_key:${masterKey}"
+  ];
+
+  # What the shipped unit allows is for the daemon's defaults.
+  drainSeconds =
+    if settings.proxy.drain_timeout_secs == null then 20 else settings.proxy.drain_timeout_secs;
+  connections =
+    if settings.proxy.max_connections == null then 1024 else settings.proxy.max_connections;
+in
+{
+  config = lib.mkIf cfg.enable {
+    systemd.packages = [ units ];
+    systemd.tmpfiles.packages = [ units ];
+    systemd.targets.rustbalance.wantedBy = [ "multi-user.target" ];
+
+    systemd.services = {
+      # The prefix of all of them. The units name programs without a path.
+      "rustbalance-" = {
+        overrideStrategy = "asDropin";
+        path = lib.mkForce [ ];
+        serviceConfig.ExecSearchPath = lib.makeBinPath [
+          cfg.package
+          cfg.tor.package
+          config.systemd.package
+          pkgs.coreutils
+        ];
+      };
+
+      rustbalance-proxy = {
+        path = lib.mkForce [ ];
+        serviceConfig = lib.mkMerge [
+          (lib.mkIf (tcpTarget != null && !isLocal) { IPAddressAllow = tcpAddress; })
+          (lib.mkIf (drainSeconds > 50) { TimeoutStopSec = builtins.ceil drainSeconds + 10; })
+          (lib.mkIf (connections > 8000) { LimitNOFILE = 2 * connections + 384; })
+        ];
+      };
+      rustbalance-publisher = {
+        path = lib.mkForce [ ];
+        serviceConfig = passphrase [ ];
+      };
+      rustbalance-coordinator = {
+        path = lib.mkForce [ ];
+        serviceConfig = passphrase [ ];
+      };
+      rustbalance-onion-key = {
+        path = lib.mkForce [ ];
+        serviceConfig = lib.mkMerge [
+          (lib.mkIf hasOwnKeyFile {
+            LoadCredential = lib.mkDefault ([ "" ] ++ onionKeyCredentials ++ [ "rustbalance-passphrase" ]);
+          })
+          (passphrase onionKeyCredentials)
+        ];
+      };
+    };
+  };
+}

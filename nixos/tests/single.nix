@@ -1,0 +1,24 @@
+# The node under single.py: a new cluster, made at the first start, in front of the target that the Debian machines have too.
+{ self }:
+{
+  nodes.machine =
+    { pkgs, ... }:
+    {
+      imports = [ self.nixosModules.default ];
+      environment.systemPackages = [ pkgs.curl ];
+      services.rustbalance = {
+        enable = true;
+        openFirewall = true;
+        newCluster = true;
+        target = "unix:/run/vm-target.sock";
+        endpoint = "192.168.1.1:51820";
+      };
+      systemd.packages = [
+        (pkgs.runCommand "vm-target" { } ''
+          mkdir -p $out/lib/systemd/system
+          cp ${../../tests/vm/target}/* $out/lib/systemd/system
+        '')
+      ];
+      systemd.sockets.vm-target.wantedBy = [ "sockets.target" ];
+    };
+}
