@@ -27,6 +27,20 @@ let
       ) "rustbalance-coordinator.service.d/userspace-wireguard.conf";
   };
 
+  # The units name programs without a path. This has a name of its own: systemd reads, of drop-ins with one name, only that
+  # of the unit itself, where NixOS writes overrides.conf.
+  programs = pkgs.writeTextDir "lib/systemd/system/rustbalance-.service.d/nixos.conf" ''
+    [Service]
+    ExecSearchPath=${
+      lib.makeBinPath [
+        cfg.package
+        cfg.tor.package
+        config.systemd.package
+        pkgs.coreutils
+      ]
+    }
+  '';
+
   # An empty first entry takes away what the shipped unit says.
   passphrase =
     others:
@@ -54,23 +68,14 @@ let
 in
 {
   config = lib.mkIf cfg.enable {
-    systemd.packages = [ units ];
+    systemd.packages = [
+      units
+      programs
+    ];
     systemd.tmpfiles.packages = [ units ];
     systemd.targets.rustbalance.wantedBy = [ "multi-user.target" ];
 
     systemd.services = {
-      # The prefix of all of them. The units name programs without a path.
-      "rustbalance-" = {
-        overrideStrategy = "asDropin";
-        path = lib.mkForce [ ];
-        serviceConfig.ExecSearchPath = lib.makeBinPath [
-          cfg.package
-          cfg.tor.package
-          config.systemd.package
-          pkgs.coreutils
-        ];
-      };
-
       rustbalance-proxy = {
         path = lib.mkForce [ ];
         serviceConfig = lib.mkMerge [

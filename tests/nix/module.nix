@@ -60,9 +60,8 @@ let
   };
   off = system { services.rustbalance.enable = false; };
 
-  # Drop-ins that every node has: where the programs are, and what restarts a daemon when its files change.
+  # Drop-ins that every node has, for what restarts a daemon when its files change.
   always = {
-    "rustbalance-.service" = [ "ExecSearchPath=" ];
     "rustbalance-coordinator.service" = [ ];
     "rustbalance-onion-key.service" = [ ];
     "rustbalance-proxy.service" = [ ];
@@ -232,17 +231,18 @@ let
     for file in ${toString each.optional}; do
       cmp ${../../nixos/units/optional}/$file $units/$file
     done
+    grep -q '^ExecSearchPath=${each.config.services.rustbalance.package}/bin:' $units/rustbalance-.service.d/nixos.conf
     # Nothing else is there: no unit, and no drop-in but the expected ones, which say what is expected.
     (cd $units && find rustbalance* run-rustbalance* -follow -type f -not -name overrides.conf -not -path '*.wants/*' | sort) >found
     (
       cd ${../../nixos/units/system} && find rustbalance* run-rustbalance* -type f
-      printf '%s\n' ${toString each.optional}
+      printf '%s\n' rustbalance-.service.d/nixos.conf ${toString each.optional}
     ) | sed '/^$/d' | sort | diff - found
     (cd $units && find . -follow -path './rustbalance*/overrides.conf' -printf '%h\n' | sort) >found
     printf './%s.d\n' ${toString (map lib.escapeShellArg (lib.attrNames each.overrides))} | sort | diff - found
     ${lib.concatStrings (
       lib.mapAttrsToList (unit: lines: ''
-        sed -E '/^(\[.*]|Environment=.*|X-Restart-Triggers=.*|)$/d; s/^(ExecSearchPath=).*/\1/' \
+        sed -E '/^(\[.*]|Environment=.*|X-Restart-Triggers=.*|)$/d' \
           "$units/${unit}.d/overrides.conf" | sort >found
         printf '%s' ${
           lib.escapeShellArg (lib.concatMapStrings (line: line + "\n") lines)
