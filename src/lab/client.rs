@@ -21,8 +21,9 @@ pub(super) struct Fetch {
     pub(super) began: Instant,
     /// How long it took.
     pub(super) took: Duration,
-    /// How often the request was made again because its stream had ended before any answer.
-    pub(super) repeated: usize,
+    /// Why the request was made again, each time, and how long after the beginning: its stream had ended before any
+    /// answer.
+    pub(super) repeats: Vec<(Duration, FetchError)>,
     /// Why it failed; None when the page came.
     pub(super) failure: Option<FetchError>,
 }
@@ -57,18 +58,20 @@ pub(super) enum FetchError {
 /// connecting or answering just then ends so; no other node has ever heard of it.
 pub(super) async fn fetch(socks: SocketAddr, host: &str, circuit: &str, limit: Duration) -> Fetch {
     let began = Instant::now();
-    let mut repeated = 0;
+    let mut repeats = Vec::new();
     let page = async {
         loop {
             match page(socks, host, circuit).await {
-                Err(FetchError::NoAnswer | FetchError::CircuitDestroyed) => repeated += 1,
+                Err(ended @ (FetchError::NoAnswer | FetchError::CircuitDestroyed)) => {
+                    repeats.push((began.elapsed(), ended));
+                }
                 other => return other,
             }
             sleep(BEFORE_REPEAT).await;
         }
     };
     let failure = timeout(limit, page).await.unwrap_or(Err(FetchError::TimedOut(limit))).err();
-    Fetch { began, took: began.elapsed(), repeated, failure }
+    Fetch { began, took: began.elapsed(), repeats, failure }
 }
 
 async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchError> {

@@ -186,15 +186,22 @@ impl Worker {
             }
             let circuit = format!("{}-{}", self.name, page / self.stay);
             let fetch = fetch(self.client.socks, &self.address, &circuit, FETCH_LIMIT).await;
-            if fetch.took > WORTH_A_NOTE || fetch.failure.is_some() {
-                let how = fetch.failure.as_ref().map_or_else(|| "came".to_owned(), ToString::to_string);
-                let (memory, took) = (self.client.memory, fetch.took.as_secs_f64());
-                self.screen
-                    .note(&format!("page of circuit {circuit} ({memory:?}): {how}, after {took:.2} s"));
-            }
+            self.note(&circuit, &fetch);
             let done = (self.client.memory, fetch);
             self.fetches.lock().unwrap_or_else(PoisonError::into_inner).push(done);
             sleep(PAUSE).await;
+        }
+    }
+
+    /// Writes into the journal what did not go as it usually does.
+    fn note(&self, circuit: &str, fetch: &Fetch) {
+        let page = format!("page of circuit {circuit} ({:?})", self.client.memory);
+        for (after, why) in &fetch.repeats {
+            self.screen.note(&format!("{page}: asked for again after {:.2} s: {why}", after.as_secs_f64()));
+        }
+        if fetch.took > WORTH_A_NOTE || fetch.failure.is_some() {
+            let how = fetch.failure.as_ref().map_or_else(|| "came".to_owned(), ToString::to_string);
+            self.screen.note(&format!("{page}: {how}, after {:.2} s", fetch.took.as_secs_f64()));
         }
     }
 }

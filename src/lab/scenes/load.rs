@@ -123,7 +123,11 @@ pub(super) fn verdict(fetches: &[(Memory, Fetch)], least: usize, allowed: Allowe
             Measure::count("client fetches", at_least(least), fetches.len()),
             Measure::count("failed, cached descriptor", failed, failures(Memory::Cached)),
             Measure::count("failed, fresh descriptor", failed, failures(Memory::Fresh)),
-            Measure::count("requests made again", repeats, fetches.iter().map(|(_, f)| f.repeated).sum()),
+            Measure::count(
+                "requests made again",
+                repeats,
+                fetches.iter().map(|(_, f)| f.repeats.len()).sum(),
+            ),
             Measure::time("a page, median", Bound::Shown, took.get(took.len() / 2).copied()),
             Measure::time("a page, slowest", Bound::Shown, took.last().copied()),
         ],

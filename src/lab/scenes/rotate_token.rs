@@ -50,7 +50,9 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
         caught_up = (new.is_some() && own_token(world, away).await == new).then(|| back.elapsed());
     }
     world.settle().await?;
-    let mut played = load.finish(FETCHES, Allowed::Nothing).await?;
+    // A client's own tor loses a stream now and then ("Bug: Updating a circuit with seemingly incompatible isolation
+    // flags" in its log), and no page for it.
+    let mut played = load.finish(FETCHES, Allowed::Repeats).await?;
     let measures = [
         Measure::time("every node has the new token, and the others know", Bound::AtMost(CHANGED), changed),
         Measure::count("times a node seemed unwell to another", Bound::AtMost(0.0), missed),
