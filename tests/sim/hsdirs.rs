@@ -13,12 +13,16 @@ use rustbalance::proto::onion::period::TimePeriod;
 use rustbalance::proto::onion::shared_random::SharedRandom;
 use rustbalance::proto::publish::plan::{Plan, SlotPlan};
 
+use crate::world::EPOCH_MS;
+
 /// So many relays are directories.
 pub const HSDIRS: u8 = 12;
 /// So many of them are responsible for one period's descriptor.
 const RESPONSIBLE: u8 = 4;
 /// So many relays are there to have introduction points at: few enough that nodes often choose the same.
 pub const RELAYS: u8 = 60;
+/// So long before the world the first period began. Tor waits a day; what counters cost grows with it.
+const PERIOD_SECS: u64 = 100;
 /// The first period that clients fetch.
 pub const FIRST_PERIOD: u64 = 20_000;
 
@@ -49,6 +53,8 @@ pub struct HsDirs {
     pub stored: BTreeMap<(u8, u64), Stored>,
     /// The period that clients fetch.
     pub period: u64,
+    /// When the counters of each period began to count, Unix time in seconds.
+    epochs: BTreeMap<u64, u64>,
     /// How much longer everything takes than usual.
     pub slowness: Duration,
     /// Posts that came with a counter that was not the highest.
@@ -62,6 +68,10 @@ impl HsDirs {
             undisturbed_since: vec![Duration::ZERO; usize::from(HSDIRS)],
             stored: BTreeMap::new(),
             period: FIRST_PERIOD,
+            epochs: BTreeMap::from([
+                (FIRST_PERIOD, EPOCH_MS / 1000 - PERIOD_SECS),
+                (FIRST_PERIOD + 1, EPOCH_MS / 1000),
+            ]),
             slowness: Duration::ZERO,
             rejected: 0,
         }
@@ -103,6 +113,34 @@ impl HsDirs {
         });
         asked.map(|hsdir| (hsdir, self.stored.get(&(hsdir, self.period)))).collect()
     }
+
+    /// Clients fetch the next period from now on, and the one after it begins.
+    pub fn next_period(&mut self, now: Duration) {
+        self.period += 1;
+        let period = self.period;
+        self.stored.retain(|(_, stored), _| stored + 1 >= period);
+        self.epochs.retain(|begun, _| begun + 1 >= period);
+        self.epochs.insert(period + 1, EPOCH_MS / 1000 + now.as_secs());
+    }
+
+    /// What a tor says of the network.
+    pub fn plan(&self) -> Plan {
+        let slot = |which, num| SlotPlan {
+            slot: Slot {
+                which,
+                period: time_period(num),
+                srv: SharedRandom([0; 32]),
+                counter_epoch: self.epochs[&num],
+                client_fetches: num == self.period,
+            },
+            keys: keys(num),
+            hsdirs: responsible(num).into_iter().map(relay).collect(),
+        };
+        Plan {
+            slots: [slot(SlotKind::First, self.period), slot(SlotKind::Second, self.period + 1)],
+            relays: relays(),
+        }
+    }
 }
 
 /// The HSDirs of a period.
@@ -122,23 +160,6 @@ fn keys(num: u64) -> Arc<HsBlindKeypair> {
 
 fn time_period(num: u64) -> TimePeriod {
     TimePeriod { num, length_minutes: 1440 }
-}
-
-/// What a tor says of the network when clients fetch this period. `counter_epoch` is when counting began, Unix time in
-/// seconds.
-pub fn plan(period: u64, counter_epoch: u64) -> Plan {
-    let slot = |which, num| SlotPlan {
-        slot: Slot {
-            which,
-            period: time_period(num),
-            srv: SharedRandom([0; 32]),
-            counter_epoch,
-            client_fetches: num == period,
-        },
-        keys: keys(num),
-        hsdirs: responsible(num).into_iter().map(relay).collect(),
-    };
-    Plan { slots: [slot(SlotKind::First, period), slot(SlotKind::Second, period + 1)], relays: relays() }
 }
 
 /// The running relays, by RSA identity.

@@ -22,7 +22,7 @@ const PUBLISHING: Duration = Duration::from_secs(5);
 /// An HSDir that does not answer holds a drained node up no longer than this.
 const DRAINING: Duration = Duration::from_secs(35);
 /// How often the world is looked at while nothing happens in it.
-const QUIET_STEP: Duration = Duration::from_secs(1);
+const QUIET_STEP: Duration = Duration::from_secs(5);
 /// Most datagrams a node may send in a minute, per node of the cluster; quiet ones send about a third of it.
 const SENT_PER_MINUTE_AND_NODE: u64 = 1_000;
 /// Most posts a publisher may make in a minute: two descriptors, renewed at most twice a second, and repeated.
@@ -289,10 +289,10 @@ fn drained_leave(world: &World, component: &[usize]) -> Result<(), String> {
 
 fn equal_knowledge(world: &World, component: &[usize]) -> Result<(), String> {
     for viewer in component {
-        let status = world.nodes[*viewer].core.as_ref().unwrap().status(world.instant(*viewer));
+        let known = world.nodes[*viewer].core.as_ref().unwrap().node_statuses(world.instant(*viewer));
         for seen in component {
             let truth = &world.nodes[*seen];
-            let told = status.nodes.iter().find(|node| node.node == truth.id);
+            let told = known.iter().find(|node| node.node == truth.id);
             let points = told.map(|told| told.points);
             if points != Some(truth.shown_points().len()) {
                 return Err(format!("{viewer} believes that {seen} has {points:?} points"));

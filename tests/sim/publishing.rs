@@ -19,7 +19,7 @@ use rustbalance::proto::publish::uplink::TorRole;
 use crate::hsdirs::{self, Mood, Stored};
 use crate::node::{SOCKET_QUEUE, fresh_points};
 use crate::timer::{Ring, Timer};
-use crate::world::{EPOCH_MS, Happening, World};
+use crate::world::{Happening, World};
 
 /// What passes between two processes of one machine takes so long.
 const IPC: Duration = Duration::from_millis(1);
@@ -141,10 +141,8 @@ impl World {
 
     /// All tors have a new consensus within two seconds; clients fetch the next period.
     pub fn next_period(&mut self) {
-        self.hsdirs.period += 1;
-        let period = self.hsdirs.period;
-        self.note(&format!("clients fetch period {period}"));
-        self.hsdirs.stored.retain(|(_, stored), _| stored + 1 >= period);
+        self.hsdirs.next_period(self.now);
+        self.note(&format!("clients fetch period {}", self.hsdirs.period));
         for node in 0..self.nodes.len() {
             for role in [TorRole::Standby, TorRole::Serving] {
                 let after = self.millis(0..2_000);
@@ -227,9 +225,8 @@ impl World {
                 Told::OwnRead(ticket, Reading::Points(points, self.nodes[node].capabilities))
             }
             Action::ReadNetwork(role, ticket) => {
-                let epoch = EPOCH_MS / 1000 - 100;
                 self.nodes[node].publisher.period = self.hsdirs.period;
-                Told::Network(role, ticket, Some(hsdirs::plan(self.hsdirs.period, epoch)))
+                Told::Network(role, ticket, Some(self.hsdirs.plan()))
             }
             Action::Post(role, post) => {
                 self.post(node, &post);

@@ -11,24 +11,28 @@ use crate::proto::node::NodeId;
 impl Cluster {
     /// What this node knows of the cluster; `now` serves for ages.
     pub fn status(&self, now: Instant) -> ClusterStatus {
-        let own = &self.known.own.node;
+        ClusterStatus {
+            node: self.known.own.node.clone(),
+            holder: self.holder.clone(),
+            epoch: self.top_epoch,
+            discovering: matches!(self.phase, Phase::Idle | Phase::Discovering { .. }),
+            publisher: self.publisher.is_found(),
+            nodes: self.node_statuses(now),
+            traffic: self.traffic,
+            past: self.history.tell(),
+        }
+    }
+
+    /// What this node knows of each node that it knows of, itself included; by name.
+    pub fn node_statuses(&self, now: Instant) -> Vec<NodeStatus> {
         let nodes: BTreeSet<&NodeId> = self
             .roster
             .nodes()
             .chain(self.known.records.iter().map(|record| &record.node))
             .chain(self.known.membership.live())
-            .chain([own])
+            .chain([&self.known.own.node])
             .collect();
-        ClusterStatus {
-            node: own.clone(),
-            holder: self.holder.clone(),
-            epoch: self.top_epoch,
-            discovering: matches!(self.phase, Phase::Idle | Phase::Discovering { .. }),
-            publisher: self.publisher.is_found(),
-            nodes: nodes.into_iter().map(|node| self.node_status(now, node)).collect(),
-            traffic: self.traffic,
-            past: self.history.tell(),
-        }
+        nodes.into_iter().map(|node| self.node_status(now, node)).collect()
     }
 
     fn node_status(&self, now: Instant, node: &NodeId) -> NodeStatus {

@@ -202,18 +202,23 @@ impl Membership {
         from: &NodeId,
         payload: &[u8],
     ) -> Result<Output, MembershipError> {
-        // A payload begins with its sender; whether it is for us foca sees for itself.
-        let (sender, _) = postcard::take_from_bytes::<Life>(payload)
-            .map_err(|error| MembershipError::Refused(error.to_string()))?;
+        // Whether it is for us foca sees for itself.
+        let header: foca::Header<Life> = PostcardCodec
+            .decode_header(payload)
+            .map_err(|error: postcard::Error| MembershipError::Refused(error.to_string()))?;
+        let sender = header.src;
         if sender.node != *from {
             return Err(MembershipError::Refused("sender is somebody else".to_owned()));
         }
         let mut wishes = Wishes::default();
         let result = self.foca.handle_data(payload, &mut wishes);
+        if matches!(header.message, foca::Message::Ack(_)) {
+            self.end_round(&sender, &mut wishes);
+        }
         // Who calls is told whom we know. Called by somebody new, we want to know whom it knows: there may be nodes
         // that we cannot call ourselves.
         let is_new = wishes.output.changes.iter().any(|change| *change == Change::Up(from.clone()));
-        if is_new && is_call(payload) {
+        if is_new && header.message == foca::Message::Announce {
             let _ = self.foca.announce(sender, &mut wishes);
         }
         let output = self.settle(now, wishes);
@@ -221,6 +226,15 @@ impl Membership {
         match result {
             Err(error) if output == Output::default() => Err(MembershipError::Refused(error.to_string())),
             _ => Ok(output),
+        }
+    }
+
+    /// Whom we have asked answers: nobody else need be asked on our behalf. Foca is told at once that the time for that
+    /// has come, and we need not wake up for it.
+    fn end_round(&mut self, asked: &Life, wishes: &mut Wishes) {
+        let over = |waiting: &Waiting| matches!(&waiting.timer, Timer::SendIndirectProbe { probed_id, .. } if probed_id == asked);
+        if let Some(at) = self.waiting.iter().position(over) {
+            let _ = self.foca.handle_timer(self.waiting.swap_remove(at).timer, wishes);
         }
     }
 
@@ -335,11 +349,6 @@ impl Membership {
             self.armed += 1;
         }
     }
-}
-
-fn is_call(payload: &[u8]) -> bool {
-    let header: Result<foca::Header<Life>, _> = PostcardCodec.decode_header(payload);
-    header.is_ok_and(|header| header.message == foca::Message::Announce)
 }
 
 fn start(

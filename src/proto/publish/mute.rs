@@ -11,7 +11,9 @@
 //! in turns would swallow requests instead. So the circuits are closed once, and every attempt to build them again
 //! before it succeeds. After the third attempt, which takes it four seconds, tor gives such a point up and takes another
 //! relay (`MAX_INTRO_POINT_CIRCUIT_RETRIES`), under a key that no client has ever seen: that one stays, and is the one
-//! to come back with. Rendezvous circuits, and so all connections of clients, are left alone.
+//! to come back with. Rendezvous circuits, and so all connections of clients, are left alone. Only an
+//! introduction that is on its way through such a circuit at that moment is lost; its client asks another point when
+//! it has waited for an answer.
 //!
 //! No attempt more is hindered, because tor builds only 28 introduction circuits of a service in five minutes
 //! (`can_service_launch_intro_circuit`: twice 3 points, 2 to choose from and 9 attempts), and then none until the five

@@ -165,8 +165,11 @@ impl Schedule {
 
     fn set_material(&mut self, material: Option<Material>, now: Instant) {
         self.material_since = material.as_ref().map(|_| self.material_since.unwrap_or(now));
-        self.material = material;
-        self.choose();
+        // Choosing takes a while, and the same material leads to the same choice.
+        if self.material != material {
+            self.material = material;
+            self.choose();
+        }
     }
 
     /// Selects each descriptor's points from the material.
