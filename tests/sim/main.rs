@@ -26,8 +26,8 @@ mod world;
 
 use crate::life::{Life, live};
 
-/// Seeds of an ordinary `cargo test`; `tests/all` lives ten thousand more, optimised.
-const SEEDS: u64 = 400;
+/// Seeds of an ordinary `cargo test`, two minutes of two processors; `tests/all` lives ten thousand more, optimised.
+const SEEDS: u64 = 2000;
 
 #[test]
 fn random_faults() {
