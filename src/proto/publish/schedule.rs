@@ -165,10 +165,9 @@ impl Schedule {
 
     fn set_material(&mut self, material: Option<Material>, now: Instant) {
         self.material_since = material.as_ref().map(|_| self.material_since.unwrap_or(now));
-        // Choosing takes a while, and the same material leads to the same choice.
         if self.material != material {
             self.material = material;
-            self.choose();
+            self.choose(); // which takes a while, and comes to the same for the same material
         }
     }
 
