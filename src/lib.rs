@@ -5,9 +5,9 @@
 //!
 //! ```text
 //! 4  bin/                                              front doors, a few lines each
-//! 3  proxy  coordinator  publisher  ctl  lab           shells: sockets, timers, processes; no decisions
+//! 3  proxy  coordinator  publisher  watchdog  ctl  lab shells: sockets, timers, processes; no decisions
 //! 2  ipc  tor  mesh  config  vault  sys                edges: outside bytes <-> typed values
-//! 1  proto/{onion cluster join publish}                decisions: values in, values out; pure
+//! 1  proto/{onion cluster join publish health}         decisions: values in, values out; pure
 //! ```
 //!
 //! Every core on floor 1 speaks one grammar, so that tests are tables and bug reports are event logs:
@@ -28,3 +28,4 @@ pub mod ctl;
 pub mod lab;
 pub mod proxy;
 pub mod publisher;
+pub mod watchdog;

@@ -104,6 +104,7 @@ let
     "onion-key"
     "proxy"
     "publisher"
+    "watchdog"
     "tor@a"
     "tor@b"
   ];
@@ -141,6 +142,7 @@ in
           "rustbalance-coordinator"
           "rustbalance-proxy"
           "rustbalance-publisher"
+          "rustbalance-watchdog"
         ]
         (_: {
           restartTriggers = [ checked ];

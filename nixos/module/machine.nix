@@ -34,6 +34,10 @@ in
     # A user has a group of the same name.
     users.groups = lib.genAttrs (map name sysusers) (_: { });
 
+    # The watchdog repairs through systemd, which asks polkit.
+    security.polkit.enable = lib.mkDefault true;
+    environment.etc."polkit-1/rules.d/rustbalance.rules".source = ../units/polkit/rustbalance.rules;
+
     networking.firewall = {
       allowedUDPPorts = lib.mkIf cfg.openFirewall [ mesh.listen_port ];
       # Who reaches this is a node of the cluster, through WireGuard.

@@ -92,6 +92,7 @@ in
         path = lib.mkForce [ ];
         serviceConfig = passphrase [ ];
       };
+      rustbalance-watchdog.path = lib.mkForce [ ];
       rustbalance-onion-key = {
         path = lib.mkForce [ ];
         serviceConfig = lib.mkMerge [

@@ -42,6 +42,8 @@ pub struct UnknownUser {
 pub const PROXY_USER: &str = "rustbalance-proxy";
 /// The user of `rustbalance-coordinator`.
 pub const COORDINATOR_USER: &str = "rustbalance-coordinator";
+/// The user of `rustbalance-watchdog`.
+pub const WATCHDOG_USER: &str = "rustbalance-watchdog";
 
 impl Ipc {
     fn default_directory() -> PathBuf {
@@ -63,12 +65,22 @@ impl Ipc {
         self.directory.join("proxy.sock")
     }
 
+    /// The watchdog's control socket.
+    pub fn watchdog_socket(&self) -> PathBuf {
+        self.directory.join("watchdog.sock")
+    }
+
+    /// Where the watchdog serves metrics and its page.
+    pub fn web_socket(&self) -> PathBuf {
+        self.directory.join("web.sock")
+    }
+
     /// User numbers that may talk to this daemon: root, the daemon's own user, the user of the daemon that calls this one
-    /// where this machine has it (all may run as one), and the configured ones.
+    /// and the watchdog's, which asks everyone, where this machine has them (all may run as one), and the configured ones.
     pub fn allowed_uids(&self, caller: &str) -> Result<BTreeSet<u32>, UnknownUser> {
         let own = nix::unistd::geteuid().as_raw();
         let mut uids = BTreeSet::from([0, own]);
-        uids.extend(uid_of(caller));
+        uids.extend([caller, WATCHDOG_USER].into_iter().filter_map(uid_of));
         for user in &self.allowed_users {
             uids.insert(match user {
                 User::Uid(uid) => *uid,

@@ -21,6 +21,8 @@ pub enum Daemon {
     Publisher,
     /// Carries connections.
     Proxy,
+    /// Watches the others.
+    Watchdog,
 }
 
 /// Why a daemon gave no answer.
@@ -107,6 +109,7 @@ impl fmt::Display for Daemon {
             Self::Coordinator => "coordinator",
             Self::Publisher => "publisher",
             Self::Proxy => "proxy",
+            Self::Watchdog => "watchdog",
         })
     }
 }

@@ -3,7 +3,7 @@
 //! The wire is Varlink's: JSON objects, each ended by a NUL byte, `{method, parameters, more}` one way and
 //! `{parameters, continues}` or `{error, parameters}` the other, so that `varlinkctl call` can talk to a daemon.
 //! A daemon's main loop receives its calls as values of one enum ([`publisher::PublisherCall`], [`coordinator::CoordinatorCall`],
-//! [`proxy::ProxyCall`]), each with the means to answer it; everything slow or
+//! [`proxy::ProxyCall`], [`watchdog::WatchdogCall`]), each with the means to answer it; everything slow or
 //! hostile (partial frames, readers that do not read, strangers) stays in the connection's own task
 //! ([`server`]).
 
@@ -14,3 +14,4 @@ pub mod frame;
 pub mod proxy;
 pub mod publisher;
 pub mod server;
+pub mod watchdog;

@@ -21,6 +21,8 @@ use nix::sys::socket::{
 pub const ONION: &str = "onion";
 /// Name of a daemon's control (IPC) listener.
 pub const CONTROL: &str = "control";
+/// Name of the listener for web pages.
+pub const WEB: &str = "web";
 
 /// Inherited sockets start here (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
@@ -79,9 +81,11 @@ pub enum ListenError {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// The control socket that was handed over is not one unix socket.
-    #[error("the inherited control sockets are {found}; expected exactly one unix socket")]
-    NotOneControlSocket {
+    /// What was handed over under this name is not one unix socket.
+    #[error("the inherited {name} sockets are {found}; expected exactly one unix socket")]
+    NotOneUnixSocket {
+        /// The name.
+        name: &'static str,
         /// What was handed over.
         found: String,
     },
@@ -184,14 +188,19 @@ impl InheritedSockets {
 
     /// Claims the control socket, or opens it at `path` when none was handed over.
     pub fn control_or_open(&mut self, path: &Path) -> Result<UnixListener, ListenError> {
-        let mut found = self.claim(CONTROL);
+        self.unix_or_open(CONTROL, path)
+    }
+
+    /// The same for the one unix socket of another name.
+    pub fn unix_or_open(&mut self, name: &'static str, path: &Path) -> Result<UnixListener, ListenError> {
+        let mut found = self.claim(name);
         match (found.pop(), found.is_empty()) {
             (None, _) => open_unix(path),
             (Some(Listener::Unix(listener)), true) => Ok(listener),
             (Some(last), _) => {
                 found.push(last);
                 let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-                Err(ListenError::NotOneControlSocket { found: found.join(", ") })
+                Err(ListenError::NotOneUnixSocket { name, found: found.join(", ") })
             }
         }
     }
@@ -396,7 +405,7 @@ mod tests {
         assert!(sockets.control_or_open(Path::new("/nowhere/x")).is_ok());
         let tcp = Listener::open_tcp("127.0.0.1:0".parse().unwrap()).unwrap();
         sockets.by_name.insert(CONTROL.to_owned(), vec![tcp]);
-        assert!(matches!(sockets.control_or_open(&path), Err(ListenError::NotOneControlSocket { .. })));
+        assert!(matches!(sockets.control_or_open(&path), Err(ListenError::NotOneUnixSocket { .. })));
     }
 
     #[test]

@@ -66,6 +66,7 @@ let
     "rustbalance-onion-key.service" = [ ];
     "rustbalance-proxy.service" = [ ];
     "rustbalance-publisher.service" = [ ];
+    "rustbalance-watchdog.service" = [ ];
     "rustbalance-tor@.service" = [ ];
     "rustbalance.target" = [ ];
   };
@@ -134,6 +135,7 @@ let
     "rustbalance-publisher"
     "rustbalance-tor-a"
     "rustbalance-tor-b"
+    "rustbalance-watchdog"
   ];
   groups = [
     "rustbalance"
@@ -143,6 +145,7 @@ let
     "rustbalance-publisher-ipc"
     "rustbalance-tor-control"
     "rustbalance-tor-socks"
+    "rustbalance-web"
   ];
   ours = lib.filterAttrs (name: _: lib.hasPrefix "rustbalance" name);
   facts = {

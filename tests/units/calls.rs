@@ -115,6 +115,7 @@ impl Life {
         let names: Vec<_> = self.sockets.iter().map(|(name, _)| *name).collect();
         command.env("LISTEN_FDS", names.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
         command.env("NOTIFY_SOCKET", self.path("notify")).env("WATCHDOG_USEC", "1000000");
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", self.path("bus").display()));
         let mapping = |(child_fd, (_, socket)): (i32, &(_, UnixListener))| FdMapping {
             parent_fd: OwnedFd::from(socket.try_clone().unwrap()),
             child_fd,
@@ -236,6 +237,42 @@ fn the_publisher_makes_no_other_calls() {
     life.status("Publisher");
     life.until("WATCHDOG=1");
     life.end(child, "rustbalance-publisher.service");
+}
+
+#[test]
+fn the_watchdog_makes_no_other_calls() {
+    let config = format!("{NODE}[cluster]\ntoken_file = \"PLACE/token\"\nstate_directory = \"PLACE\"\n");
+    let life = Life::new(&config.replace("ADDRESS", &address([42; 32])), &["control", "web"]);
+    // A tor that says its first words and hangs, and a bus that hangs up: enough to see it ask, and try to repair.
+    let tor = UnixListener::bind(life.path("tor-a")).unwrap();
+    std::thread::spawn(move || hang_after_the_first_words(&tor));
+    let bus = UnixListener::bind(life.path("bus")).unwrap();
+    let child = life.start(&unprivileged(), env!("CARGO_BIN_EXE_rustbalance-watchdog"));
+    life.until("READY=1");
+    life.status("Watchdog");
+    let mut page = UnixStream::connect(life.path("web.sock")).unwrap();
+    page.set_read_timeout(Some(PATIENCE)).unwrap();
+    page.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    page.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("# EOF\n"), "{answer}");
+    drop(bus.accept().unwrap());
+    life.until("WATCHDOG=1");
+    life.end(child, "rustbalance-watchdog.service");
+}
+
+/// A tor, as far as its first three answers.
+fn hang_after_the_first_words(tor: &UnixListener) {
+    let (stream, _) = tor.accept().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(stream.try_clone().unwrap()));
+    let mut stream = &stream;
+    let info = "250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250-VERSION Tor=\"0.4.9.11\"\r\n250 OK\r\n";
+    for answer in [info, "250 OK\r\n", "250 OK\r\n"] {
+        lines.next();
+        stream.write_all(answer.as_bytes()).unwrap();
+    }
+    // Until the other side gives up.
+    lines.for_each(drop);
 }
 
 #[test]

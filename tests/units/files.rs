@@ -36,10 +36,11 @@ impl Unit {
 }
 
 /// The services that are really run: the template is there twice.
-pub const SERVICES: [&str; 6] = [
+pub const SERVICES: [&str; 7] = [
     "rustbalance-proxy.service",
     "rustbalance-coordinator.service",
     "rustbalance-publisher.service",
+    "rustbalance-watchdog.service",
     "rustbalance-onion-key.service",
     "rustbalance-tor@a.service",
     "rustbalance-tor@b.service",

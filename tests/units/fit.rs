@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use rustbalance::config::file::Config;
-use rustbalance::config::ipc::{COORDINATOR_USER, Ipc, PROXY_USER};
+use rustbalance::config::ipc::{COORDINATOR_USER, Ipc, PROXY_USER, WATCHDOG_USER};
 use rustbalance::ctl::node_files;
 use rustbalance::sys::exit::Exit;
-use rustbalance::sys::listen::{CONTROL, ONION};
+use rustbalance::sys::listen::{CONTROL, ONION, WEB};
 
 use crate::files::{SERVICES, Unit, kind, names, shipped, table, units};
 
@@ -51,7 +51,9 @@ fn every_user_and_group_is_made_and_needed() {
         table("tmpfiles.d/rustbalance.conf").into_iter().map(|line| line[4].clone()).collect();
     for group in made(&["g"]) {
         assert!(all("SocketGroup").contains(&group) || owning.contains(&group), "{group} owns nothing");
-        assert!(all("SupplementaryGroups").contains(&group), "nobody is in {group}");
+        // This one is for people's own monitoring.
+        let is_needed = all("SupplementaryGroups").contains(&group) || group == "rustbalance-web";
+        assert!(is_needed, "nobody is in {group}");
     }
 }
 
@@ -121,6 +123,8 @@ fn sockets_are_the_ones_that_daemons_look_for() {
             "rustbalance-coordinator.service",
         ),
         ("rustbalance-publisher.socket", ipc.publisher_socket(), CONTROL, "rustbalance-publisher.service"),
+        ("rustbalance-watchdog.socket", ipc.watchdog_socket(), CONTROL, "rustbalance-watchdog.service"),
+        ("rustbalance-watchdog-web.socket", ipc.web_socket(), WEB, "rustbalance-watchdog.service"),
     ];
     for (name, path, known_as, service) in sockets {
         let socket = &units[name];
@@ -147,11 +151,15 @@ fn who_calls_whom_may() {
     let user = |service: &str| units[service].value("User").to_owned();
     assert_eq!(user("rustbalance-proxy.service"), PROXY_USER);
     assert_eq!(user("rustbalance-coordinator.service"), COORDINATOR_USER);
+    assert_eq!(user("rustbalance-watchdog.service"), WATCHDOG_USER);
     let calls = [
         ("rustbalance-proxy.service", "rustbalance-coordinator.socket"),
         ("rustbalance-coordinator.service", "rustbalance-proxy-control.socket"),
         ("rustbalance-coordinator.service", "rustbalance-publisher.socket"),
         ("rustbalance-tor@a.service", "rustbalance-proxy-onion.socket"),
+        ("rustbalance-watchdog.service", "rustbalance-proxy-control.socket"),
+        ("rustbalance-watchdog.service", "rustbalance-coordinator.socket"),
+        ("rustbalance-watchdog.service", "rustbalance-publisher.socket"),
     ];
     let sockets: Vec<&Unit> = units.values().filter(|unit| kind(&unit.name) == "socket").collect();
     for service in SERVICES {
@@ -167,6 +175,7 @@ fn who_calls_whom_may() {
         ("rustbalance-proxy.service", false, true),
         ("rustbalance-coordinator.service", false, true),
         ("rustbalance-publisher.service", true, false),
+        ("rustbalance-watchdog.service", true, false),
     ] {
         assert_eq!(groups(service).contains("rustbalance-tor-control"), control, "{service}");
         assert_eq!(groups(service).contains("rustbalance-tor-socks"), socks, "{service}");
@@ -227,9 +236,12 @@ fn the_configuration_of_a_new_node_is_where_the_units_are() {
 fn lives_of_daemons_are_as_they_expect() {
     let units = units();
     let seconds = |unit: &Unit, setting: &str| humantime::parse_duration(unit.value(setting)).unwrap();
-    for service in
-        ["rustbalance-proxy.service", "rustbalance-coordinator.service", "rustbalance-publisher.service"]
-    {
+    for service in [
+        "rustbalance-proxy.service",
+        "rustbalance-coordinator.service",
+        "rustbalance-publisher.service",
+        "rustbalance-watchdog.service",
+    ] {
         let unit = &units[service];
         assert!(unit.value("Type").starts_with("notify"), "{service}");
         // What no restart mends: a program that is not what was signed, a wrong configuration.
@@ -248,6 +260,7 @@ fn lives_of_daemons_are_as_they_expect() {
         ("rustbalance-coordinator.service", true),
         ("rustbalance-onion-key.service", true),
         ("rustbalance-proxy.service", false),
+        ("rustbalance-watchdog.service", false),
     ] {
         assert_eq!(units[service].words("LoadCredential").contains(passphrase.as_str()), sealed, "{service}");
     }
@@ -255,6 +268,12 @@ fn lives_of_daemons_are_as_they_expect() {
     assert!(seconds(&units["rustbalance-proxy.service"], "TimeoutStopSec") > drain);
     // In this order a node ends: each is started after those that it needs until its end.
     for (first, then) in [
+        // What ends on purpose must not be repaired.
+        ("rustbalance-watchdog.service", "rustbalance-proxy.service"),
+        ("rustbalance-watchdog.service", "rustbalance-coordinator.service"),
+        ("rustbalance-watchdog.service", "rustbalance-publisher.service"),
+        ("rustbalance-watchdog.service", "rustbalance-tor@a.service"),
+        ("rustbalance-watchdog.service", "rustbalance-tor@b.service"),
         ("rustbalance-proxy.service", "rustbalance-coordinator.service"),
         ("rustbalance-coordinator.service", "rustbalance-publisher.service"),
         ("rustbalance-publisher.service", "rustbalance-tor@a.service"),
@@ -271,4 +290,21 @@ fn what_is_optional_belongs_to_a_unit() {
     for folder in names(&shipped("optional")) {
         assert!(units.contains_key(folder.trim_end_matches(".d")), "{folder}");
     }
+}
+
+#[test]
+fn the_watchdog_may_repair_every_other_part_and_nothing_else() {
+    let rule = fs::read_to_string(shipped("polkit/rustbalance.rules")).unwrap();
+    let quoted: BTreeSet<&str> = rule.split('"').skip(1).step_by(2).collect();
+    let named: BTreeSet<&str> = quoted.iter().copied().filter(|word| word.ends_with(".service")).collect();
+    let repaired = |service: &&str| {
+        !matches!(*service, "rustbalance-watchdog.service" | "rustbalance-onion-key.service")
+    };
+    assert_eq!(named, SERVICES.into_iter().filter(repaired).collect());
+    let others: BTreeSet<&str> = quoted.difference(&named).copied().collect();
+    let action = "org.freedesktop.systemd1.manage-units";
+    assert_eq!(
+        others,
+        BTreeSet::from([action, WATCHDOG_USER, "kill", "restart", "start", "stop", "unit", "verb"])
+    );
 }

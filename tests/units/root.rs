@@ -8,11 +8,12 @@ use std::process::{Command, Output};
 use crate::files::shipped;
 
 /// Programs that the units run, by the names that they use.
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 8] = [
     "rustbalance",
     "rustbalance-proxy",
     "rustbalance-coordinator",
     "rustbalance-publisher",
+    "rustbalance-watchdog",
     "tor",
     "systemd-tmpfiles",
     "kill",

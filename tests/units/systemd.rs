@@ -17,11 +17,12 @@ const NEWER: [(&str, u32); 3] = [
 ];
 
 /// The exposure that each service may have at most, in tenths as systemd counts it.
-const EXPOSURE: [(&str, u32); 6] = [
+const EXPOSURE: [(&str, u32); 7] = [
     ("rustbalance-proxy.service", 4),
     // The machine's network, internet sockets and a capability are a coordinator's work.
     ("rustbalance-coordinator.service", 15),
     ("rustbalance-publisher.service", 4),
+    ("rustbalance-watchdog.service", 4),
     ("rustbalance-onion-key.service", 2),
     // Tor is on the network, and relays are anywhere.
     ("rustbalance-tor@a.service", 11),

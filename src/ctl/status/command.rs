@@ -12,7 +12,7 @@ use crate::ctl::error::CtlError;
 use crate::ctl::status::paint::Paint;
 use crate::ctl::status::report::Report;
 use crate::ctl::status::screen::Screen;
-use crate::ctl::status::show;
+use crate::ctl::status::{show, why};
 use crate::sys::stop::Stop;
 
 /// How often the daemons are asked while watching: as often as somebody reads.
@@ -24,6 +24,7 @@ const EVERY: Duration = Duration::from_secs(1);
 Examples:
   rustbalance status
   rustbalance status --watch
+  rustbalance status --why
   rustbalance status --json | jq '.coordinator.cluster.holder'
 
 The node that is asked is marked with *. HEARD is the age of a node's last datagram, TUNNEL that of the last WireGuard \
@@ -37,6 +38,9 @@ pub struct Arguments {
     /// Answer in JSON, whose keys stay the same from version to version; with --watch one line each
     #[arg(long)]
     json: bool,
+    /// Show instead what fails on this node and why, what the watchdog has done about it, and what remains to be done
+    #[arg(long, conflicts_with = "watch")]
+    why: bool,
     #[command(flatten)]
     node: Node,
 }
@@ -46,6 +50,9 @@ impl Arguments {
     pub fn run(&self, out: &mut Vec<u8>) -> Result<(), CtlError> {
         let sockets = self.node.sockets()?;
         runtime()?.block_on(async {
+            if self.why {
+                return why::write(&sockets, self.json, out).await;
+            }
             if self.watch {
                 return self.watch(&sockets).await;
             }

@@ -8,3 +8,4 @@ pub mod screen;
 pub mod show;
 pub mod table;
 pub mod trouble;
+mod why;

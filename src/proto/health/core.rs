@@ -1,0 +1,258 @@
+//! The core: facts in, remedies out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::budget::Budget;
+use super::diagnosis::diagnose;
+use super::failure::{Failure, Remedy};
+use super::fence::{Fence, Situation, Turn};
+use super::part::{Daemon, Part, Tor};
+use super::report::{Complaint, Deed, HealthReport, Stage, Tried};
+use super::vitals::{Answer, Observation, Vitals};
+
+/// How often a failure that lasts is looked at again although nothing new was observed.
+const REVIEW: Duration = Duration::from_secs(1);
+/// How many past events are kept: some hours of a node that is not well.
+const MOST_DEEDS: usize = 64;
+
+/// What the core hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Something was observed.
+    Observed(Observation),
+    /// A remedy was asked for; the service manager refused it, in its words, or took it.
+    Tried(Remedy, Result<(), String>),
+    /// [`Health::next_timeout`] has come.
+    Timeout,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Try this.
+    Perform(Remedy),
+    /// Write this into the log.
+    Tell(Deed),
+}
+
+/// A failure under treatment.
+#[derive(Debug, Clone)]
+pub(super) struct Case {
+    /// Since when it counts: from its begin, or from the end of what explained it.
+    pub(super) since: Instant,
+    pub(super) stage: Stage,
+    /// What explains it now.
+    pub(super) cause: Option<Failure>,
+}
+
+/// The health of this node.
+#[derive(Debug, Default)]
+pub struct Health {
+    pub(super) vitals: Vitals,
+    pub(super) cases: BTreeMap<Failure, Case>,
+    pub(super) budgets: BTreeMap<Part, Budget>,
+    /// Why the last remedy was refused, by part.
+    pub(super) refusals: BTreeMap<Part, String>,
+    fence: Fence,
+    past: VecDeque<Deed>,
+    remedies_total: u64,
+    next: Option<Instant>,
+}
+
+impl Health {
+    /// Takes an event in, and says what is to be done. `unix_secs` is the wall clock's time.
+    pub fn handle(&mut self, now: Instant, unix_secs: u64, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match event {
+            Event::Observed(observation) => self.vitals.note(observation),
+            Event::Tried(remedy, outcome) => self.came_of(unix_secs, remedy, outcome, &mut actions),
+            Event::Timeout => {}
+        }
+        let failures = diagnose(&self.vitals, self.fence.is_closed(), unix_secs);
+        self.close_cases(unix_secs, &failures, &mut actions);
+        for failure in &failures {
+            self.treat(now, unix_secs, *failure, &failures, &mut actions);
+        }
+        self.note_budgets(now);
+        self.turn_fence(now, unix_secs, &mut actions);
+        self.next = (!self.is_calm()).then(|| now + REVIEW);
+        actions
+    }
+
+    /// When [`Event::Timeout`] is due, if ever.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.next
+    }
+
+    /// What can be told.
+    pub fn report(&self, now: Instant) -> HealthReport {
+        let mut complaints: Vec<Complaint> =
+            self.cases.iter().map(|(failure, case)| self.complaint(now, *failure, case)).collect();
+        complaints.sort_by_key(|complaint| complaint.stage);
+        let tried = self.budgets.iter().filter(|(_, budget)| budget.spent() > 0);
+        HealthReport {
+            vitals: self.vitals.clone(),
+            complaints,
+            fenced: self.fence.is_closed(),
+            tried: tried
+                .map(|(part, budget)| Tried { part: part.name().to_owned(), times: budget.spent() })
+                .collect(),
+            remedies_total: self.remedies_total,
+            past: self.past.iter().cloned().collect(),
+        }
+    }
+
+    /// Whether nothing waits for time to pass.
+    fn is_calm(&self) -> bool {
+        let spent = self.budgets.values().any(|budget| budget.spent() > 0);
+        let proxy_missed = matches!(self.proxy(), Answer::Silent | Answer::Away);
+        self.cases.is_empty() && !spent && self.fence.is_calm() && !proxy_missed
+    }
+
+    /// Failures that are over.
+    fn close_cases(&mut self, unix_secs: u64, failures: &BTreeSet<Failure>, actions: &mut Vec<Action>) {
+        let over: Vec<Failure> =
+            self.cases.keys().filter(|failure| !failures.contains(failure)).copied().collect();
+        for failure in over {
+            let told = self
+                .cases
+                .remove(&failure)
+                .is_some_and(|case| matches!(case.stage, Stage::Alarm | Stage::Treated));
+            if told {
+                self.tell(unix_secs, format!("over: {failure}"), false, actions);
+            }
+        }
+    }
+
+    /// One failure: left alone, treated, or given up.
+    fn treat(
+        &mut self,
+        now: Instant,
+        unix_secs: u64,
+        failure: Failure,
+        failures: &BTreeSet<Failure>,
+        actions: &mut Vec<Action>,
+    ) {
+        let cause = failures.iter().find(|other| other.explains(failure)).copied();
+        let case =
+            self.cases.entry(failure).or_insert(Case { since: now, stage: Stage::Suspected, cause: None });
+        // What it was explained by is over: from now on it has all the time that it may take by itself.
+        if case.cause.is_some() && cause.is_none() {
+            case.since = now;
+        }
+        case.cause = cause;
+        let before = case.stage;
+        let ripe = now.saturating_duration_since(case.since) >= failure.patience();
+        let stage = match failure.remedy() {
+            _ if cause.is_some() => Stage::Consequence,
+            _ if !ripe => Stage::Suspected,
+            None => Stage::Alarm,
+            Some(remedy) => self.prescribe(now, unix_secs, failure, remedy, actions),
+        };
+        if let Some(case) = self.cases.get_mut(&failure) {
+            case.stage = stage;
+        }
+        if stage == Stage::Alarm && before != Stage::Alarm {
+            self.tell(unix_secs, format!("{failure}; {}", failure.advice()), true, actions);
+        }
+    }
+
+    /// Tries a remedy, if its part has any budget left.
+    fn prescribe(
+        &mut self,
+        now: Instant,
+        unix_secs: u64,
+        failure: Failure,
+        remedy: Remedy,
+        actions: &mut Vec<Action>,
+    ) -> Stage {
+        let budget = self.budgets.entry(remedy.part()).or_default();
+        if budget.allows(now) {
+            budget.spend(now);
+            self.perform(unix_secs, remedy, &failure.to_string(), actions);
+            Stage::Treated
+        } else if budget.is_spent(now) {
+            Stage::Alarm
+        } else {
+            Stage::Treated
+        }
+    }
+
+    fn note_budgets(&mut self, now: Instant) {
+        let treated = |case: &Case| matches!(case.stage, Stage::Alarm | Stage::Treated);
+        let failing: BTreeSet<Part> = self
+            .cases
+            .iter()
+            .filter(|(_, case)| treated(case))
+            .filter_map(|(failure, _)| failure.remedy().map(Remedy::part))
+            .collect();
+        for (part, budget) in &mut self.budgets {
+            budget.note(now, failing.contains(part));
+            if budget.spent() == 0 {
+                self.refusals.remove(part);
+            }
+        }
+    }
+
+    fn turn_fence(&mut self, now: Instant, unix_secs: u64, actions: &mut Vec<Action>) {
+        let situation = Situation {
+            proxy_well: match self.proxy() {
+                Answer::Unasked => None,
+                Answer::Answers => Some(true),
+                Answer::Silent | Answer::Away => Some(false),
+            },
+            tor_serves: self.vitals.answer(Part::Tor(Tor::Serving)) == Answer::Answers,
+            others_serve: self.vitals.cluster.as_ref().is_some_and(|cluster| cluster.others_serving > 0),
+        };
+        match self.fence.consider(now, situation) {
+            Some(Turn::Fence) => {
+                self.perform(
+                    unix_secs,
+                    Remedy::Fence,
+                    "clients that come in here would wait for ever",
+                    actions,
+                );
+            }
+            Some(Turn::Unfence) => {
+                self.perform(unix_secs, Remedy::Unfence, "the proxy is well again", actions);
+            }
+            None => {}
+        }
+    }
+
+    fn perform(&mut self, unix_secs: u64, remedy: Remedy, reason: &str, actions: &mut Vec<Action>) {
+        self.remedies_total = self.remedies_total.saturating_add(1);
+        self.tell(unix_secs, format!("{reason}; tries to {remedy}"), false, actions);
+        actions.push(Action::Perform(remedy));
+    }
+
+    fn came_of(
+        &mut self,
+        unix_secs: u64,
+        remedy: Remedy,
+        outcome: Result<(), String>,
+        actions: &mut Vec<Action>,
+    ) {
+        match outcome {
+            Ok(()) => _ = self.refusals.remove(&remedy.part()),
+            Err(reason) => {
+                self.tell(unix_secs, format!("could not {remedy}: {reason}"), true, actions);
+                self.refusals.insert(remedy.part(), reason);
+            }
+        }
+    }
+
+    fn tell(&mut self, unix_secs: u64, text: String, alarming: bool, actions: &mut Vec<Action>) {
+        let deed = Deed { unix_secs, text, alarming };
+        if self.past.len() == MOST_DEEDS {
+            self.past.pop_front();
+        }
+        self.past.push_back(deed.clone());
+        actions.push(Action::Tell(deed));
+    }
+
+    fn proxy(&self) -> Answer {
+        self.vitals.answer(Part::Daemon(Daemon::Proxy))
+    }
+}

@@ -1,0 +1,239 @@
+//! From facts to failures: what is wrong now, whatever was before.
+
+use std::collections::BTreeSet;
+
+use super::failure::Failure;
+use super::part::{Daemon, Part, Tor};
+use super::vitals::{Answer, Host, TorVitals, Vitals};
+
+/// Below so many free bytes daemons soon cannot write: a descriptor cache and a consensus take some ten million.
+const LEAST_FREE_BYTES: u64 = 64 * 1024 * 1024;
+/// On a small file system so many hundredths are enough: a tmpfs of a laboratory is no full disk.
+const LEAST_FREE_HUNDREDTHS: u64 = 5;
+/// The daemons and two tors have some forty files, and write each anew before they remove the old one.
+const LEAST_FREE_INODES: u64 = 256;
+/// Clients and nodes believe each other within a few seconds; tor itself only complains above an hour.
+const MOST_SKEW_SECS: u64 = 4;
+
+/// All that fails at this moment. Where nothing is known, nothing fails.
+pub fn diagnose(vitals: &Vitals, fenced: bool, unix_secs: u64) -> BTreeSet<Failure> {
+    let mut failures = BTreeSet::new();
+    let joining = vitals.cluster.as_ref().is_some_and(|cluster| cluster.joining);
+    for part in Part::ALL {
+        // It is stopped by us, or has not been let in yet: its unit waits for that.
+        let excused = part == Part::Tor(Tor::Serving) && (fenced || joining);
+        match vitals.answer(part) {
+            Answer::Silent => _ = failures.insert(Failure::Silent(part)),
+            Answer::Away if !excused => _ = failures.insert(Failure::Away(part)),
+            Answer::Away | Answer::Unasked | Answer::Answers => {}
+        }
+    }
+    for tor in Tor::ALL {
+        failures.extend(vitals.tor(tor).and_then(|vitals| of_a_tor(tor, vitals, unix_secs)));
+    }
+    if has_no_network(vitals) {
+        failures.insert(Failure::NoNetwork);
+    }
+    of_the_daemons(vitals, fenced || joining, &mut failures);
+    failures.extend(vitals.host.as_ref().and_then(of_the_machine));
+    if Tor::ALL
+        .into_iter()
+        .any(|tor| vitals.tor(tor).is_some_and(|tor| tor.key_directory_private == Some(false)))
+    {
+        failures.insert(Failure::OpenKeyDirectory);
+    }
+    if has_wrong_clock(vitals, unix_secs) {
+        failures.insert(Failure::WrongClock);
+    }
+    failures
+}
+
+/// What a tor says of itself; only the first cause, as the others follow from it.
+fn of_a_tor(tor: Tor, vitals: &TorVitals, unix_secs: u64) -> Option<Failure> {
+    if vitals.bootstrap_percent < 100 {
+        Some(Failure::Unbootstrapped(tor))
+    } else if vitals.consensus_valid_until.is_some_and(|until| until < unix_secs) {
+        Some(Failure::OldConsensus(tor))
+    } else if vitals.circuits {
+        None
+    } else {
+        Some(Failure::NoCircuits(tor))
+    }
+}
+
+/// Whether both tors are there, and neither gets anywhere. One alone proves nothing.
+fn has_no_network(vitals: &Vitals) -> bool {
+    let stuck =
+        |tor| vitals.tor(tor).is_some_and(|vitals| vitals.bootstrap_percent < 100 || !vitals.circuits);
+    Tor::ALL.into_iter().all(stuck)
+}
+
+/// What the daemons say.
+fn of_the_daemons(vitals: &Vitals, serves_nothing: bool, failures: &mut BTreeSet<Failure>) {
+    if let Some(publishing) = &vitals.publishing {
+        if publishing.points == 0 && !publishing.muted && !serves_nothing {
+            failures.insert(Failure::NoPoints);
+        }
+        if publishing.behind {
+            failures.insert(Failure::HsDirsBehind);
+        }
+        if publishing.stale {
+            failures.insert(Failure::StaleDescriptor);
+        }
+    }
+    let coordinator = vitals.answer(Part::Daemon(Daemon::Coordinator));
+    if let Some(cluster) = vitals.cluster.as_ref().filter(|_| coordinator == Answer::Answers) {
+        if !cluster.led && !cluster.joining {
+            failures.insert(Failure::NoLease);
+        }
+        if !cluster.lost.is_empty() {
+            failures.insert(Failure::LostNodes);
+        }
+    }
+    if vitals.traffic.is_some_and(|traffic| !traffic.target_well) {
+        failures.insert(Failure::TargetAway);
+    }
+}
+
+fn of_the_machine(host: &Host) -> Option<Failure> {
+    let scarce = host.disk_free_bytes < LEAST_FREE_BYTES
+        && host.disk_free_bytes / LEAST_FREE_HUNDREDTHS < host.disk_bytes / 100;
+    let crowded = host.inodes_free.is_some_and(|free| free < LEAST_FREE_INODES);
+    (scarce || crowded).then_some(Failure::FullDisk)
+}
+
+/// Whether relays say so, or the consensus comes from the future.
+fn has_wrong_clock(vitals: &Vitals, unix_secs: u64) -> bool {
+    Tor::ALL.into_iter().filter_map(|tor| vitals.tor(tor)).any(|tor| {
+        let early = tor.consensus_valid_after.is_some_and(|after| unix_secs + MOST_SKEW_SECS < after);
+        early || tor.clock_skew_secs.unsigned_abs() > MOST_SKEW_SECS
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::health::vitals::{ClusterVitals, Observation, Publishing, Traffic};
+
+    const NOW: u64 = 1_800_000_000;
+
+    /// A node that is well, one of three.
+    fn well() -> Vitals {
+        let mut vitals = Vitals::default();
+        for part in Part::ALL {
+            vitals.note(Observation::Answer(part, Answer::Answers));
+        }
+        for tor in Tor::ALL {
+            vitals.note(Observation::Tor(tor, well_tor()));
+        }
+        let publishing = Publishing { points: 3, hsdirs: 16, hsdirs_holding: 16, ..Publishing::default() };
+        vitals.note(Observation::Publishing(publishing));
+        let cluster = ClusterVitals { led: true, nodes: 3, others_serving: 2, ..ClusterVitals::default() };
+        vitals.note(Observation::Cluster(cluster));
+        vitals.note(Observation::Traffic(Traffic { target_well: true, ..Traffic::default() }));
+        let host = Host { disk_free_bytes: 1 << 33, disk_bytes: 1 << 34, inodes_free: Some(100_000) };
+        vitals.note(Observation::Host(host));
+        vitals
+    }
+
+    fn well_tor() -> TorVitals {
+        TorVitals {
+            bootstrap_percent: 100,
+            circuits: true,
+            consensus_valid_after: Some(NOW - 3600),
+            consensus_valid_until: Some(NOW + 7200),
+            introduction_circuits: 6,
+            clock_skew_secs: 0,
+            key_directory_private: Some(true),
+        }
+    }
+
+    fn found(change: impl FnOnce(&mut Vitals)) -> Vec<Failure> {
+        let mut vitals = well();
+        change(&mut vitals);
+        diagnose(&vitals, false, NOW).into_iter().collect()
+    }
+
+    #[test]
+    fn nothing_fails_where_all_is_well_or_nothing_is_known() {
+        assert_eq!(found(|_| {}), []);
+        assert_eq!(diagnose(&Vitals::default(), false, NOW), BTreeSet::new());
+    }
+
+    /// What is changed about a node that is well.
+    type Change = fn(&mut Vitals);
+
+    #[test]
+    fn each_failure_is_told_by_its_own_fact() {
+        use Failure::{
+            Away, FullDisk, HsDirsBehind, LostNodes, NoCircuits, NoLease, NoNetwork, NoPoints, OldConsensus,
+            OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped, WrongClock,
+        };
+        let serving = Part::Tor(Tor::Serving);
+        let cases: Vec<(Change, Vec<Failure>)> = vec![
+            (|v| v.note(Observation::Answer(Part::Tor(Tor::Serving), Answer::Silent)), vec![Silent(serving)]),
+            (|v| v.note(Observation::Answer(Part::Tor(Tor::Serving), Answer::Away)), vec![Away(serving)]),
+            (
+                |v| v.serving_tor = Some(TorVitals { circuits: false, ..well_tor() }),
+                vec![NoCircuits(Tor::Serving)],
+            ),
+            (
+                |v| v.standby_tor = Some(TorVitals { bootstrap_percent: 45, circuits: false, ..well_tor() }),
+                vec![Unbootstrapped(Tor::Standby)],
+            ),
+            (
+                |v| v.standby_tor = Some(TorVitals { consensus_valid_until: Some(NOW - 1), ..well_tor() }),
+                vec![OldConsensus(Tor::Standby)],
+            ),
+            (
+                |v| {
+                    v.serving_tor = Some(TorVitals { circuits: false, ..well_tor() });
+                    v.standby_tor = v.serving_tor;
+                },
+                vec![NoNetwork, NoCircuits(Tor::Serving), NoCircuits(Tor::Standby)],
+            ),
+            (|v| v.publishing = Some(Publishing::default()), vec![NoPoints]),
+            (|v| v.publishing = Some(Publishing { muted: true, ..Publishing::default() }), vec![]),
+            (|v| v.publishing = v.publishing.map(|p| Publishing { behind: true, ..p }), vec![HsDirsBehind]),
+            (|v| v.publishing = v.publishing.map(|p| Publishing { stale: true, ..p }), vec![StaleDescriptor]),
+            (|v| v.cluster.as_mut().unwrap().led = false, vec![NoLease]),
+            (|v| v.cluster.as_mut().unwrap().lost.push("beta".to_owned()), vec![LostNodes]),
+            (|v| v.traffic.as_mut().unwrap().target_well = false, vec![TargetAway]),
+            (|v| v.host.as_mut().unwrap().disk_free_bytes = 1000, vec![FullDisk]),
+            (|v| v.host.as_mut().unwrap().inodes_free = Some(3), vec![FullDisk]),
+            (|v| v.serving_tor.as_mut().unwrap().key_directory_private = Some(false), vec![OpenKeyDirectory]),
+            (|v| v.serving_tor.as_mut().unwrap().clock_skew_secs = -5, vec![WrongClock]),
+            (|v| v.serving_tor.as_mut().unwrap().consensus_valid_after = Some(NOW + 60), vec![WrongClock]),
+        ];
+        for (number, (change, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(found(change), expected, "case {number}");
+        }
+    }
+
+    #[test]
+    fn a_tor_that_may_not_run_is_not_missed() {
+        let mut vitals = well();
+        vitals.note(Observation::Answer(Part::Tor(Tor::Serving), Answer::Away));
+        vitals.publishing = Some(Publishing::default());
+        assert_eq!(diagnose(&vitals, true, NOW), BTreeSet::new(), "fenced");
+        vitals.cluster = Some(ClusterVitals { joining: true, ..ClusterVitals::default() });
+        assert_eq!(diagnose(&vitals, false, NOW), BTreeSet::new(), "not let in yet");
+    }
+
+    #[test]
+    fn a_small_file_system_that_is_nearly_empty_is_not_full() {
+        assert_eq!(
+            found(|v| *v.host.as_mut().unwrap() =
+                Host { disk_free_bytes: 10 << 20, disk_bytes: 12 << 20, ..v.host.unwrap() }),
+            []
+        );
+    }
+
+    #[test]
+    fn what_a_silent_part_said_before_is_no_fact_any_more() {
+        let mut vitals = well();
+        vitals.serving_tor = Some(TorVitals::default());
+        vitals.note(Observation::Answer(Part::Tor(Tor::Serving), Answer::Away));
+        assert_eq!(vitals.serving_tor, None);
+    }
+}

@@ -1,0 +1,100 @@
+//! A failure in words: what happened, what is done about it, what remains to be done.
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use super::budget::TRIES;
+use super::core::{Case, Health};
+use super::failure::Failure;
+use super::report::{Complaint, Stage};
+use super::vitals::Vitals;
+
+/// A cluster may have a hundred nodes; so many of them are named.
+const MOST_NAMES: usize = 5;
+
+impl Health {
+    /// What is told of one failure.
+    pub(super) fn complaint(&self, now: Instant, failure: Failure, case: &Case) -> Complaint {
+        let lasts_secs = now.saturating_duration_since(case.since).as_secs();
+        Complaint {
+            failure: failure.name().to_owned(),
+            part: failure.part().map(|part| part.name().to_owned()),
+            lasts_secs,
+            stage: case.stage,
+            text: self.explain(now, failure, case),
+        }
+    }
+
+    /// Writing to a string cannot fail, so its results are dropped.
+    fn explain(&self, now: Instant, failure: Failure, case: &Case) -> String {
+        let mut text = failure.to_string();
+        detail(failure, &self.vitals, &mut text);
+        match (case.stage, failure.remedy()) {
+            (Stage::Suspected, _) => text.push_str("; this has just begun, and may pass by itself"),
+            (Stage::Consequence, _) => {
+                if let Some(cause) = case.cause {
+                    let _ = write!(text, "; it follows from another failure: {cause}");
+                }
+            }
+            (_, None) => {
+                let _ = write!(text, "; {}", failure.advice());
+            }
+            (Stage::Treated, Some(remedy)) => {
+                let budget = self.budgets.get(&remedy.part()).copied().unwrap_or_default();
+                let _ = write!(text, "; remedy {} of {TRIES}: {remedy}", budget.spent());
+                if let Some(next) = budget.next().filter(|next| *next > now) {
+                    let secs = next.saturating_duration_since(now).as_secs();
+                    let _ = write!(text, "; if that does not help within {secs} s, more is done");
+                }
+            }
+            (Stage::Alarm, Some(remedy)) => {
+                let _ = write!(
+                    text,
+                    "; {TRIES} remedies did not help, the last one was to {remedy}; no more will be tried; {}",
+                    failure.advice()
+                );
+            }
+        }
+        if let Some(refusal) = failure.remedy().and_then(|remedy| self.refusals.get(&remedy.part())) {
+            let _ = write!(text, "; the service manager refused: {refusal}");
+        }
+        text
+    }
+}
+
+/// What of the facts makes a failure easier to find.
+fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
+    let _ = match failure {
+        Failure::LostNodes => match &vitals.cluster {
+            Some(cluster) => {
+                let named = cluster.lost.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
+                let more = cluster.lost.len().saturating_sub(MOST_NAMES);
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                write!(text, " ({named}{more})")
+            }
+            None => Ok(()),
+        },
+        Failure::HsDirsBehind => match vitals.publishing {
+            Some(it) => write!(text, " ({} of {} have it)", it.hsdirs_holding, it.hsdirs),
+            None => Ok(()),
+        },
+        Failure::Unbootstrapped(tor) => match vitals.tor(tor) {
+            Some(it) => write!(text, " ({} %)", it.bootstrap_percent),
+            None => Ok(()),
+        },
+        Failure::FullDisk => match vitals.host {
+            Some(host) => write!(text, " ({} MiB free)", host.disk_free_bytes >> 20),
+            None => Ok(()),
+        },
+        Failure::WrongClock => {
+            let tors = [vitals.serving_tor, vitals.standby_tor];
+            let skew = tors.into_iter().flatten().map(|tor| tor.clock_skew_secs).find(|skew| *skew != 0);
+            match skew {
+                Some(skew) if skew > 0 => write!(text, " (relays say that it is {skew} s fast)"),
+                Some(skew) => write!(text, " (relays say that it is {} s slow)", skew.unsigned_abs()),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    };
+}

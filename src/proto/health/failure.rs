@@ -1,0 +1,251 @@
+//! The failures that are told apart: how long each may last, what helps, and how it is called.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::part::{Daemon, Part, Tor};
+
+/// Something that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Failure {
+    /// A part is there and says nothing.
+    Silent(Part),
+    /// A part is not there.
+    Away(Part),
+    /// Neither tor builds circuits: it is the network, or the clock, and no tor's fault.
+    NoNetwork,
+    /// A tor does not get through its start.
+    Unbootstrapped(Tor),
+    /// A tor is through with its start, and builds no circuits.
+    NoCircuits(Tor),
+    /// A tor's consensus is not valid any more.
+    OldConsensus(Tor),
+    /// The tor that serves has no introduction points.
+    NoPoints,
+    /// Some HSDirs do not have the present descriptor.
+    HsDirsBehind,
+    /// No HSDir has, or it cannot be made or read.
+    StaleDescriptor,
+    /// Nobody holds the lease.
+    NoLease,
+    /// Other nodes do not answer.
+    LostNodes,
+    /// The target cannot be reached.
+    TargetAway,
+    /// This machine's clock is wrong.
+    WrongClock,
+    /// There is hardly any room where daemons keep their state.
+    FullDisk,
+    /// Others could read the onion's key, or tor could not.
+    OpenKeyDirectory,
+}
+
+/// What can be done about a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Remedy {
+    /// End it at once, without a word: who hangs hears none. The service manager starts it again.
+    Kill(Part),
+    /// Start it, as the service manager has not done so.
+    Start(Part),
+    /// End it in good order, and start it again.
+    Restart(Part),
+    /// Stop the tor that serves: clients get a quick refusal and go to another node.
+    Fence,
+    /// Let it serve again.
+    Unfence,
+}
+
+impl Failure {
+    /// For how long it is no failure yet: what mends itself in this time needs nobody.
+    pub fn patience(self) -> Duration {
+        match self {
+            // Whoever asks has waited already, and clients hang as long as relays believe in its circuits.
+            Self::Silent(Part::Tor(_)) | Self::OpenKeyDirectory | Self::FullDisk => Duration::ZERO,
+            // The service manager starts who has died within a second, and slows down from there; to a daemon that hangs
+            // it gives twice as long (`WatchdogSec=`).
+            Self::Away(_) | Self::Silent(Part::Daemon(_)) => Duration::from_secs(10),
+            // Tor tries by itself for some minutes with growing pauses, and knows better what.
+            Self::NoCircuits(_) | Self::NoNetwork => Duration::from_mins(2),
+            Self::Unbootstrapped(_) => Duration::from_mins(5),
+            Self::OldConsensus(_) => Duration::from_mins(10),
+            // R1.5 gives 120 s; a start takes its part of it.
+            Self::NoPoints => Duration::from_mins(3),
+            Self::NoLease | Self::LostNodes => Duration::from_secs(30),
+            // Whoever says so has waited already.
+            Self::HsDirsBehind | Self::StaleDescriptor | Self::TargetAway | Self::WrongClock => {
+                Duration::from_secs(1)
+            }
+        }
+    }
+
+    /// What may help; `None`: only people can, or time.
+    pub fn remedy(self) -> Option<Remedy> {
+        match self {
+            Self::Silent(part) => Some(Remedy::Kill(part)),
+            Self::Away(part) => Some(Remedy::Start(part)),
+            Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
+                Some(Remedy::Restart(Part::Tor(tor)))
+            }
+            Self::NoPoints => Some(Remedy::Restart(Part::Tor(Tor::Serving))),
+            Self::NoNetwork
+            | Self::HsDirsBehind
+            | Self::StaleDescriptor
+            | Self::NoLease
+            | Self::LostNodes
+            | Self::TargetAway
+            | Self::WrongClock
+            | Self::FullDisk
+            | Self::OpenKeyDirectory => None,
+        }
+    }
+
+    /// Whether this failure explains that one, so that nothing need be done about that one.
+    pub fn explains(self, other: Self) -> bool {
+        let serving = Part::Tor(Tor::Serving);
+        match self {
+            Self::NoNetwork => matches!(
+                other,
+                Self::Unbootstrapped(_)
+                    | Self::NoCircuits(_)
+                    | Self::OldConsensus(_)
+                    | Self::NoPoints
+                    | Self::HsDirsBehind
+                    | Self::StaleDescriptor
+                    | Self::TargetAway
+            ),
+            // With a wrong clock neither a consensus nor another node is believed.
+            Self::WrongClock => {
+                matches!(other, Self::Unbootstrapped(_) | Self::OldConsensus(_) | Self::LostNodes)
+            }
+            // A tor that is not there, or gets nowhere, serves at no point.
+            Self::Silent(part @ Part::Tor(_)) | Self::Away(part @ Part::Tor(_)) => {
+                part == serving && other == Self::NoPoints
+            }
+            Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
+                Part::Tor(tor) == serving && other == Self::NoPoints
+            }
+            Self::Silent(Part::Daemon(daemon)) | Self::Away(Part::Daemon(daemon)) => match daemon {
+                Daemon::Publisher => {
+                    matches!(other, Self::NoPoints | Self::HsDirsBehind | Self::StaleDescriptor)
+                }
+                Daemon::Coordinator => matches!(other, Self::NoLease | Self::LostNodes),
+                Daemon::Proxy => other == Self::TargetAway,
+            },
+            Self::StaleDescriptor | Self::NoLease => other == Self::HsDirsBehind,
+            Self::NoPoints
+            | Self::HsDirsBehind
+            | Self::LostNodes
+            | Self::TargetAway
+            | Self::FullDisk
+            | Self::OpenKeyDirectory => false,
+        }
+    }
+
+    /// What an operator can do where nothing else helps.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Silent(_) | Self::Away(_) => {
+                "see its journal (journalctl -u), and whether its unit is masked"
+            }
+            Self::NoNetwork => "look after this machine's network, firewall and clock",
+            Self::Unbootstrapped(_) | Self::NoCircuits(_) | Self::OldConsensus(_) => {
+                "see that tor's journal; a firewall may keep it from its relays"
+            }
+            Self::NoPoints => "see the journal of the tor that serves, and whether it has the onion's key",
+            Self::HsDirsBehind => "nothing need be done: they are tried again and again",
+            Self::StaleDescriptor => "see the publisher's journal",
+            Self::NoLease => "see the coordinator's journal, and whether other nodes reach this one",
+            Self::LostNodes => "see whether these nodes run, and whether UDP goes both ways",
+            Self::TargetAway => "start the target, or correct [proxy] target",
+            Self::WrongClock => "look after the time service (NTP) of this machine",
+            Self::FullDisk => "make room in the file system of /var/lib/rustbalance",
+            Self::OpenKeyDirectory => {
+                "the onion's directory must be its tor's, with mode 0700: restart rustbalance-onion-key.service, then tor"
+            }
+        }
+    }
+
+    /// Its name where space and letters are few: in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Silent(_) => "silent",
+            Self::Away(_) => "away",
+            Self::NoNetwork => "no_network",
+            Self::Unbootstrapped(_) => "unbootstrapped",
+            Self::NoCircuits(_) => "no_circuits",
+            Self::OldConsensus(_) => "old_consensus",
+            Self::NoPoints => "no_points",
+            Self::HsDirsBehind => "hsdirs_behind",
+            Self::StaleDescriptor => "stale_descriptor",
+            Self::NoLease => "no_lease",
+            Self::LostNodes => "lost_nodes",
+            Self::TargetAway => "target_away",
+            Self::WrongClock => "wrong_clock",
+            Self::FullDisk => "full_disk",
+            Self::OpenKeyDirectory => "open_key_directory",
+        }
+    }
+
+    /// Which part fails, if it is one.
+    pub fn part(self) -> Option<Part> {
+        match self {
+            Self::Silent(part) | Self::Away(part) => Some(part),
+            Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
+                Some(Part::Tor(tor))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Remedy {
+    /// What it is done to.
+    pub fn part(self) -> Part {
+        match self {
+            Self::Kill(part) | Self::Start(part) | Self::Restart(part) => part,
+            Self::Fence | Self::Unfence => Part::Tor(Tor::Serving),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Silent(part) => write!(f, "{part} is there but does not answer: it hangs"),
+            Self::Away(part) => write!(f, "{part} is not there"),
+            Self::NoNetwork => {
+                f.write_str("neither tor builds circuits: this machine seems to have no network")
+            }
+            Self::Unbootstrapped(tor) => write!(f, "{} does not get through its start", Part::Tor(*tor)),
+            Self::NoCircuits(tor) => write!(f, "{} builds no circuits", Part::Tor(*tor)),
+            Self::OldConsensus(tor) => {
+                write!(f, "{} has a consensus that is not valid any more", Part::Tor(*tor))
+            }
+            Self::NoPoints => f.write_str("this node has no introduction points"),
+            Self::HsDirsBehind => f.write_str("some HSDirs do not have the present descriptor"),
+            Self::StaleDescriptor => {
+                f.write_str("a descriptor has not reached any HSDir for long, or cannot be made or read")
+            }
+            Self::NoLease => f.write_str("nobody holds the lease, so nobody publishes the descriptor"),
+            Self::LostNodes => f.write_str("other nodes do not answer"),
+            Self::TargetAway => f.write_str("the target cannot be reached from this node"),
+            Self::WrongClock => f.write_str("this machine's clock is wrong, or that of its peers"),
+            Self::FullDisk => f.write_str("there is hardly any room left where the daemons keep their state"),
+            Self::OpenKeyDirectory => {
+                f.write_str("the directory of the onion's key is not private to its tor")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kill(part) => write!(f, "kill {part}, so that it is started anew"),
+            Self::Start(part) => write!(f, "start {part}"),
+            Self::Restart(part) => write!(f, "restart {part}"),
+            Self::Fence => f.write_str("stop the tor that serves, so that clients go to other nodes"),
+            Self::Unfence => f.write_str("let this node serve again"),
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The fence: a node that is alive but useless stops serving, so that clients get a quick refusal and go to another node.
+//!
+//! A proxy that hangs, or is away and is not started again, leaves every client that comes in through this node's
+//! introduction points waiting. Relays go on believing in them as long as tor answers. Without tor they refuse at once.
+
+use std::time::{Duration, Instant};
+
+use super::budget::CALM;
+
+/// How long the proxy may be away before clients are sent elsewhere: a restart takes a fraction of a second, and
+/// connections wait for it in the listener meanwhile.
+const FENCE_AFTER: Duration = Duration::from_secs(15);
+/// How long it must be well before this node serves again, the first time; twice as long each time after that.
+const LIFT_AFTER: Duration = Duration::from_secs(10);
+/// It is not kept waiting longer than this.
+const LIFT_AFTER_MOST: Duration = Duration::from_mins(10);
+
+/// What the fence is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Situation {
+    /// Whether the proxy answers; `None` while that is not known.
+    pub proxy_well: Option<bool>,
+    /// Whether there is a tor to be stopped.
+    pub tor_serves: bool,
+    /// Whether clients find another node.
+    pub others_serve: bool,
+}
+
+/// Which way it turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Stop serving.
+    Fence,
+    /// Serve again.
+    Unfence,
+}
+
+/// The fence.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fence {
+    /// Since when it is closed.
+    closed: Option<Instant>,
+    /// Since when the proxy is what it is.
+    since: Option<(bool, Instant)>,
+    /// How often it was closed since it was calm.
+    times: u32,
+}
+
+impl Fence {
+    /// Whether this node does not serve.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// Whether anything is remembered that time will change.
+    pub fn is_calm(&self) -> bool {
+        self.closed.is_none() && self.times == 0
+    }
+
+    /// Looks at the situation, and turns where it must.
+    pub fn consider(&mut self, now: Instant, situation: Situation) -> Option<Turn> {
+        let well = situation.proxy_well?;
+        let since = match self.since {
+            Some((was, since)) if was == well => since,
+            _ => now,
+        };
+        self.since = Some((well, since));
+        let lasted = now.saturating_duration_since(since);
+        match (self.closed, well) {
+            // Alone it would only make things worse: nobody else answers, and the listener keeps clients for the proxy.
+            (None, false) if lasted >= FENCE_AFTER && situation.tor_serves && situation.others_serve => {
+                self.closed = Some(now);
+                self.times = self.times.saturating_add(1);
+                Some(Turn::Fence)
+            }
+            (Some(_), true) if lasted >= self.lift_after() => {
+                self.closed = None;
+                // It must prove itself anew, from here on.
+                self.since = Some((true, now));
+                Some(Turn::Unfence)
+            }
+            (None, true) if lasted >= CALM => {
+                self.times = 0;
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn lift_after(&self) -> Duration {
+        let factor = 2_u32.saturating_pow(self.times.saturating_sub(1));
+        LIFT_AFTER.saturating_mul(factor).min(LIFT_AFTER_MOST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ILL: Situation = Situation { proxy_well: Some(false), tor_serves: true, others_serve: true };
+    const WELL: Situation = Situation { proxy_well: Some(true), ..ILL };
+
+    /// The seconds at which it turns, given the situation at each second.
+    fn turns(seconds: u64, situation: impl Fn(u64) -> Situation) -> Vec<(u64, Turn)> {
+        let start = Instant::now();
+        let mut fence = Fence::default();
+        let turn = |second| {
+            fence.consider(start + Duration::from_secs(second), situation(second)).map(|t| (second, t))
+        };
+        (0..seconds).filter_map(turn).collect()
+    }
+
+    #[test]
+    fn it_closes_on_a_proxy_that_stays_away_and_opens_when_that_is_well() {
+        let seen = turns(100, |second| if (20..60).contains(&second) { ILL } else { WELL });
+        assert_eq!(seen, [(35, Turn::Fence), (70, Turn::Unfence)]);
+    }
+
+    #[test]
+    fn it_stays_open_alone_and_where_nothing_serves_and_where_nothing_is_known() {
+        for situation in [
+            Situation { others_serve: false, ..ILL },
+            Situation { tor_serves: false, ..ILL },
+            Situation { proxy_well: None, ..ILL },
+        ] {
+            assert_eq!(turns(100, |_| situation), []);
+        }
+    }
+
+    #[test]
+    fn a_proxy_that_comes_and_goes_must_be_well_for_longer_and_longer() {
+        let seen = turns(2000, |second| if second % 50 < 20 { ILL } else { WELL });
+        let fences = seen.iter().filter(|(_, turn)| *turn == Turn::Fence).count();
+        assert!(fences <= 4, "{seen:?}");
+        assert_eq!(seen.last().map(|(_, turn)| *turn), Some(Turn::Fence), "it ends closed: {seen:?}");
+    }
+}

@@ -1,0 +1,211 @@
+//! What was observed last, fact by fact. It holds no secret and nothing about clients. Times are Unix seconds.
+
+use serde::{Deserialize, Serialize};
+
+use super::part::{Daemon, Part, Tor};
+
+/// Whether a part answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Not asked yet.
+    #[default]
+    Unasked,
+    /// It answered when it was asked last.
+    Answers,
+    /// It has a connection, or a listener, and says nothing within the time it has: it hangs.
+    Silent,
+    /// Nobody is there.
+    Away,
+}
+
+/// One fact, as it is now. It replaces what was observed of the same before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// A part was asked for a word.
+    Answer(Part, Answer),
+    /// A tor said how it is.
+    Tor(Tor, TorVitals),
+    /// The publisher said how it is.
+    Publishing(Publishing),
+    /// The coordinator said how it is.
+    Cluster(ClusterVitals),
+    /// The proxy said how it is.
+    Traffic(Traffic),
+    /// The machine was looked at.
+    Host(Host),
+}
+
+/// All facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vitals {
+    /// Whether the serving tor answers.
+    pub serving_answers: Answer,
+    /// Whether the standby tor answers; never asked on a node with one tor.
+    pub standby_answers: Answer,
+    /// Whether the proxy answers.
+    pub proxy_answers: Answer,
+    /// Whether the coordinator answers.
+    pub coordinator_answers: Answer,
+    /// Whether the publisher answers.
+    pub publisher_answers: Answer,
+    /// What the serving tor said last; `None` while it does not answer.
+    pub serving_tor: Option<TorVitals>,
+    /// What the standby tor said last.
+    pub standby_tor: Option<TorVitals>,
+    /// What the publisher said last.
+    pub publishing: Option<Publishing>,
+    /// What the coordinator said last.
+    pub cluster: Option<ClusterVitals>,
+    /// What the proxy said last.
+    pub traffic: Option<Traffic>,
+    /// What was seen of the machine last.
+    pub host: Option<Host>,
+}
+
+/// A tor, in its own words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TorVitals {
+    /// How far it is with its start, in percent.
+    pub bootstrap_percent: u8,
+    /// Whether it has built a circuit, and believes that it can build more.
+    pub circuits: bool,
+    /// From when its consensus is valid.
+    pub consensus_valid_after: Option<u64>,
+    /// Until when.
+    pub consensus_valid_until: Option<u64>,
+    /// Introduction circuits that are established.
+    pub introduction_circuits: u32,
+    /// By how many seconds its relays say that this machine's clock is wrong; positive: it is fast.
+    pub clock_skew_secs: i64,
+    /// Whether the directory of its onion's key is its own and nobody else's; `None` if it has none.
+    pub key_directory_private: Option<bool>,
+}
+
+/// The publisher, in its own words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publishing {
+    /// Whether it publishes for the cluster.
+    pub publishes: bool,
+    /// This node's introduction points.
+    pub points: u32,
+    /// Whether they are given up on purpose, since the node is drained.
+    pub muted: bool,
+    /// HSDirs that should hold the present descriptors.
+    pub hsdirs: u32,
+    /// Of these, those that accepted them.
+    pub hsdirs_holding: u32,
+    /// Some HSDirs have been behind for longer than a minute.
+    pub behind: bool,
+    /// A descriptor was not accepted anywhere for a quarter of an hour, or cannot be built or read.
+    pub stale: bool,
+}
+
+/// The coordinator, in its own words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterVitals {
+    /// This node is not in its cluster yet.
+    pub joining: bool,
+    /// Somebody holds the lease, or is being looked for.
+    pub led: bool,
+    /// This node holds it.
+    pub leads: bool,
+    /// Nodes of the cluster, this one included.
+    pub nodes: u32,
+    /// Nodes other than this one that serve.
+    pub others_serving: u32,
+    /// Names of nodes that do not answer, or are dead.
+    pub lost: Vec<String>,
+    /// Datagrams refused since its start because their sender's clock is too far from this one's.
+    pub refused_for_clock: u64,
+}
+
+/// The proxy, in its own words. Numbers since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Whether the target could be reached when it was last tried.
+    pub target_well: bool,
+    /// Connections being carried.
+    pub active: u64,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections refused, as too many were being carried.
+    pub refused: u64,
+    /// Connections that failed.
+    pub failed: u64,
+    /// Bytes carried from clients to the target.
+    pub bytes_to_target: u64,
+    /// Bytes carried from the target to clients.
+    pub bytes_to_client: u64,
+}
+
+/// The machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Bytes that a daemon may still write where it keeps its state.
+    pub disk_free_bytes: u64,
+    /// Of so many.
+    pub disk_bytes: u64,
+    /// Files that may still be made there; `None` on a file system that does not count them.
+    pub inodes_free: Option<u64>,
+}
+
+impl Vitals {
+    /// Takes a fact over. What a part said before it fell silent is no fact any more.
+    pub fn note(&mut self, observation: Observation) {
+        match observation {
+            Observation::Answer(part, answer) => {
+                *self.answer_mut(part) = answer;
+                if answer != Answer::Answers {
+                    self.forget(part);
+                }
+            }
+            Observation::Tor(Tor::Serving, vitals) => self.serving_tor = Some(vitals),
+            Observation::Tor(Tor::Standby, vitals) => self.standby_tor = Some(vitals),
+            Observation::Publishing(publishing) => self.publishing = Some(publishing),
+            Observation::Cluster(cluster) => self.cluster = Some(cluster),
+            Observation::Traffic(traffic) => self.traffic = Some(traffic),
+            Observation::Host(host) => self.host = Some(host),
+        }
+    }
+
+    /// Whether a part answers.
+    pub fn answer(&self, part: Part) -> Answer {
+        match part {
+            Part::Tor(Tor::Serving) => self.serving_answers,
+            Part::Tor(Tor::Standby) => self.standby_answers,
+            Part::Daemon(Daemon::Proxy) => self.proxy_answers,
+            Part::Daemon(Daemon::Coordinator) => self.coordinator_answers,
+            Part::Daemon(Daemon::Publisher) => self.publisher_answers,
+        }
+    }
+
+    /// What a tor said last.
+    pub fn tor(&self, tor: Tor) -> Option<&TorVitals> {
+        match tor {
+            Tor::Serving => self.serving_tor.as_ref(),
+            Tor::Standby => self.standby_tor.as_ref(),
+        }
+    }
+
+    fn answer_mut(&mut self, part: Part) -> &mut Answer {
+        match part {
+            Part::Tor(Tor::Serving) => &mut self.serving_answers,
+            Part::Tor(Tor::Standby) => &mut self.standby_answers,
+            Part::Daemon(Daemon::Proxy) => &mut self.proxy_answers,
+            Part::Daemon(Daemon::Coordinator) => &mut self.coordinator_answers,
+            Part::Daemon(Daemon::Publisher) => &mut self.publisher_answers,
+        }
+    }
+
+    fn forget(&mut self, part: Part) {
+        match part {
+            Part::Tor(Tor::Serving) => self.serving_tor = None,
+            Part::Tor(Tor::Standby) => self.standby_tor = None,
+            Part::Daemon(Daemon::Proxy) => self.traffic = None,
+            // Whether other nodes serve is no less true because our own coordinator is being restarted: kept.
+            Part::Daemon(Daemon::Coordinator) => {}
+            Part::Daemon(Daemon::Publisher) => self.publishing = None,
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Asking the three daemons how they are, over their control sockets.
+//!
+//! They are asked, not followed: to the publisher a follower is the coordinator, and the proxy has something new with
+//! every byte.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tracing::warn;
+
+use crate::ipc::call::Fault;
+use crate::ipc::client::ClientError;
+use crate::ipc::coordinator::{CoordinatorClient, CoordinatorStatus};
+use crate::ipc::proxy::{ProxyClient, ProxyStatus};
+use crate::ipc::publisher::PublisherClient;
+use crate::proto::cluster::status::Lifecycle;
+use crate::proto::health::part::{Daemon, Part};
+use crate::proto::health::vitals::{Answer, ClusterVitals, Observation, Publishing, Traffic};
+use crate::proto::publish::report::{Alarm, Duty, HsDirState, PublisherReport};
+
+/// How often each is asked.
+const ASK_EVERY: Duration = Duration::from_secs(2);
+/// How long an answer may take: a main loop needs microseconds, a machine that is out of breath some seconds.
+const ANSWER_LIMIT: Duration = Duration::from_secs(4);
+
+/// What a daemon said of itself.
+trait Ask {
+    /// Connects, asks, and puts the answer into the words of the core.
+    async fn ask(&self) -> Result<Observation, ClientError>;
+}
+
+/// The proxy, by its socket.
+struct Proxy(PathBuf);
+/// The coordinator, by its socket.
+struct Coordinator(PathBuf);
+/// The publisher, by its socket.
+struct Publisher(PathBuf);
+
+impl Ask for Proxy {
+    async fn ask(&self) -> Result<Observation, ClientError> {
+        let status = ProxyClient::connect(&self.0).await?.status().await?;
+        Ok(Observation::Traffic(traffic(&status)))
+    }
+}
+
+impl Ask for Coordinator {
+    async fn ask(&self) -> Result<Observation, ClientError> {
+        let status = CoordinatorClient::connect(&self.0).await?.status().await?;
+        Ok(Observation::Cluster(cluster(&status)))
+    }
+}
+
+impl Ask for Publisher {
+    async fn ask(&self) -> Result<Observation, ClientError> {
+        let report = PublisherClient::connect(&self.0).await?.status().await?;
+        Ok(Observation::Publishing(publishing(&report)))
+    }
+}
+
+/// Asks a daemon again and again, until nobody listens.
+pub(super) async fn watch(daemon: Daemon, socket: PathBuf, observations: mpsc::Sender<Observation>) {
+    match daemon {
+        Daemon::Proxy => keep_asking(daemon, Proxy(socket), observations).await,
+        Daemon::Coordinator => keep_asking(daemon, Coordinator(socket), observations).await,
+        Daemon::Publisher => keep_asking(daemon, Publisher(socket), observations).await,
+    }
+}
+
+async fn keep_asking(daemon: Daemon, asked: impl Ask, observations: mpsc::Sender<Observation>) {
+    let part = Part::Daemon(daemon);
+    let mut complained = false;
+    loop {
+        let (answer, observation) = match timeout(ANSWER_LIMIT, asked.ask()).await {
+            Ok(Ok(observation)) => (Answer::Answers, Some(observation)),
+            Ok(Err(error)) => {
+                let answer = answer_of(&error);
+                if answer == Answer::Answers && !complained {
+                    warn!(%error, "{part} does not tell the watchdog how it is");
+                    complained = true;
+                }
+                (answer, None)
+            }
+            Err(_) => (Answer::Silent, None),
+        };
+        // First that it answers: what it says counts only then.
+        for said in [Some(Observation::Answer(part, answer)), observation].into_iter().flatten() {
+            if observations.send(said).await.is_err() {
+                return;
+            }
+        }
+        sleep(ASK_EVERY).await;
+    }
+}
+
+/// What an error tells about the daemon itself.
+fn answer_of(error: &ClientError) -> Answer {
+    match error {
+        ClientError::TimedOut => Answer::Silent,
+        ClientError::Refused { error, .. } if error == Fault::TimedOut.name() => Answer::Silent,
+        ClientError::Connect { source, .. } if source.kind() != std::io::ErrorKind::PermissionDenied => {
+            Answer::Away
+        }
+        ClientError::Broken(_) => Answer::Away,
+        ClientError::Refused { error, .. } if error == Fault::Stopping.name() => Answer::Away,
+        // It said something, though nothing that helps.
+        ClientError::Connect { .. } | ClientError::Refused { .. } | ClientError::Misunderstood(_) => {
+            Answer::Answers
+        }
+    }
+}
+
+fn traffic(status: &ProxyStatus) -> Traffic {
+    Traffic {
+        target_well: status.target_well,
+        active: status.active,
+        accepted: status.accepted,
+        refused: status.refused,
+        failed: status.failed.values().sum(),
+        bytes_to_target: status.bytes_to_target,
+        bytes_to_client: status.bytes_to_client,
+    }
+}
+
+fn cluster(status: &CoordinatorStatus) -> ClusterVitals {
+    let cluster = &status.cluster;
+    let others = || cluster.nodes.iter().filter(|node| node.node != cluster.node);
+    let lost = |lifecycle| matches!(lifecycle, Lifecycle::Unhealthy | Lifecycle::Dead);
+    ClusterVitals {
+        joining: status.joining.is_some(),
+        led: cluster.holder.is_some() || cluster.discovering,
+        leads: cluster.holder.as_ref() == Some(&cluster.node),
+        nodes: count(cluster.nodes.len()),
+        others_serving: count(others().filter(|node| node.lifecycle == Lifecycle::Healthy).count()),
+        lost: others().filter(|node| lost(node.lifecycle)).map(|node| node.node.to_string()).collect(),
+        refused_for_clock: status.mesh.refused_for_clock,
+    }
+}
+
+fn publishing(report: &PublisherReport) -> Publishing {
+    let holds = |state| matches!(state, HsDirState::Accepted | HsDirState::Verified);
+    let hsdirs = || report.slots.iter().flat_map(|slot| &slot.hsdirs);
+    let grave = |alarm: &Alarm| match alarm {
+        Alarm::Stale | Alarm::Unreadable | Alarm::OwnDescriptorUnreadable | Alarm::NotBuilt => true,
+        // These are seen by others of our facts: the network, the points, the HSDirs.
+        Alarm::NoNetwork | Alarm::NothingToPublish | Alarm::AllPointsGone | Alarm::HsDirsBehind => false,
+    };
+    let publishes = matches!(report.duty, Duty::Publishing { .. });
+    Publishing {
+        publishes,
+        points: count(report.points.len()),
+        muted: report.muted,
+        // Who does not publish knows nothing of what HSDirs hold.
+        hsdirs: if publishes { count(hsdirs().count()) } else { 0 },
+        hsdirs_holding: count(hsdirs().filter(|hsdir| holds(hsdir.state)).count()),
+        behind: report.alarms.contains(&Alarm::HsDirsBehind),
+        stale: report.alarms.iter().any(grave),
+    }
+}
+
+/// A number as it is told; no node has four billion of anything.
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_tell_who_is_away_and_who_hangs() {
+        let refused = |fault: Fault| ClientError::Refused {
+            error: fault.name().to_owned(),
+            parameters: fault.parameters(),
+        };
+        let connect =
+            |kind: std::io::ErrorKind| ClientError::Connect { path: "x".into(), source: kind.into() };
+        for (error, answer) in [
+            (ClientError::TimedOut, Answer::Silent),
+            (refused(Fault::TimedOut), Answer::Silent),
+            (refused(Fault::Stopping), Answer::Away),
+            (ClientError::Broken("end".into()), Answer::Away),
+            (connect(std::io::ErrorKind::NotFound), Answer::Away),
+            (connect(std::io::ErrorKind::ConnectionRefused), Answer::Away),
+            (connect(std::io::ErrorKind::PermissionDenied), Answer::Answers),
+            (refused(Fault::PermissionDenied), Answer::Answers),
+        ] {
+            assert_eq!(answer_of(&error), answer, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_report_is_put_into_the_words_of_the_core() {
+        let report =
+            PublisherReport { alarms: vec![Alarm::HsDirsBehind, Alarm::NotBuilt], ..Default::default() };
+        let said = publishing(&report);
+        assert!(said.behind && said.stale && !said.publishes && said.hsdirs == 0);
+        assert_eq!(publishing(&PublisherReport::default()), Publishing::default());
+    }
+}

@@ -1,0 +1,19 @@
+//! The watchdog: asks everyone, repairs through the service manager, and tells people and their monitoring.
+//!
+//! ```text
+//! tor_link ×2 ──┐                       ┌─ service_manager (D-Bus) ── units of this node
+//! daemon_link ×3├─ observations ─ serve ┤
+//! host ─────────┘      proto::health    └─ web: /metrics, / ── ipc: `rustbalance status --why`
+//! ```
+//!
+//! It holds no key and decides nothing: what is wrong, what helps and when to stop is said by [`crate::proto::health`].
+
+mod daemon_link;
+mod host;
+mod metrics;
+mod page;
+mod serve;
+mod service_manager;
+pub mod start;
+mod tor_link;
+mod web;

@@ -1,0 +1,152 @@
+//! The recipe of the process: what is done in which order until the main loop runs.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc, watch};
+
+use super::serve::{Lines, Reload, Watchdog};
+use super::service_manager::Units;
+use super::tor_link::Watched;
+use super::{daemon_link, host, tor_link, web};
+use crate::config::endpoint::Endpoint;
+use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
+use crate::config::ipc::UnknownUser;
+use crate::config::reload::{Reloads, Scope};
+use crate::config::tor::{Tor as TorConfig, TorName};
+use crate::ipc::server::{self, Limits};
+use crate::proto::health::part::{Daemon, Tor};
+use crate::proto::health::report::HealthReport;
+use crate::sys::confine::{ConfineError, NOTHING, confine};
+use crate::sys::daemon::{self, Arguments, StartFailure};
+use crate::sys::exit::Exit;
+use crate::sys::integrity::{IntegrityError, verify_self};
+use crate::sys::listen::{CONTROL, InheritedSockets, ListenError, WEB};
+use crate::sys::stop::{Hangup, Stop};
+use crate::sys::{capabilities, logging, process};
+use crate::tor::address::{ControlAuth, SocketAddress};
+
+/// This daemon's name in logs and errors.
+const DAEMON: &str = "rustbalance-watchdog";
+/// What it is for, in its help.
+const ABOUT: &str = "Watches this node, repairs it, and tells how it is";
+/// Calls that wait for the main loop; the callers' connections are bounded anyway.
+const WAITING_CALLS: usize = 8;
+/// Observations that wait for the main loop; whoever watches waits with more.
+const WAITING_OBSERVATIONS: usize = 32;
+/// What this daemon reads of the configuration. Where everything is, is settled at the start.
+const SCOPE: Scope =
+    Scope { sections: &["node", "tor", "cluster", "ipc", "log", "integrity"], live: &["log.level"] };
+
+/// Why the watchdog does not run. Nothing was watched, and nothing repaired.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Harden(#[from] process::HardenError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Integrity(#[from] IntegrityError),
+    #[error(transparent)]
+    UnknownUser(#[from] UnknownUser),
+    #[error(transparent)]
+    Logging(#[from] logging::LoggingError),
+    #[error(transparent)]
+    Capabilities(#[from] capabilities::CapabilityError),
+    #[error(transparent)]
+    Confine(#[from] ConfineError),
+    #[error("the operating system refused: {0}")]
+    Os(#[from] std::io::Error),
+}
+
+impl StartFailure for StartError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::UnknownUser(_) | Self::Logging(_) => Exit::Config,
+            Self::Integrity(error) => error.exit(),
+            Self::Capabilities(_) => Exit::Permission,
+            Self::Harden(_) | Self::Listen(_) | Self::Confine(_) | Self::Os(_) => Exit::Os,
+        }
+    }
+}
+
+/// Runs the daemon until it is told to stop.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    daemon::run(DAEMON, ABOUT, DEFAULT_PATH, arguments, start)
+}
+
+fn start(arguments: &Arguments) -> Result<(), StartError> {
+    let swap = process::harden()?;
+    let mut inherited = InheritedSockets::take(&[CONTROL, WEB])?;
+    let config = Config::load(&arguments.config)?;
+    if let Some(integrity) = &config.integrity {
+        verify_self(&integrity.manifest, integrity.public_key)?;
+    }
+    let node = config.node(DAEMON)?.id.to_string();
+    let tors = config.tor(DAEMON)?;
+    let units = Units { serving: tors.serving };
+    let state = config.cluster(DAEMON)?.state_directory.clone();
+    // Nobody but people and their monitoring asks it.
+    let allowed = config.ipc.allowed_uids(DAEMON)?;
+    if arguments.check_config {
+        return Ok(());
+    }
+    let level = logging::init(DAEMON, &config.log.level, config.log.journal)?;
+    swap.tell();
+    let control = inherited.control_or_open(&config.ipc.watchdog_socket())?;
+    let pages = inherited.unix_or_open(WEB, &config.ipc.web_socket())?;
+    let tors = watched_tors(tors);
+    // Everything that needs a privilege is open now.
+    capabilities::trim(&[])?;
+    // Each tor says itself where its cookie and its key are; the key cannot be read, only whose it is.
+    confine(["/"], NOTHING)?.tell();
+    tracing::info!(%node, "watching");
+
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
+        let (stop, hangup) = (Stop::new()?, Hangup::new()?);
+        let (seen, observations) = mpsc::channel(WAITING_OBSERVATIONS);
+        for tor in tors {
+            tokio::spawn(tor_link::watch(tor, seen.clone()));
+        }
+        for daemon in Daemon::ALL {
+            let socket = match daemon {
+                Daemon::Proxy => config.ipc.proxy_socket(),
+                Daemon::Coordinator => config.ipc.coordinator_socket(),
+                Daemon::Publisher => config.ipc.publisher_socket(),
+            };
+            tokio::spawn(daemon_link::watch(daemon, socket, seen.clone()));
+        }
+        tokio::spawn(host::watch(state, seen));
+        let (calls, inbox) = mpsc::channel(WAITING_CALLS);
+        tokio::spawn(server::serve(UnixListener::from_std(control)?, allowed, calls, Limits::default()));
+        let (health, shown) = watch::channel(HealthReport::default());
+        tokio::spawn(web::serve(UnixListener::from_std(pages)?, node, shown));
+        let lines = Lines { observations, calls: inbox, health };
+        let reload = Reload { reloads: Reloads::new(SCOPE, config), level };
+        Watchdog::new(units, lines, reload).run(stop, hangup).await;
+        Ok(())
+    })
+}
+
+/// Both tors, as far as there are two and a cookie opens them: a password would be a secret, and this daemon holds none.
+fn watched_tors(tors: &TorConfig) -> Vec<Watched> {
+    let watched = [TorName::A, TorName::B].into_iter().filter_map(|name| {
+        let instance = tors.instance(name)?;
+        if instance.password_file.is_some() {
+            tracing::warn!(
+                "tor {name} is not watched: the watchdog holds no password; let tor write a cookie"
+            );
+            return None;
+        }
+        let address = match &instance.control {
+            Endpoint::Tcp(address) => SocketAddress::Tcp(*address),
+            Endpoint::Unix(path) => SocketAddress::Unix(path.clone()),
+        };
+        let tor = if name == tors.serving { Tor::Serving } else { Tor::Standby };
+        Some(Watched { tor, address, auth: ControlAuth::Auto })
+    });
+    watched.collect()
+}

@@ -1,0 +1,360 @@
+//! Random lives of a node: a thousand failures each, and what the health core must keep to in all of them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rustbalance::proto::health::budget::{CALM, TRIES};
+use rustbalance::proto::health::core::{Action, Event, Health};
+use rustbalance::proto::health::failure::Remedy;
+use rustbalance::proto::health::part::{Daemon, Part, Tor};
+use rustbalance::proto::health::report::{HealthReport, Stage};
+use rustbalance::proto::health::vitals::{
+    Answer, ClusterVitals, Observation, Publishing, TorVitals, Traffic,
+};
+
+/// The wall clock of these lives, which stands: their consensus is always valid.
+const NOW: u64 = 1_800_000_000;
+
+/// A small generator of numbers: the same seed lives the same life (Marsaglia's xorshift64).
+struct Dice(u64);
+
+impl Dice {
+    /// Neighbouring seeds live quite different lives.
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// What is really the matter with a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ill {
+    Hangs,
+    Dead,
+    /// A tor without circuits.
+    Deaf,
+}
+
+/// What ends an illness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cure {
+    /// So many remedies.
+    Remedies(u32),
+    /// So many seconds.
+    Time(u64),
+    Nothing,
+}
+
+/// A tor that is well, but for its circuits.
+fn tor_with(circuits: bool) -> TorVitals {
+    TorVitals {
+        bootstrap_percent: 100,
+        circuits,
+        consensus_valid_until: Some(NOW + 7200),
+        ..TorVitals::default()
+    }
+}
+
+/// A node, its failures, and everything that was done to it.
+struct World {
+    health: Health,
+    start: Instant,
+    second: u64,
+    ill: BTreeMap<Part, (Ill, Cure)>,
+    /// Seconds for which there is no network.
+    outage: u64,
+    /// The first one without.
+    outage_began: u64,
+    target_well: bool,
+    fenced: bool,
+    /// What the core was told of each part last, which may be a second ago.
+    told: BTreeMap<Part, Answer>,
+    others_serve: bool,
+    /// What the coordinator said of that last, which may be away since.
+    heard_of_others: bool,
+    done: Vec<(u64, Remedy)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (health, ill) = (Health::default(), BTreeMap::new());
+        Self {
+            health,
+            start: Instant::now(),
+            second: 0,
+            ill,
+            outage: 0,
+            outage_began: 0,
+            target_well: true,
+            fenced: false,
+            told: BTreeMap::new(),
+            others_serve: true,
+            heard_of_others: true,
+            done: Vec::new(),
+        }
+    }
+
+    fn answer(&self, part: Part) -> Answer {
+        match self.ill.get(&part) {
+            _ if self.fenced && part == Part::Tor(Tor::Serving) => Answer::Away,
+            Some((Ill::Hangs, _)) => Answer::Silent,
+            Some((Ill::Dead, _)) => Answer::Away,
+            Some((Ill::Deaf, _)) | None => Answer::Answers,
+        }
+    }
+
+    /// All that would be observed in this second.
+    fn observations(&self) -> Vec<Observation> {
+        let mut seen: Vec<_> = Part::ALL.map(|part| Observation::Answer(part, self.answer(part))).to_vec();
+        let answers = |part| self.answer(part) == Answer::Answers;
+        let deaf =
+            |tor| self.outage > 0 || self.ill.get(&Part::Tor(tor)).is_some_and(|(ill, _)| *ill == Ill::Deaf);
+        for tor in Tor::ALL.into_iter().filter(|tor| answers(Part::Tor(*tor))) {
+            seen.push(Observation::Tor(tor, tor_with(!deaf(tor))));
+        }
+        if answers(Part::Daemon(Daemon::Publisher)) {
+            let points = u32::from(answers(Part::Tor(Tor::Serving)) && !deaf(Tor::Serving)) * 3;
+            seen.push(Observation::Publishing(Publishing { points, ..Publishing::default() }));
+        }
+        if answers(Part::Daemon(Daemon::Coordinator)) {
+            let others_serving = u32::from(self.others_serve);
+            seen.push(Observation::Cluster(ClusterVitals {
+                led: true,
+                others_serving,
+                ..ClusterVitals::default()
+            }));
+        }
+        if answers(Part::Daemon(Daemon::Proxy)) {
+            seen.push(Observation::Traffic(Traffic { target_well: self.target_well, ..Traffic::default() }));
+        }
+        seen
+    }
+
+    /// One second passes.
+    fn step(&mut self) {
+        self.second += 1;
+        self.outage = self.outage.saturating_sub(1);
+        self.ill.retain(|_, (_, cure)| match cure {
+            Cure::Time(left) => {
+                *left = left.saturating_sub(1);
+                *left > 0
+            }
+            _ => true,
+        });
+        for observation in self.observations() {
+            if let Observation::Answer(part, answer) = &observation {
+                self.told.insert(*part, *answer);
+            }
+            self.handle(Event::Observed(observation));
+        }
+        self.handle(Event::Timeout);
+        if self.answer(Part::Daemon(Daemon::Coordinator)) == Answer::Answers {
+            self.heard_of_others = self.others_serve;
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = self.start + Duration::from_secs(self.second);
+        for action in self.health.handle(now, NOW, event) {
+            if let Action::Perform(remedy) = action {
+                self.perform(remedy);
+            }
+        }
+    }
+
+    fn perform(&mut self, remedy: Remedy) {
+        self.check(remedy);
+        self.done.push((self.second, remedy));
+        match remedy {
+            Remedy::Fence => self.fenced = true,
+            Remedy::Unfence => self.fenced = false,
+            Remedy::Kill(part) | Remedy::Start(part) | Remedy::Restart(part) => {
+                if let Some((_, Cure::Remedies(left))) = self.ill.get_mut(&part) {
+                    *left = left.saturating_sub(1);
+                    if *left == 0 {
+                        self.ill.remove(&part);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Only what fails is treated, and nothing that follows from something else.
+    fn check(&self, remedy: Remedy) {
+        match remedy {
+            Remedy::Kill(part) => assert_eq!(self.told[&part], Answer::Silent, "{remedy:?}"),
+            Remedy::Start(part) => assert_eq!(self.told[&part], Answer::Away, "{remedy:?}"),
+            // One tor alone cannot tell whether it is the network, nor can both in the second in which it goes.
+            Remedy::Restart(Part::Tor(tor)) => {
+                let other = if tor == Tor::Serving { Tor::Standby } else { Tor::Serving };
+                let told = self.told[&Part::Tor(other)] == Answer::Answers && self.second > self.outage_began;
+                assert!(self.outage == 0 || !told, "no restart mends a network");
+            }
+            Remedy::Restart(Part::Daemon(daemon)) => panic!("{daemon:?} was not the matter"),
+            Remedy::Fence => {
+                assert_ne!(self.told[&Part::Daemon(Daemon::Proxy)], Answer::Answers);
+                assert!(self.others_serve || self.heard_of_others, "clients would find nobody");
+            }
+            Remedy::Unfence => assert_eq!(self.told[&Part::Daemon(Daemon::Proxy)], Answer::Answers),
+        }
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        (0..seconds).for_each(|_| self.step());
+    }
+
+    /// Something breaks.
+    fn fail(&mut self, dice: &mut Dice, repairable: bool) {
+        let cure = match dice.below(3) {
+            _ if !repairable => Cure::Nothing,
+            0 => Cure::Time(1 + dice.below(400)),
+            number => Cure::Remedies(u32::try_from(number).unwrap()),
+        };
+        let part = Part::ALL[usize::try_from(dice.below(5)).unwrap()];
+        match dice.below(if repairable { 6 } else { 4 }) {
+            0 | 1 => _ = self.ill.insert(part, (Ill::Hangs, cure)),
+            2 => _ = self.ill.insert(part, (Ill::Dead, cure)),
+            3 => match part {
+                Part::Tor(_) => _ = self.ill.insert(part, (Ill::Deaf, cure)),
+                Part::Daemon(_) => _ = self.ill.insert(part, (Ill::Dead, cure)),
+            },
+            4 => (self.outage, self.outage_began) = (dice.below(600), self.second + 1),
+            _ => self.target_well = !self.target_well,
+        }
+    }
+
+    fn heal(&mut self) {
+        self.ill.clear();
+        self.outage = 0;
+        self.target_well = true;
+        self.others_serve = true;
+    }
+
+    /// However it went: no part was treated more often than it may be.
+    fn assert_no_loop(&self, seed: u64) {
+        for part in Part::ALL {
+            let fence = |remedy: &Remedy| matches!(remedy, Remedy::Fence | Remedy::Unfence);
+            let times: Vec<u64> = self
+                .done
+                .iter()
+                .filter(|(_, remedy)| remedy.part() == part && !fence(remedy))
+                .map(|(second, _)| *second)
+                .collect();
+            for window in times.windows(TRIES as usize + 1) {
+                let took = window[TRIES as usize] - window[0];
+                assert!(took >= CALM.as_secs(), "seed {seed}: {part:?} at {window:?}");
+            }
+        }
+    }
+
+    fn report(&self) -> HealthReport {
+        self.health.report(self.start + Duration::from_secs(self.second))
+    }
+}
+
+/// How many lives: each is some days long.
+const LIVES: u64 = 4;
+
+#[test]
+fn a_thousand_failures_are_never_a_loop_and_end_calm_when_mended() {
+    for seed in 1..=LIVES {
+        let mut dice = Dice::new(seed);
+        let mut world = World::new();
+        world.pass(60);
+        for _ in 0..1000 {
+            world.fail(&mut dice, true);
+            world.others_serve = dice.below(4) > 0;
+            let seconds = dice.below(200);
+            world.pass(seconds);
+        }
+        world.assert_no_loop(seed);
+        assert!(world.done.len() > 100, "seed {seed}: something was done");
+        assert!(world.report().past.len() <= 64);
+        world.heal();
+        // A budget's calm, and the longest that a fence stays closed before.
+        world.pass(2 * CALM.as_secs() + 60);
+        let report = world.report();
+        assert!(
+            report.complaints.is_empty() && report.tried.is_empty() && !report.fenced,
+            "seed {seed}: {report:#?}"
+        );
+        assert_eq!(world.health.next_timeout(), None, "seed {seed}: nothing is waited for");
+    }
+}
+
+#[test]
+fn what_cannot_be_mended_ends_steady_alarmed_and_explained_within_its_budget() {
+    for seed in 1..=60 {
+        let mut dice = Dice::new(seed);
+        let mut world = World::new();
+        world.pass(60);
+        world.fail(&mut dice, false);
+        // Patience of the slowest, and all waits of a budget: 15, 60 and 240 s.
+        world.pass(300 + 15 + 60 + 240 + 60);
+        let (done, before) = (world.done.len(), world.report());
+        assert!(before.alarms(), "seed {seed}: {before:#?}");
+        for complaint in &before.complaints {
+            assert!(
+                matches!(complaint.stage, Stage::Alarm | Stage::Consequence),
+                "seed {seed}: {complaint:?}"
+            );
+            let told = if complaint.stage == Stage::Alarm { "no more will be tried" } else { "follows from" };
+            assert!(complaint.text.contains(told), "seed {seed}: {}", complaint.text);
+        }
+        world.pass(3600);
+        let after = world.report();
+        assert_eq!(world.done.len(), done, "seed {seed}: nothing more was done");
+        assert_eq!(after.past, before.past, "seed {seed}: nothing more is told");
+        let texts = |report: &HealthReport| -> Vec<String> {
+            report.complaints.iter().map(|complaint| complaint.text.clone()).collect()
+        };
+        assert_eq!(texts(&after), texts(&before), "seed {seed}");
+        world.assert_no_loop(seed);
+    }
+}
+
+#[test]
+fn a_tor_that_hangs_is_killed_in_the_moment_in_which_that_is_seen() {
+    let mut world = World::new();
+    world.pass(60);
+    world.ill.insert(Part::Tor(Tor::Serving), (Ill::Hangs, Cure::Remedies(1)));
+    world.step();
+    assert_eq!(world.done, [(world.second, Remedy::Kill(Part::Tor(Tor::Serving)))]);
+    world.pass(5);
+    assert!(world.report().complaints.is_empty());
+}
+
+#[test]
+fn a_node_whose_proxy_is_lost_stops_serving_and_comes_back() {
+    let mut world = World::new();
+    world.pass(60);
+    world.ill.insert(Part::Daemon(Daemon::Proxy), (Ill::Hangs, Cure::Time(100)));
+    world.pass(30);
+    assert!(world.fenced && world.report().fenced);
+    world.pass(120);
+    assert!(!world.fenced && !world.report().fenced);
+    let fencing: Vec<_> =
+        world.done.iter().filter(|(_, remedy)| remedy.part() == Part::Tor(Tor::Serving)).collect();
+    assert_eq!(fencing.len(), 2, "{:?}", world.done);
+}
+
+#[test]
+fn a_remedy_that_is_refused_is_told_with_its_reason() {
+    let mut world = World::new();
+    world.pass(60);
+    world.ill.insert(Part::Tor(Tor::Standby), (Ill::Hangs, Cure::Nothing));
+    world.step();
+    world.handle(Event::Tried(Remedy::Kill(Part::Tor(Tor::Standby)), Err("access denied".to_owned())));
+    let report = world.report();
+    assert!(report.complaints[0].text.contains("refused: access denied"), "{report:#?}");
+    assert!(
+        report.past.iter().any(|deed| deed.alarming && deed.text.contains("could not kill the standby tor"))
+    );
+}

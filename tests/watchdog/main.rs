@@ -1,0 +1,90 @@
+//! The watchdog's binary in a node whose tors, daemons and service manager fail as they are told.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod fake_tor;
+mod node;
+mod service_manager;
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use node::Node;
+
+const KILL_A: &str = "KillUnit rustbalance-tor@a.service";
+const KILL_B: &str = "KillUnit rustbalance-tor@b.service";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_serving_tor_that_hangs_is_killed_within_five_seconds_and_all_is_well_again() {
+    let node = Node::start().await;
+    node.until("all is well", |report| report.complaints.is_empty()).await;
+    assert!(node.get("/").await.contains("all is well"));
+    let a = node.a.clone();
+    node.manager.on(KILL_A, move |_| a.start());
+    let begin = Instant::now();
+    node.a.hang();
+    let took = node.until_called(KILL_A, begin).await;
+    println!("killed {took:?} after it hung");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let (report, _) = node.until("it is well again", |report| report.complaints.is_empty()).await;
+    assert_eq!(node.manager.calls().len(), 1, "one remedy was enough");
+    assert!(report.past[0].text.contains("hangs; tries to kill the tor that serves"), "{report:#?}");
+    let metrics = node.get("/metrics").await;
+    assert!(metrics.contains("\r\ncontent-type: application/openmetrics-text"), "{metrics}");
+    for line in
+        ["remedies_total 1", "part_up{part=\"serving_tor\"} 1", "target_up 1", "introduction_points 3"]
+    {
+        assert!(metrics.contains(&format!("\nrustbalance_{line}\n")), "{line}: {metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tor_that_died_and_was_not_started_again_is_started() {
+    let node = Node::start().await;
+    let b = node.b.clone();
+    node.manager.on("StartUnit rustbalance-tor@b.service", move |_| b.start());
+    let begin = Instant::now();
+    node.b.kill();
+    let (_, noticed) = node.until("it is missed", |report| !report.complaints.is_empty()).await;
+    assert!(noticed < Duration::from_secs(1), "its connection ended: {noticed:?}");
+    let took = node.until_called("StartUnit rustbalance-tor@b.service", begin).await;
+    assert!(took >= Duration::from_secs(9), "the service manager has its time first: {took:?}");
+    node.until("it is well again", |report| report.complaints.is_empty()).await;
+    assert_eq!(node.manager.calls().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_proxy_hangs_serves_no_more_until_that_is_well() {
+    let node = Node::start().await;
+    let (stopped, started) = (node.a.clone(), node.a.clone());
+    node.manager.on("StopUnit rustbalance-tor@a.service", move |_| stopped.kill());
+    node.manager.on("StartUnit rustbalance-tor@a.service", move |_| started.start());
+    let begin = Instant::now();
+    node.proxy_hangs.store(true, Ordering::SeqCst);
+    let killed = node.until_called("KillUnit rustbalance-proxy.service", begin).await;
+    let fenced = node.until_called("StopUnit rustbalance-tor@a.service", begin).await;
+    println!("killed after {killed:?}, fenced after {fenced:?}");
+    assert!(killed < fenced && fenced < Duration::from_secs(30), "{killed:?} {fenced:?}");
+    node.until("it is known", |report| report.fenced).await;
+    assert!(node.get("/metrics").await.contains("\nrustbalance_fenced 1\n"));
+    node.proxy_hangs.store(false, Ordering::SeqCst);
+    let back = node.until_called("StartUnit rustbalance-tor@a.service", Instant::now()).await;
+    assert!(back < Duration::from_secs(25), "{back:?}");
+    node.until("all is well", |report| report.complaints.is_empty() && !report.fenced).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_service_manager_refuses_is_told_and_not_asked_for_ever() {
+    let node = Node::start().await;
+    node.manager.refuse();
+    node.b.hang();
+    let (report, _) = node
+        .until("it is told", |report| {
+            report.complaints.iter().any(|it| it.text.contains("service manager refused"))
+        })
+        .await;
+    assert!(report.complaints[0].text.contains("Permission denied"), "{report:#?}");
+    assert!(report.past.iter().any(|deed| deed.alarming), "{report:#?}");
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let calls = node.manager.calls();
+    assert!(calls.len() <= 2 && calls.iter().all(|(_, call)| call == KILL_B), "{calls:?}");
+}

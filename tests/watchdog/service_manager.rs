@@ -1,0 +1,117 @@
+//! A bus with systemd on it, as far as the watchdog calls it: it notes what it is asked for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::net::{UnixListener, UnixStream};
+use zbus::{Guid, ObjectPath, OwnedObjectPath, fdo};
+
+/// What happens when a unit is asked for something.
+type Effect = Box<dyn Fn(&str) + Send + Sync>;
+
+#[derive(Clone, Default)]
+pub(crate) struct ServiceManager {
+    calls: Arc<Mutex<Vec<(Instant, String)>>>,
+    effects: Arc<Mutex<BTreeMap<String, Effect>>>,
+    refuses: Arc<Mutex<bool>>,
+}
+
+impl ServiceManager {
+    /// Listens at a path from now on.
+    pub(crate) fn start(path: &Path) -> Self {
+        let manager = Self::default();
+        let listener = UnixListener::bind(path).unwrap();
+        let serving = manager.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serving.clone().serve(stream));
+            }
+        });
+        manager
+    }
+
+    async fn serve(self, stream: UnixStream) {
+        let connection = zbus::connection::Builder::unix_stream(stream.into_std().unwrap())
+            .server(Guid::generate())
+            .p2p()
+            .serve_at("/org/freedesktop/DBus", Bus)
+            .serve_at("/org/freedesktop/systemd1", self)
+            .build()
+            .await;
+        // Kept until the test ends; each remedy has a connection of its own.
+        if let Ok(connection) = connection {
+            connection.closed().await;
+        }
+    }
+
+    /// What a call is to do to the rest of the test's world: `KillUnit rustbalance-tor@a.service`.
+    pub(crate) fn on(&self, call: &str, effect: impl Fn(&str) + Send + Sync + 'static) {
+        self.effects.lock().unwrap().insert(call.to_owned(), Box::new(effect));
+    }
+
+    /// From now on it says no, as polkit does.
+    pub(crate) fn refuse(&self) {
+        *self.refuses.lock().unwrap() = true;
+    }
+
+    /// All calls, in order.
+    pub(crate) fn calls(&self) -> Vec<(Instant, String)> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    fn note(&self, method: &str, unit: &str) -> fdo::Result<()> {
+        let call = format!("{method} {unit}");
+        self.calls.lock().unwrap().push((Instant::now(), call.clone()));
+        if *self.refuses.lock().unwrap() {
+            return Err(fdo::Error::AccessDenied("Permission denied".to_owned()));
+        }
+        if let Some(effect) = self.effects.lock().unwrap().get(&call) {
+            effect(&call);
+        }
+        Ok(())
+    }
+
+    fn job(&self, method: &str, unit: &str, mode: &str) -> fdo::Result<OwnedObjectPath> {
+        assert_eq!(mode, "replace");
+        self.note(method, unit)?;
+        Ok(ObjectPath::try_from("/org/freedesktop/systemd1/job/1").unwrap().into())
+    }
+}
+
+/// The bus itself.
+struct Bus;
+
+#[zbus::interface(name = "org.freedesktop.DBus")]
+impl Bus {
+    #[allow(clippy::unused_self)]
+    fn hello(&self) -> String {
+        ":1.1".to_owned()
+    }
+}
+
+#[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
+impl ServiceManager {
+    #[allow(clippy::needless_pass_by_value)]
+    fn kill_unit(&self, unit: String, whom: String, signal: i32) -> fdo::Result<()> {
+        assert_eq!((whom.as_str(), signal), ("all", nix::libc::SIGKILL));
+        self.note("KillUnit", &unit)
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    fn start_unit(&self, unit: String, mode: String) -> fdo::Result<OwnedObjectPath> {
+        self.job("StartUnit", &unit, &mode)
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    fn stop_unit(&self, unit: String, mode: String) -> fdo::Result<OwnedObjectPath> {
+        self.job("StopUnit", &unit, &mode)
+    }
+
+    #[allow(clippy::needless_pass_by_value)]
+    fn restart_unit(&self, unit: String, mode: String) -> fdo::Result<OwnedObjectPath> {
+        self.job("RestartUnit", &unit, &mode)
+    }
+}
