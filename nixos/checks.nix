@@ -76,5 +76,9 @@ in
   options = self.packages.${pkgs.stdenv.hostPlatform.system}.options;
 
   module = pkgs.callPackage ../tests/nix/module.nix { inherit self nixpkgs; };
+
+  exposure = pkgs.callPackage ../tests/nix/exposure.nix {
+    units = self.nixosConfigurations.alpha.config.environment.etc."systemd/system".source;
+  };
 }
 // lib.listToAttrs (map test machines)

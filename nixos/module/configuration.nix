@@ -166,14 +166,16 @@ in
             umask 077
             cd ${directory}
             if [ ! -e made.toml ]; then
-              # It may have been made by hand, or by a start that did not come to its end.
-              ${lib.optionalString (!cfg.volume.enable) "[ -e config.toml ] || "}${make}
+              # It may have been made by hand, or by a start that did not come to its end. The next steps that are told are
+              # for people, and done here already.
+              ${lib.optionalString (!cfg.volume.enable) "[ -e config.toml ] || "}${make} >/dev/null
               mv config.toml made.toml
             fi
             rustbalance merge-config made.toml ${checked} >config.toml.new
             # The daemons go on with the configuration from before where this one is wrong.
-            rustbalance check-config config.toml.new
+            rustbalance check-config config.toml.new >/dev/null
             mv config.toml.new config.toml
+            rustbalance check-config config.toml
             systemd-tmpfiles --create --prefix=/etc/rustbalance rustbalance.conf
           ''
           + lib.optionalString cfg.volume.enable ''
@@ -200,9 +202,15 @@ in
             # As in rustbalance-.service.d/sandbox.conf, for keys are made here.
             LimitCORE = 0;
             LimitMEMLOCK = "infinity";
+            DevicePolicy = "closed";
+            IPAddressDeny = "any";
+            LockPersonality = true;
+            MemoryDenyWriteExecute = true;
             NoNewPrivileges = true;
             PrivateDevices = true;
+            PrivateIPC = true;
             PrivateNetwork = true;
+            ProcSubset = "pid";
             ProtectClock = true;
             ProtectControlGroups = true;
             ProtectHome = "read-only";
@@ -218,6 +226,14 @@ in
             RestrictRealtime = true;
             RestrictSUIDSGID = true;
             SystemCallArchitectures = "native";
+            SystemCallFilter = [
+              "@system-service"
+              "~@resources"
+              "mlockall"
+              "setrlimit"
+              "prlimit64"
+            ];
+            UMask = "0077";
             # It gives each file to its daemon, and reads an invitation wherever root can.
             CapabilityBoundingSet = [
               "CAP_CHOWN"

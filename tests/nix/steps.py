@@ -92,6 +92,17 @@ def show(flake: Flake) -> None:
     print(re.sub("\x1b\\[[0-9;]*m", "", flake.command("flake", "show")), end="")
 
 
+def exposure(flake: Flake) -> None:
+    """Prints the score of each service of the first example."""
+    system = """(nixpkgs.lib.nixosSystem { modules = [
+        self.nixosModules.default (source + "/nixos/examples/first-node.nix")
+        { networking.hostName = "alpha"; services.rustbalance = { inherit package; }; }
+    ]; }).config"""
+    units = f'{system}.environment.etc."systemd/system".source'
+    built = flake.build(f'pkgs.callPackage (source + "/tests/nix/exposure.nix") {{ units = {units}; }}')
+    print(run("cat", str(built)), end="")
+
+
 def with_nixpkgs(nixpkgs: Path, built: Path | None) -> None:
     """All that needs one."""
     with tempfile.TemporaryDirectory() as folder:
@@ -101,6 +112,7 @@ def with_nixpkgs(nixpkgs: Path, built: Path | None) -> None:
         step("the README's nodes", lambda: readme(flake))
         tests = "pkgs.callPackage (source + \"/tests/nix/module.nix\") { inherit self nixpkgs package; }"
         step("the module in whole systems, units compared", lambda: flake.build(tests))
+        step("what systemd thinks of the services", lambda: exposure(flake))
         step("first starts: a new cluster, an invitation, a volume", lambda: first_start(flake))
         step("mistakes, and what is said of them", lambda: mistakes(flake))
 
