@@ -353,7 +353,7 @@ fn a_remedy_that_is_refused_is_told_with_its_reason() {
     world.step();
     world.handle(Event::Tried(Remedy::Kill(Part::Tor(Tor::Standby)), Err("access denied".to_owned())));
     let report = world.report();
-    assert!(report.complaints[0].text.contains("refused: access denied"), "{report:#?}");
+    assert!(report.complaints[0].text.contains("could not be carried out: access denied"), "{report:#?}");
     assert!(
         report.past.iter().any(|deed| deed.alarming && deed.text.contains("could not kill the standby tor"))
     );

@@ -85,6 +85,7 @@ fn the_help_of_a_daemon_says_what_that_daemon_does() {
         (env!("CARGO_BIN_EXE_rustbalance-proxy"), "target"),
         (env!("CARGO_BIN_EXE_rustbalance-coordinator"), "mesh"),
         (env!("CARGO_BIN_EXE_rustbalance-publisher"), "descriptor"),
+        (env!("CARGO_BIN_EXE_rustbalance-watchdog"), "repairs"),
     ];
     for (program, word) in daemons {
         for option in ["-h", "--help"] {

@@ -79,7 +79,7 @@ async fn what_the_service_manager_refuses_is_told_and_not_asked_for_ever() {
     node.b.hang();
     let (report, _) = node
         .until("it is told", |report| {
-            report.complaints.iter().any(|it| it.text.contains("service manager refused"))
+            report.complaints.iter().any(|it| it.text.contains("could not be carried out"))
         })
         .await;
     assert!(report.complaints[0].text.contains("Permission denied"), "{report:#?}");

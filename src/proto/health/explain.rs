@@ -56,7 +56,7 @@ impl Health {
             }
         }
         if let Some(refusal) = failure.remedy().and_then(|remedy| self.refusals.get(&remedy.part())) {
-            let _ = write!(text, "; the service manager refused: {refusal}");
+            let _ = write!(text, "; the last one could not be carried out: {refusal}");
         }
         text
     }
