@@ -7,7 +7,7 @@
   units,
 }:
 let
-  # Twelve is what a connection to the network costs; publisher and key have none. The last one gives files to their owners.
+  # Twelve is what a connection to the network costs; publisher, watchdog and key have none. The last one gives files to their owners.
   most = {
     rustbalance-coordinator = 15;
     rustbalance-onion-key = 3;
@@ -15,6 +15,7 @@ let
     rustbalance-publisher = 3;
     "rustbalance-tor@a" = 12;
     "rustbalance-tor@b" = 12;
+    rustbalance-watchdog = 3;
     configure-rustbalance = 17;
   };
   inside = lib.concatStrings (

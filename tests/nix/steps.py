@@ -58,11 +58,16 @@ def lock() -> None:
     assert re.fullmatch("[0-9a-f]{40}", locked["rev"]) and locked["narHash"].startswith("sha256-"), locked
 
 
+#: What cargo calls those programs that the distribution does not have.
+CRATES = {"nixfmt": "nixfmt_rs", "deadnix": "deadnix"}
+
+
 def lint(name: str, *arguments: str) -> None:
     """Runs a program over the files, where this machine has it."""
     found = shutil.which(name, path=f"{os.environ['PATH']}:{HOME}/target/tools/bin")
     if found is None:
-        skip(name, f"there is no {name} here")
+        crate = CRATES.get(name)
+        skip(name, f"there is no {name} here" + (f": cargo install --root target/tools {crate}" if crate else ""))
         return
 
     def check() -> None:
