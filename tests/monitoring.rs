@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -66,6 +67,18 @@ fn every_alert_says_what_it_means_and_how_urgent_it_is() {
     for alert in alerts {
         for key in ["expr: ", "severity: ", "summary: ", "description: "] {
             assert_eq!(alert.matches(key).count(), 1, "{key}{alert}");
+        }
+    }
+}
+
+#[test]
+fn prometheus_itself_takes_the_rules() {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("nixos/monitoring/rules.yaml");
+    match Command::new("promtool").args(["check", "rules"]).arg(rules).output() {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        // Debian's package prometheus has it, and a hundred megabytes besides.
+        Err(error) => {
+            println!("there is no promtool here ({error}): the rules were looked at by this test only")
         }
     }
 }
