@@ -78,7 +78,7 @@ fn prometheus_itself_takes_the_rules() {
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
         // Debian's package prometheus has it, and a hundred megabytes besides.
         Err(error) => {
-            println!("there is no promtool here ({error}): the rules were looked at by this test only")
+            println!("there is no promtool here ({error}): the rules were looked at by this test only");
         }
     }
 }
