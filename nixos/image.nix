@@ -29,30 +29,36 @@ in
     "${modulesPath}/profiles/minimal.nix"
   ];
 
-  services.rustbalance = {
-    enable = true;
-    openFirewall = true;
-    volume.enable = true;
+  services = {
+    rustbalance = {
+      enable = true;
+      openFirewall = true;
+      volume.enable = true;
+    };
+    # Nobody gets in with a password, where an operator's module enables it at all.
+    openssh = {
+      openFirewall = lib.mkDefault true;
+      settings = {
+        KbdInteractiveAuthentication = false;
+        PasswordAuthentication = false;
+        PermitRootLogin = "prohibit-password";
+      };
+    };
+    # What is logged is gone with the power.
+    journald.storage = "volatile";
   };
 
-  networking.hostName = lib.mkDefault "rustbalance";
-  networking.useNetworkd = true;
-  networking.firewall.allowPing = false;
+  networking = {
+    hostName = lib.mkDefault "rustbalance";
+    useNetworkd = true;
+    firewall.allowPing = false;
+  };
   # Nobody logs in: not at the console, and not over the network, unless a module of the operator's enables SSH and brings
-  # the keys, the only thing that is let in then.
+  # keys.
   users.mutableUsers = false;
   users.allowNoPasswordLogin = true;
-  services.openssh = {
-    openFirewall = lib.mkDefault true;
-    settings = {
-      KbdInteractiveAuthentication = false;
-      PasswordAuthentication = false;
-      PermitRootLogin = "prohibit-password";
-    };
-  };
   nix.enable = false;
-  # What is logged is gone with the power, and nothing is ever swapped.
-  services.journald.storage = "volatile";
+  # Nothing is ever swapped.
   swapDevices = lib.mkForce [ ];
   zramSwap.enable = false;
 

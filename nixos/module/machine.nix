@@ -38,19 +38,21 @@ in
     security.polkit.enable = lib.mkDefault true;
     environment.etc."polkit-1/rules.d/rustbalance.rules".source = ../units/polkit/rustbalance.rules;
 
-    networking.firewall = {
-      allowedUDPPorts = lib.mkIf cfg.openFirewall [ mesh.listen_port ];
-      # Who reaches this is a node of the cluster, through WireGuard.
-      interfaces.${mesh.interface}.allowedUDPPorts = [ mesh.datagram_port ];
-    };
+    networking = {
+      firewall = {
+        allowedUDPPorts = lib.mkIf cfg.openFirewall [ mesh.listen_port ];
+        # Who reaches this is a node of the cluster, through WireGuard.
+        interfaces.${mesh.interface}.allowedUDPPorts = [ mesh.datagram_port ];
+      };
 
-    # The coordinator makes the tunnel, and nobody else changes it.
+      # The coordinator makes the tunnel, and nobody else changes it.
+      networkmanager.unmanaged = [ "interface-name:${mesh.interface}" ];
+      dhcpcd.denyInterfaces = [ mesh.interface ];
+    };
     systemd.network.networks."10-rustbalance" = {
       matchConfig.Name = mesh.interface;
       linkConfig.Unmanaged = true;
     };
-    networking.networkmanager.unmanaged = [ "interface-name:${mesh.interface}" ];
-    networking.dhcpcd.denyInterfaces = [ mesh.interface ];
     # No service of the node may load a module.
     boot.kernelModules = lib.mkIf (mesh.backend != "userspace") [ "wireguard" ];
 

@@ -68,39 +68,41 @@ let
 in
 {
   config = lib.mkIf cfg.enable {
-    systemd.packages = [
-      units
-      programs
-    ];
-    systemd.tmpfiles.packages = [ units ];
-    systemd.targets.rustbalance.wantedBy = [ "multi-user.target" ];
+    systemd = {
+      packages = [
+        units
+        programs
+      ];
+      tmpfiles.packages = [ units ];
+      targets.rustbalance.wantedBy = [ "multi-user.target" ];
 
-    systemd.services = {
-      rustbalance-proxy = {
-        path = lib.mkForce [ ];
-        serviceConfig = lib.mkMerge [
-          (lib.mkIf (tcpTarget != null && !isLocal) { IPAddressAllow = tcpAddress; })
-          (lib.mkIf (drainSeconds > 50) { TimeoutStopSec = builtins.ceil drainSeconds + 10; })
-          (lib.mkIf (connections > 8000) { LimitNOFILE = 2 * connections + 384; })
-        ];
-      };
-      rustbalance-publisher = {
-        path = lib.mkForce [ ];
-        serviceConfig = passphrase [ ];
-      };
-      rustbalance-coordinator = {
-        path = lib.mkForce [ ];
-        serviceConfig = passphrase [ ];
-      };
-      rustbalance-watchdog.path = lib.mkForce [ ];
-      rustbalance-onion-key = {
-        path = lib.mkForce [ ];
-        serviceConfig = lib.mkMerge [
-          (lib.mkIf hasOwnKeyFile {
-            LoadCredential = lib.mkDefault ([ "" ] ++ onionKeyCredentials ++ [ "rustbalance-passphrase" ]);
-          })
-          (passphrase onionKeyCredentials)
-        ];
+      services = {
+        rustbalance-proxy = {
+          path = lib.mkForce [ ];
+          serviceConfig = lib.mkMerge [
+            (lib.mkIf (tcpTarget != null && !isLocal) { IPAddressAllow = tcpAddress; })
+            (lib.mkIf (drainSeconds > 50) { TimeoutStopSec = builtins.ceil drainSeconds + 10; })
+            (lib.mkIf (connections > 8000) { LimitNOFILE = 2 * connections + 384; })
+          ];
+        };
+        rustbalance-publisher = {
+          path = lib.mkForce [ ];
+          serviceConfig = passphrase [ ];
+        };
+        rustbalance-coordinator = {
+          path = lib.mkForce [ ];
+          serviceConfig = passphrase [ ];
+        };
+        rustbalance-watchdog.path = lib.mkForce [ ];
+        rustbalance-onion-key = {
+          path = lib.mkForce [ ];
+          serviceConfig = lib.mkMerge [
+            (lib.mkIf hasOwnKeyFile {
+              LoadCredential = lib.mkDefault ([ "" ] ++ onionKeyCredentials ++ [ "rustbalance-passphrase" ]);
+            })
+            (passphrase onionKeyCredentials)
+          ];
+        };
       };
     };
   };

@@ -63,40 +63,56 @@ in
     type = types.submodule {
       freeformType = toml.type;
       options = {
-        node.id = optionalKey types.str "See {option}`services.rustbalance.nodeId`.";
-        node.priority = optionalKey types.ints.u32 "See {option}`services.rustbalance.priority`.";
-        service.address = optionalKey types.str ''
-          The onion address, for a node whose key and tokens are brought by other means than
-          {option}`services.rustbalance.newCluster` and an invitation.
-        '';
-        service.master_key_file = secret "/etc/rustbalance/hs_ed25519_secret_key";
-        tor.a = torSockets "a";
-        tor.b = torSockets "b";
-        proxy.target = optionalKey types.str "See {option}`services.rustbalance.target`.";
-        proxy.max_connections = optionalKey (types.ints.between 1 100000) "Connections carried at once. The proxy's limit of open files grows with it.";
-        proxy.drain_timeout_secs = optionalKey types.numbers.nonnegative "How long connections may take to finish when the proxy stops. systemd waits for longer.";
-        mesh.endpoint = optionalKey types.str "See {option}`services.rustbalance.endpoint`.";
-        mesh.listen_port =
-          key types.port endpointPort
-            "UDP port of WireGuard. Unless said otherwise, that of {option}`services.rustbalance.endpoint`."
-          // {
-            defaultText = lib.literalMD "the endpoint's port, or `51820`";
-          };
-        mesh.datagram_port = key types.port 51821 "UDP port inside the tunnel, the same on every node.";
-        mesh.interface = key types.str "wg-rb" "The name of the tunnel's interface.";
-        mesh.backend = optionalKey (types.enum [
-          "auto"
-          "kernel"
-          "userspace"
-        ]) "Whose WireGuard carries the tunnel.";
-        mesh.private_key_file = secret "/etc/rustbalance/wireguard.key";
-        mesh.peers = optionalKey (types.listOf toml.type) ''
-          Nodes that were configured by hand. Those that were invited are learnt, and not listed.
-        '';
-        cluster.token_file = secret "/etc/rustbalance/cluster.token";
-        join.secret_file = secret "/etc/rustbalance/join.secret";
-        join.port = key types.port 80 "The onion service's virtual port, the same on every node.";
-        log.level = optionalKey types.str "`error`, `warn`, `info`, `debug`, `trace`, or pairs with modules.";
+        node = {
+          id = optionalKey types.str "See {option}`services.rustbalance.nodeId`.";
+          priority = optionalKey types.ints.u32 "See {option}`services.rustbalance.priority`.";
+        };
+        service = {
+          address = optionalKey types.str ''
+            The onion address, for a node whose key and tokens are brought by other means than
+            {option}`services.rustbalance.newCluster` and an invitation.
+          '';
+          master_key_file = secret "/etc/rustbalance/hs_ed25519_secret_key";
+        };
+        tor = {
+          a = torSockets "a";
+          b = torSockets "b";
+        };
+        proxy = {
+          target = optionalKey types.str "See {option}`services.rustbalance.target`.";
+          max_connections = optionalKey (types.ints.between 1 100000) "Connections carried at once. The proxy's limit of open files grows with it.";
+          drain_timeout_secs = optionalKey types.numbers.nonnegative "How long connections may take to finish when the proxy stops. systemd waits for longer.";
+        };
+        mesh = {
+          endpoint = optionalKey types.str "See {option}`services.rustbalance.endpoint`.";
+          listen_port =
+            key types.port endpointPort
+              "UDP port of WireGuard. Unless said otherwise, that of {option}`services.rustbalance.endpoint`."
+            // {
+              defaultText = lib.literalMD "the endpoint's port, or `51820`";
+            };
+          datagram_port = key types.port 51821 "UDP port inside the tunnel, the same on every node.";
+          interface = key types.str "wg-rb" "The name of the tunnel's interface.";
+          backend = optionalKey (types.enum [
+            "auto"
+            "kernel"
+            "userspace"
+          ]) "Whose WireGuard carries the tunnel.";
+          private_key_file = secret "/etc/rustbalance/wireguard.key";
+          peers = optionalKey (types.listOf toml.type) ''
+            Nodes that were configured by hand. Those that were invited are learnt, and not listed.
+          '';
+        };
+        cluster = {
+          token_file = secret "/etc/rustbalance/cluster.token";
+        };
+        join = {
+          secret_file = secret "/etc/rustbalance/join.secret";
+          port = key types.port 80 "The onion service's virtual port, the same on every node.";
+        };
+        log = {
+          level = optionalKey types.str "`error`, `warn`, `info`, `debug`, `trace`, or pairs with modules.";
+        };
       };
     };
   };
