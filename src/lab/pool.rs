@@ -173,14 +173,16 @@ struct Worker {
 
 impl Worker {
     async fn work(self) {
-        let mut forgot = Instant::now();
+        // What it remembers of the scene before is not fresh.
+        let mut forgot = None::<Instant>;
         for page in 0.. {
             let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
             if ticket >= self.budget || *self.stopped.borrow() {
                 return;
             }
-            if self.client.memory == Memory::Fresh && forgot.elapsed() > NEWNYM_INTERVAL {
-                forgot = Instant::now();
+            let long_ago = forgot.is_none_or(|forgot| forgot.elapsed() > NEWNYM_INTERVAL);
+            if self.client.memory == Memory::Fresh && long_ago {
+                forgot = Some(Instant::now());
                 // Only between fetches: a descriptor that is being fetched would be forgotten half-way.
                 let _ = self.client.forget().await;
             }

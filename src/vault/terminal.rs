@@ -25,7 +25,8 @@ pub struct Terminal {
 pub enum TerminalError {
     /// The process has no terminal: it was started by a service manager, a scheduler, another program.
     #[error(
-        "there is no terminal to ask for the passphrase ({0}); give it in a file, a credential or a variable"
+        "there is no terminal to ask for the passphrase, or to show a generated one ({0}); give one in a file, a \
+         credential or a variable"
     )]
     None(io::Error),
     /// The terminal broke off.
