@@ -29,8 +29,8 @@ const NO_SUCH_PROCESS: &str = "org.freedesktop.systemd1.NoSuchProcess";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 /// A new job takes the place of one that waits.
 const REPLACE: &str = "replace";
-/// Every process of the unit.
-const ALL: &str = "all";
+/// Every process of the unit; an error if there is none.
+const ALL: &str = "all-fail";
 
 /// Why a remedy could not be carried out. Nothing was changed, or nobody knows.
 #[derive(Debug, thiserror::Error)]

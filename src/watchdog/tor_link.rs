@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::proto::health::part::{Part, Tor};
@@ -24,6 +24,8 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// How long a tor that answered before may take. It answers in milliseconds, but its one thread also verifies a
 /// consensus now and then, for a second or two on a small machine.
 const ANSWER_LIMIT: Duration = Duration::from_millis(3_500);
+/// How long is waited once more: where the whole machine stood still, the answer may be there and only not read yet.
+const LAST_CALL: Duration = Duration::from_millis(500);
 /// How long one may take to say its first word: it reads all it has stored before it listens to anybody.
 const FIRST_WORD_LIMIT: Duration = Duration::from_secs(20);
 /// How often all is read although no event came.
@@ -131,21 +133,21 @@ async fn converse(
                 Some(_) => true,
             },
         };
-        let seen = tokio::time::timeout(ANSWER_LIMIT, async {
+        let seen = in_time(async {
             match &known {
                 Some(before) if !due => still_there(controller, before).await,
                 _ => read(watched, controller, skew).await,
             }
         });
         let vitals = match seen.await {
-            Err(_) => return End::Lost(Answer::Silent),
-            Ok(Err(error)) if controller.closed().is_some() => return End::Lost(answer_of(&error)),
+            None => return End::Lost(Answer::Silent),
+            Some(Err(error)) if controller.closed().is_some() => return End::Lost(answer_of(&error)),
             // An answer that cannot be used is an answer: what was known stays.
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 debug!(address = %watched.address, %error, "tor gives no usable answer");
                 known
             }
-            Ok(Ok(vitals)) => Some(vitals),
+            Some(Ok(vitals)) => Some(vitals),
         };
         read_at = if due || known.is_none() { Some(Instant::now()) } else { read_at };
         known = vitals;
@@ -157,6 +159,15 @@ async fn converse(
         {
             return End::Unheard;
         }
+    }
+}
+
+/// An answer, unless it does not come in time.
+async fn in_time<T>(answer: impl Future<Output = T>) -> Option<T> {
+    let mut answer = std::pin::pin!(answer);
+    match timeout(ANSWER_LIMIT, &mut answer).await {
+        Ok(answer) => Some(answer),
+        Err(_) => timeout(LAST_CALL, answer).await.ok(),
     }
 }
 

@@ -96,7 +96,7 @@ impl Bus {
 impl ServiceManager {
     #[allow(clippy::needless_pass_by_value)]
     fn kill_unit(&self, unit: String, whom: String, signal: i32) -> fdo::Result<()> {
-        assert_eq!((whom.as_str(), signal), ("all", nix::libc::SIGKILL));
+        assert_eq!((whom.as_str(), signal), ("all-fail", nix::libc::SIGKILL));
         self.note("KillUnit", &unit)
     }
 

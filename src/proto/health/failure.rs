@@ -83,11 +83,12 @@ impl Failure {
         match self {
             Self::Silent(part) => Some(Remedy::Kill(part)),
             Self::Away(part) => Some(Remedy::Start(part)),
-            Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
-                Some(Remedy::Restart(Part::Tor(tor)))
-            }
+            Self::Unbootstrapped(tor) | Self::NoCircuits(tor) => Some(Remedy::Restart(Part::Tor(tor))),
             Self::NoPoints => Some(Remedy::Restart(Part::Tor(Tor::Serving))),
-            Self::NoNetwork
+            // Tor goes on with an old consensus for a day and asks for a new one all the time: a restart would only end
+            // the circuits that it still has, on all nodes at once when the directory authorities fail.
+            Self::OldConsensus(_)
+            | Self::NoNetwork
             | Self::HsDirsBehind
             | Self::StaleDescriptor
             | Self::NoLease
@@ -148,8 +149,11 @@ impl Failure {
                 "see its journal (journalctl -u), and whether its unit is masked"
             }
             Self::NoNetwork => "look after this machine's network, firewall and clock",
-            Self::Unbootstrapped(_) | Self::NoCircuits(_) | Self::OldConsensus(_) => {
+            Self::Unbootstrapped(_) | Self::NoCircuits(_) => {
                 "see that tor's journal; a firewall may keep it from its relays"
+            }
+            Self::OldConsensus(_) => {
+                "see that tor's journal, and whether the Tor network's authorities are well"
             }
             Self::NoPoints => "see the journal of the tor that serves, and whether it has the onion's key",
             Self::HsDirsBehind => "nothing need be done: they are tried again and again",
