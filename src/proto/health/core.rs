@@ -13,6 +13,9 @@ use super::vitals::{Answer, Observation, Vitals};
 
 /// How often a failure that lasts is looked at again although nothing new was observed.
 const REVIEW: Duration = Duration::from_secs(1);
+/// How long tors may be silent together: then it is rather this machine that stands still, for its disk or its memory, and
+/// to kill them would make it worse.
+const STALLED: Duration = Duration::from_secs(10);
 /// How many past events are kept: some hours of a node that is not well.
 const MOST_DEEDS: usize = 64;
 
@@ -46,6 +49,13 @@ pub(super) struct Case {
     pub(super) cause: Option<Failure>,
 }
 
+/// How long a failure must last, among these, before anything is done about it.
+fn patience(failure: Failure, failures: &BTreeSet<Failure>) -> Duration {
+    let silent = Tor::ALL.map(|tor| Failure::Silent(Part::Tor(tor)));
+    let together = silent.contains(&failure) && silent.iter().all(|tor| failures.contains(tor));
+    if together { failure.patience().max(STALLED) } else { failure.patience() }
+}
+
 /// The health of this node.
 #[derive(Debug, Default)]
 pub struct Health {
@@ -66,7 +76,7 @@ impl Health {
         let mut actions = Vec::new();
         match event {
             Event::Observed(observation) => self.vitals.note(observation),
-            Event::Tried(remedy, outcome) => self.came_of(unix_secs, remedy, outcome, &mut actions),
+            Event::Tried(remedy, outcome) => self.came_of(now, unix_secs, remedy, outcome, &mut actions),
             Event::Timeout => {}
         }
         let failures = diagnose(&self.vitals, self.fence.is_closed(), unix_secs);
@@ -143,7 +153,7 @@ impl Health {
         }
         case.cause = cause;
         let before = case.stage;
-        let ripe = now.saturating_duration_since(case.since) >= failure.patience();
+        let ripe = now.saturating_duration_since(case.since) >= patience(failure, failures);
         let stage = match failure.remedy() {
             _ if cause.is_some() => Stage::Consequence,
             _ if !ripe => Stage::Suspected,
@@ -180,11 +190,12 @@ impl Health {
     }
 
     fn note_budgets(&mut self, now: Instant) {
-        let treated = |case: &Case| matches!(case.stage, Stage::Alarm | Stage::Treated);
+        // What is only suspected yet fails, too: a part that needs longer to be found ill than to be calm would never use
+        // its budget up.
         let failing: BTreeSet<Part> = self
             .cases
             .iter()
-            .filter(|(_, case)| treated(case))
+            .filter(|(_, case)| case.stage != Stage::Consequence)
             .filter_map(|(failure, _)| failure.remedy().map(Remedy::part))
             .collect();
         for (part, budget) in &mut self.budgets {
@@ -229,6 +240,7 @@ impl Health {
 
     fn came_of(
         &mut self,
+        now: Instant,
         unix_secs: u64,
         remedy: Remedy,
         outcome: Result<(), String>,
@@ -238,6 +250,9 @@ impl Health {
             Ok(()) => _ = self.refusals.remove(&remedy.part()),
             Err(reason) => {
                 self.tell(unix_secs, format!("could not {remedy}: {reason}"), true, actions);
+                if remedy == Remedy::Fence {
+                    self.fence.refused(now);
+                }
                 self.refusals.insert(remedy.part(), reason);
             }
         }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::budget::CALM;
+use super::budget::{CALM, TRIES};
 
 /// How long the proxy may be away before clients are sent elsewhere: a restart takes a fraction of a second, and
 /// connections wait for it in the listener meanwhile.
@@ -44,6 +44,8 @@ pub struct Fence {
     since: Option<(bool, Instant)>,
     /// How often it was closed since it was calm.
     times: u32,
+    /// How often that could not be done.
+    refused: u32,
 }
 
 impl Fence {
@@ -57,6 +59,13 @@ impl Fence {
         self.closed.is_none() && self.times == 0
     }
 
+    /// It could not be closed: tor serves as before. That is tried again, as often as any remedy.
+    pub fn refused(&mut self, now: Instant) {
+        self.closed = None;
+        self.since = Some((false, now));
+        self.refused = self.refused.saturating_add(1);
+    }
+
     /// Looks at the situation, and turns where it must.
     pub fn consider(&mut self, now: Instant, situation: Situation) -> Option<Turn> {
         let well = situation.proxy_well?;
@@ -68,19 +77,25 @@ impl Fence {
         let lasted = now.saturating_duration_since(since);
         match (self.closed, well) {
             // Alone it would only make things worse: nobody else answers, and the listener keeps clients for the proxy.
-            (None, false) if lasted >= FENCE_AFTER && situation.tor_serves && situation.others_serve => {
+            (None, false)
+                if lasted >= FENCE_AFTER
+                    && self.refused < TRIES
+                    && situation.tor_serves
+                    && situation.others_serve =>
+            {
                 self.closed = Some(now);
                 self.times = self.times.saturating_add(1);
                 Some(Turn::Fence)
             }
-            (Some(_), true) if lasted >= self.lift_after() => {
+            // Where nobody else serves any more there is nothing to wait for.
+            (Some(_), true) if lasted >= self.lift_after() || !situation.others_serve => {
                 self.closed = None;
                 // It must prove itself anew, from here on.
                 self.since = Some((true, now));
                 Some(Turn::Unfence)
             }
             (None, true) if lasted >= CALM => {
-                self.times = 0;
+                (self.times, self.refused) = (0, 0);
                 None
             }
             _ => None,
@@ -125,6 +140,32 @@ mod tests {
         ] {
             assert_eq!(turns(100, |_| situation), []);
         }
+    }
+
+    #[test]
+    fn it_opens_at_once_when_nobody_else_serves_any_more() {
+        let seen = turns(100, |second| match second {
+            0..40 => ILL,
+            40..43 => WELL,
+            _ => Situation { others_serve: false, ..WELL },
+        });
+        assert_eq!(seen, [(15, Turn::Fence), (43, Turn::Unfence)]);
+    }
+
+    #[test]
+    fn what_is_refused_is_not_believed_and_tried_a_few_times() {
+        let start = Instant::now();
+        let mut fence = Fence::default();
+        let mut tried = Vec::new();
+        for second in 0..600 {
+            let now = start + Duration::from_secs(second);
+            if fence.consider(now, ILL).is_some() {
+                tried.push(second);
+                fence.refused(now);
+            }
+            assert!(!fence.is_closed());
+        }
+        assert_eq!(tried, [15, 30, 45]);
     }
 
     #[test]
