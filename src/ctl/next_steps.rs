@@ -1,6 +1,6 @@
 //! What is left to do by hand when a node's files are made.
 
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write};
 use std::path::Path;
 
 use crate::config::endpoint::{Endpoint, Target};
@@ -55,12 +55,19 @@ fn changed_units(settings: &Settings<'_>) -> Vec<String> {
              shipped, both know {DEFAULT_DIRECTORY} only."
         ));
     }
-    if matches!(settings.target.parse(), Ok(Target::Local(Endpoint::Tcp(_)))) {
-        changed.push(
-            "Copy nixos/units/optional/rustbalance-proxy.service.d to /etc/systemd/system: without it the proxy may not \
-             connect to a target on TCP."
-                .to_owned(),
-        );
+    if let Ok(Target::Local(Endpoint::Tcp(address))) = settings.target.parse() {
+        let mut step =
+            "Copy nixos/units/optional/rustbalance-proxy.service.d to /etc/systemd/system: without it the \
+                        proxy may not connect to a target on TCP."
+                .to_owned();
+        if !address.ip().is_loopback() {
+            let _ = write!(
+                step,
+                " Write IPAddressAllow={} into it: the target is on another machine.",
+                address.ip()
+            );
+        }
+        changed.push(step);
     }
     if settings.port != DEFAULT_PORT {
         changed.push(format!(

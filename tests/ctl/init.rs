@@ -59,6 +59,10 @@ fn the_next_steps_are_those_of_this_node() {
         assert!(tcp.contains(step), "{step}: {tcp}");
     }
     assert!(tcp.contains("\n7. Invite more nodes"), "{tcp}");
+    assert!(!tcp.contains("IPAddressAllow"), "{tcp}");
+    let far = place.path().join("far");
+    let far = ["init", "--node-id", "alpha", "--target", "tcp://192.0.2.5:80", "--directory", text(&far)];
+    assert!(answer(&far).contains("IPAddressAllow=192.0.2.5"));
     let directory = place.path().join("unix");
     let unix = answer(&[
         "init",
