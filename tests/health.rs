@@ -332,6 +332,19 @@ fn a_tor_that_hangs_is_killed_in_the_moment_in_which_that_is_seen() {
 }
 
 #[test]
+fn a_fence_that_is_refused_is_not_believed() {
+    let mut world = World::new();
+    world.pass(60);
+    world.ill.insert(Part::Daemon(Daemon::Proxy), (Ill::Hangs, Cure::Nothing));
+    while !world.fenced {
+        world.step();
+    }
+    world.fenced = false;
+    world.handle(Event::Tried(Remedy::Fence, Err("access denied".to_owned())));
+    assert!(!world.report().fenced);
+}
+
+#[test]
 fn a_node_whose_proxy_is_lost_stops_serving_and_comes_back() {
     let mut world = World::new();
     world.pass(60);

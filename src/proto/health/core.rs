@@ -13,9 +13,6 @@ use super::vitals::{Answer, Observation, Vitals};
 
 /// How often a failure that lasts is looked at again although nothing new was observed.
 const REVIEW: Duration = Duration::from_secs(1);
-/// How long tors may be silent together: then it is rather this machine that stands still, for its disk or its memory, and
-/// to kill them would make it worse.
-const STALLED: Duration = Duration::from_secs(10);
 /// How many past events are kept: some hours of a node that is not well.
 const MOST_DEEDS: usize = 64;
 
@@ -47,13 +44,6 @@ pub(super) struct Case {
     pub(super) stage: Stage,
     /// What explains it now.
     pub(super) cause: Option<Failure>,
-}
-
-/// How long a failure must last, among these, before anything is done about it.
-fn patience(failure: Failure, failures: &BTreeSet<Failure>) -> Duration {
-    let silent = Tor::ALL.map(|tor| Failure::Silent(Part::Tor(tor)));
-    let together = silent.contains(&failure) && silent.iter().all(|tor| failures.contains(tor));
-    if together { failure.patience().max(STALLED) } else { failure.patience() }
 }
 
 /// The health of this node.
@@ -153,7 +143,7 @@ impl Health {
         }
         case.cause = cause;
         let before = case.stage;
-        let ripe = now.saturating_duration_since(case.since) >= patience(failure, failures);
+        let ripe = now.saturating_duration_since(case.since) >= failure.patience();
         let stage = match failure.remedy() {
             _ if cause.is_some() => Stage::Consequence,
             _ if !ripe => Stage::Suspected,
