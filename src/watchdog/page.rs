@@ -98,7 +98,7 @@ fn facts(report: &HealthReport, now: u64, page: &mut String) {
     if let Some(cluster) = &vitals.cluster {
         let lease = match (cluster.leads, cluster.led) {
             (true, _) => "this node holds it",
-            (false, true) => "another node holds it",
+            (false, true) => "another node holds it, or they are finding out who",
             (false, false) => "nobody holds it",
         };
         fact("Lease", lease.to_owned());
