@@ -197,6 +197,9 @@ fn refused(old: &str, new: &str, key: &str, reason: &str) {
 #[test]
 fn a_bad_value_is_refused_with_line_key_and_reason() {
     refused("id = \"alpha\"", "id = \"Alpha!\"", "node.id", "not allowed in a node name");
+    refused("drain_timeout_secs = 5", "mode = \"udp\"", "proxy.mode", "unknown variant `udp`");
+    refused("drain_timeout_secs = 5", "host = \"a/b\"", "proxy.host", "is no `host` or `host:port`");
+    refused("drain_timeout_secs = 5", "host = \"a\"", "proxy.host", "set mode = \"http\"");
     refused("priority = 10", "priority = -1", "node.priority", "expected u32");
     refused("priority = 10", "colour = 1", "node", "unknown field `colour`");
     refused(ADDRESS, "pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryx.onion", "service.address", "");

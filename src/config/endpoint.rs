@@ -1,7 +1,7 @@
 //! Addresses of sockets: where to listen, where tor's ports are, what the target is.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -60,7 +60,7 @@ pub enum Target {
         /// Its virtual port.
         port: u16,
     },
-    /// A socket on this machine or network: `tcp://ip:port` or `unix:/path`.
+    /// A socket on this machine or network: `http://ip[:port]`, `tcp://ip:port` or `unix:/path`.
     Local(Endpoint),
 }
 
@@ -75,7 +75,11 @@ impl FromStr for Target {
             return text.parse().map(Self::Local);
         }
         if let Some(rest) = text.strip_prefix("http://") {
-            return onion(rest.strip_suffix('/').unwrap_or(rest), Some(HTTP_PORT));
+            let rest = rest.strip_suffix('/').unwrap_or(rest);
+            return match local(rest) {
+                Some(address) => Ok(Self::Local(Endpoint::Tcp(address))),
+                None => onion(rest, Some(HTTP_PORT)),
+            };
         }
         if let Some(rest) = text.strip_prefix("tcp://") {
             return match rest.parse() {
@@ -84,10 +88,17 @@ impl FromStr for Target {
             };
         }
         Err(format!(
-            "{text:?} is no target; expected `http://ADDRESS.onion[:port]`, `tcp://ip:port`, `tcp://ADDRESS.onion:port` \
-             or `unix:/absolute/path`"
+            "{text:?} is no target; expected `http://ADDRESS.onion[:port]`, `http://ip[:port]`, `tcp://ip:port`, \
+             `tcp://ADDRESS.onion:port` or `unix:/absolute/path`"
         ))
     }
+}
+
+/// An IP address, with the port of HTTP where none is written.
+fn local(text: &str) -> Option<SocketAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let alone = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, HTTP_PORT));
+    text.parse().or(alone).ok().filter(|address: &SocketAddr| address.port() != 0)
 }
 
 fn onion(text: &str, default_port: Option<u16>) -> Result<Target, String> {
@@ -176,6 +187,9 @@ mod tests {
             (format!("http://{ONION}:8080"), Target::Onion { address, port: 8080 }),
             (format!("tcp://{ONION}:22"), Target::Onion { address, port: 22 }),
             ("tcp://127.0.0.1:80".into(), Target::Local("127.0.0.1:80".parse().unwrap())),
+            ("http://127.0.0.1:8080/".into(), Target::Local("127.0.0.1:8080".parse().unwrap())),
+            ("http://127.0.0.1".into(), Target::Local("127.0.0.1:80".parse().unwrap())),
+            ("http://[::1]".into(), Target::Local("[::1]:80".parse().unwrap())),
             ("unix:/run/app".into(), Target::Local("unix:/run/app".parse().unwrap())),
         ];
         for (text, expected) in cases {

@@ -16,7 +16,7 @@ use super::join::Join;
 use super::log::Log;
 use super::mesh::{MAX_PEERS, Mesh};
 use super::node::{Node, Service};
-use super::proxy::Proxy;
+use super::proxy::{Mode, Proxy};
 use super::publisher::Publisher;
 use super::tor::{Tor, TorName};
 use super::vault::Vault;
@@ -269,6 +269,12 @@ fn check_cluster(cluster: &Cluster) -> Result<(), Wrong> {
 }
 
 fn check_proxy(proxy: &Proxy) -> Result<(), Wrong> {
+    if proxy.host.is_some() && proxy.mode == Mode::Tcp {
+        return wrong(
+            ["proxy", "host"],
+            "has no meaning where bytes are carried as they are; set mode = \"http\"",
+        );
+    }
     match (&proxy.listen, &proxy.target) {
         (Some(listen), Target::Local(target)) if listen == target => {
             wrong(["proxy", "target"], "is the proxy's own listen address; requests would go round for ever")

@@ -7,6 +7,7 @@ use serde::de::{self, Deserializer};
 
 use super::endpoint::{Endpoint, Target};
 use super::seconds;
+use crate::proto::http::head::is_host;
 
 /// More connections than this cannot be meant: each takes two files and two buffers.
 const MAX_CONNECTIONS: usize = 100_000;
@@ -19,6 +20,12 @@ pub struct Proxy {
     pub listen: Option<Endpoint>,
     /// Where connections are carried to.
     pub target: Target,
+    /// What is carried.
+    #[serde(default)]
+    pub mode: Mode,
+    /// In HTTP mode, what the target calls itself; without it, what `target` says.
+    #[serde(default, deserialize_with = "host")]
+    pub host: Option<String>,
     /// How long reaching the target may take, SOCKS and onion rendezvous included.
     #[serde(default = "Proxy::default_connect", deserialize_with = "seconds::between::<_, 100, 600_000>")]
     pub connect_timeout_secs: Duration,
@@ -34,6 +41,17 @@ pub struct Proxy {
     /// Connections carried at once; the next one is refused.
     #[serde(default = "Proxy::default_connections", deserialize_with = "connections")]
     pub max_connections: usize,
+}
+
+/// What the proxy understands of what it carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Nothing: bytes, of any protocol.
+    #[default]
+    Tcp,
+    /// HTTP/1.1, with the target's name exchanged for the onion service's.
+    Http,
 }
 
 impl Proxy {
@@ -67,5 +85,14 @@ fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::E
         Ok(number)
     } else {
         Err(de::Error::custom(format!("{number} is out of range, expected 1 to {MAX_CONNECTIONS}")))
+    }
+}
+
+fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let host = String::deserialize(deserializer)?;
+    if is_host(&host) {
+        Ok(Some(host))
+    } else {
+        Err(de::Error::custom(format!("{host:?} is no `host` or `host:port`")))
     }
 }

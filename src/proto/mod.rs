@@ -2,6 +2,7 @@
 
 pub mod cluster;
 pub mod health;
+pub mod http;
 pub mod join;
 pub mod manifest;
 pub mod node;

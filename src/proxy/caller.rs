@@ -55,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
     /// Looks at what `stream` says, or without a door does not.
     pub fn new(stream: S, door: Option<Arc<Door>>) -> Self {
         let state = if door.is_some() { State::Listening(None) } else { State::Decided(false) };
-        Self { client: Client { stream, held: Vec::new(), passed: 0, broke: None }, door, state }
+        Self { client: Client::new(stream), door, state }
     }
 
     /// The client, whoever it is.
@@ -146,6 +146,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Caller<S> {
 }
 
 impl<S> Client<S> {
+    /// A connection of which nothing was read.
+    pub fn new(stream: S) -> Self {
+        Self { stream, held: Vec::new(), passed: 0, broke: None }
+    }
+
+    /// The same with bytes in front of everything else: somebody read them who had no use for them.
+    #[must_use]
+    pub fn with_before(self, bytes: &[u8]) -> Self {
+        let held = [bytes, &self.held[self.passed..]].concat();
+        Self { held, passed: 0, ..self }
+    }
+
     /// The connection alone, where what was read of it does not matter any more.
     pub fn into_stream(self) -> S {
         self.stream

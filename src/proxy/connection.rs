@@ -8,9 +8,10 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::caller::Caller;
+use super::caller::{Caller, Client};
 use super::dial::Dialer;
 use super::door::Door;
+use super::http::exchange::Naming;
 use super::relay::{Traffic, relay};
 use crate::ipc::proxy::FailureReason;
 use crate::tor::stream::Stream;
@@ -30,6 +31,8 @@ pub struct Ways {
     pub door: Option<Arc<Door>>,
     /// See `idle_timeout_secs`.
     pub idle: Duration,
+    /// In HTTP mode, what both sides are called; `None`: bytes are carried as they are.
+    pub naming: Option<Arc<Naming>>,
 }
 
 /// How a connection ended well.
@@ -41,45 +44,75 @@ pub enum Finish {
     Answered,
 }
 
-/// Reaches the target and carries bytes until the connection ends, or until `cut` says that it has to.
+/// Whether connections have to end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// They may go on.
+    #[default]
+    NotYet,
+    /// They may finish what is under way: the proxy is stopping.
+    Soon,
+    /// They are cut.
+    Now,
+}
+
+/// Reaches the target and carries bytes until the connection ends, or until it has to.
 pub async fn carry(
     client: Stream,
     ways: &Ways,
     traffic: &Traffic,
-    mut cut: watch::Receiver<bool>,
+    mut ending: watch::Receiver<Ending>,
 ) -> Result<Finish, FailureReason> {
     let mut caller = Caller::new(client, ways.door.clone());
     let mut target = None;
     let met = tokio::select! {
         met = meet(&mut caller, &mut target, ways, traffic) => met,
-        _ = cut.wait_for(|cut| *cut) => Err(FailureReason::CutByStop),
+        () = cut(&mut ending) => Err(FailureReason::CutByStop),
     };
-    let mut client = caller.into_client();
-    let carried = match (met, &mut target) {
-        (Ok(Some(finish)), _) => return Ok(finish),
-        (Ok(None), Some(target)) => tokio::select! {
-            carried = relay(&mut client, target, ways.idle, traffic) => carried,
-            _ = cut.wait_for(|cut| *cut) => Err(FailureReason::CutByStop),
-        },
-        (Ok(None), None) => Ok(()),
+    let client = caller.into_client();
+    match (met, target) {
+        (Ok(Some(finish)), _) => Ok(finish),
+        (Ok(None), Some(target)) => {
+            carry_bytes(client, Client::new(target), ways.idle, traffic, ending).await?;
+            Ok(Finish::Carried)
+        }
+        (Ok(None), None) => Ok(Finish::Carried),
         (Err(reason), target) => {
             // An orderly end would look like an empty answer.
             client.into_stream().reset();
-            if let Some(target) = target.take() {
+            if let Some(target) = target {
                 target.reset();
             }
-            return Err(reason);
+            Err(reason)
         }
+    }
+}
+
+/// Carries bytes both ways until both sides have ended, one breaks, or the connection has to end.
+pub async fn carry_bytes(
+    mut client: Client<Stream>,
+    mut target: Client<Stream>,
+    idle: Duration,
+    traffic: &Traffic,
+    mut ending: watch::Receiver<Ending>,
+) -> Result<(), FailureReason> {
+    let carried = tokio::select! {
+        carried = relay(&mut client, &mut target, idle, traffic) => carried,
+        () = cut(&mut ending) => Err(FailureReason::CutByStop),
     };
     if let Err(FailureReason::Idle | FailureReason::CutByStop) = carried {
         // What is stuck on its way has had its time, and neither side may take this for an orderly end.
         client.into_stream().reset();
-        if let Some(target) = target {
-            target.reset();
-        }
+        target.into_stream().reset();
     }
     // Otherwise closed in order: what the kernel already has is still delivered to a side that is well.
-    carried.map(|()| Finish::Carried)
+    carried
+}
+
+/// Waits until connections are cut.
+pub async fn cut(ending: &mut watch::Receiver<Ending>) {
+    // Who can say so lives as long as the connections.
+    let _ = ending.wait_for(|ending| *ending == Ending::Now).await;
 }
 
 /// Reaches the target, and finds out who calls, both at once. Done when the target is there and the caller is known, or

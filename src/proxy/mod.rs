@@ -8,13 +8,17 @@
 //! the target's [`health`]; [`settings`] is what the configuration comes to, at the start and when it is read again;
 //! [`start`] is the recipe of the process.
 //!
+//! In HTTP mode requests are carried instead of bytes, with what both sides are called exchanged in them ([`http`]).
+//!
 //! Nothing about clients is logged or kept: there is nothing but numbers.
 
+pub mod activity;
 pub mod caller;
 pub mod connection;
 pub mod dial;
 pub mod door;
 pub mod health;
+pub mod http;
 pub mod probe;
 pub mod relay;
 pub mod serve;

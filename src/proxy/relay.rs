@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional_with_sizes};
-use tokio::time::{Instant, sleep_until};
 
+use super::activity::Activity;
 use crate::ipc::proxy::FailureReason;
 
 /// Buffer per direction. Tor delivers cells of half a kilobyte; this holds 32 of them, and a thousand connections
@@ -34,7 +34,7 @@ pub async fn relay(
     idle: Duration,
     traffic: &Traffic,
 ) -> Result<(), FailureReason> {
-    let activity = Activity::new();
+    let activity = Activity::begin();
     let mut client = Side { stream: client, written: &traffic.to_client, activity: &activity, broke: false };
     let mut target = Side { stream: target, written: &traffic.to_target, activity: &activity, broke: false };
     let carried = tokio::select! {
@@ -45,34 +45,6 @@ pub async fn relay(
         Ok(_) => Ok(()),
         Err(_) if target.broke => Err(FailureReason::TargetBroke),
         Err(_) => Err(FailureReason::ClientBroke),
-    }
-}
-
-/// When a byte last moved, in milliseconds since the connection began.
-#[derive(Debug)]
-struct Activity {
-    began: Instant,
-    last_ms: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self { began: Instant::now(), last_ms: AtomicU64::new(0) }
-    }
-
-    fn note(&self) {
-        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_ms.store(ms, Ordering::Relaxed);
-    }
-
-    async fn quiet_for(&self, limit: Duration) {
-        loop {
-            let due = self.began + Duration::from_millis(self.last_ms.load(Ordering::Relaxed)) + limit;
-            if Instant::now() >= due {
-                return;
-            }
-            sleep_until(due).await;
-        }
     }
 }
 
@@ -135,6 +107,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Side<'_, S> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::Instant;
 
     use super::*;
 

@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::connection::{Finish, carry};
+use super::connection::{Ending, Finish, carry};
+use super::http::carry::{carry as carry_requests, turn_away};
 use super::probe::probe;
 use super::settings::{Reload, Settings};
 use super::tally::{News, Tally};
@@ -24,6 +25,9 @@ use crate::tor::stream::Stream;
 /// Pause after a failed accept (out of files, out of memory): trying again at once would only burn the processor.
 /// Short, because the main loop stands still meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Clients who are told at once that all places are taken; more than these just find no connection. Each takes a file and
+/// a second or two.
+const TURNED_AWAY: usize = 32;
 /// How often those who watch are told, if there is news. A drained node waits for its last connection, and a target that is
 /// ill costs clients; nobody needs it faster.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -91,8 +95,10 @@ pub struct Proxy {
     calls: mpsc::Receiver<ProxyCall>,
     tally: Tally,
     connections: JoinSet<Result<Finish, FailureReason>>,
-    /// Set when the connections under way have to end.
-    cut: watch::Sender<bool>,
+    /// Whether the connections under way have to end.
+    ending: watch::Sender<Ending>,
+    /// Clients who are being told that all places are taken.
+    turned_away: JoinSet<()>,
     /// The latest counters, for those who watch.
     reports: watch::Sender<ProxyStatus>,
     keepalive: Keepalive,
@@ -121,7 +127,8 @@ impl Proxy {
             reports: watch::Sender::new(tally.status()),
             tally,
             connections: JoinSet::new(),
-            cut: watch::Sender::new(false),
+            ending: watch::Sender::default(),
+            turned_away: JoinSet::new(),
             keepalive: Keepalive::from_environment(),
             report,
             status,
@@ -182,12 +189,28 @@ impl Proxy {
             }
         };
         if self.connections.len() >= self.settings.bounds.connections {
-            self.tally.refused();
-            return client.reset();
+            return self.refuse(client);
         }
         self.tally.accepted();
-        let (ways, traffic, cut) = (self.settings.ways.clone(), self.tally.traffic(), self.cut.subscribe());
-        self.connections.spawn(async move { carry(client, &ways, &traffic, cut).await });
+        let ways = self.settings.ways.clone();
+        let (traffic, ending) = (self.tally.traffic(), self.ending.subscribe());
+        self.connections.spawn(async move {
+            match ways.naming.clone() {
+                Some(naming) => carry_requests(client, &ways, naming, &traffic, ending).await,
+                None => carry(client, &ways, &traffic, ending).await,
+            }
+        });
+    }
+
+    /// All places are taken: nobody waits for one, and where the client will understand it, it is told so.
+    fn refuse(&mut self, client: Stream) {
+        self.tally.refused();
+        while self.turned_away.try_join_next().is_some() {}
+        if self.settings.ways.naming.is_some() && self.turned_away.len() < TURNED_AWAY {
+            self.turned_away.spawn(turn_away(client));
+        } else {
+            client.reset();
+        }
     }
 
     /// A connection ended.
@@ -213,7 +236,7 @@ impl Proxy {
             }
             ProxyCall::Finish(reply) => {
                 // Those that come from now on look at another switch.
-                std::mem::take(&mut self.cut).send_replace(true);
+                std::mem::take(&mut self.ending).send_replace(Ending::Now);
                 tracing::warn!(
                     connections = self.connections.len(),
                     "the node is drained; cutting what is left"
@@ -254,10 +277,11 @@ impl Proxy {
         notify(&[Notice::Stopping, Notice::Status(&self.tally.line())]);
         // An inherited socket stays open in the service manager: who connects now waits for the next process.
         self.listeners.open.clear();
+        self.ending.send_replace(Ending::Soon);
         tracing::info!(connections = self.connections.len(), "stopping; finishing the connections under way");
         let deadline = Instant::now() + self.settings.bounds.drain;
         while !self.connections.is_empty() {
-            let cut = *self.cut.borrow();
+            let cut = *self.ending.borrow() == Ending::Now;
             tokio::select! {
                 Some(ended) = self.connections.join_next() => self.note(ended),
                 Some(call) = self.calls.recv() => self.answer(call),
@@ -275,6 +299,6 @@ impl Proxy {
             connections = self.connections.len(),
             "cutting the connections that have not finished"
         );
-        self.cut.send_replace(true);
+        self.ending.send_replace(Ending::Now);
     }
 }

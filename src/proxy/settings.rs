@@ -7,18 +7,23 @@ use std::time::Duration;
 use super::connection::Ways;
 use super::dial::Dialer;
 use super::door::Door;
+use super::http::exchange::Naming;
 use crate::config::endpoint::{Endpoint, Target};
 use crate::config::file::{Config, ConfigError};
-use crate::config::proxy::Proxy as ProxyConfig;
+use crate::config::proxy::{Mode, Proxy as ProxyConfig};
 use crate::config::reload::{Reloads, Scope, tell_refused};
+use crate::proto::http::authority::{Authority, Scheme};
 use crate::sys::logging::LogLevel;
 use crate::sys::process;
 
 /// What this daemon reads of the configuration. Where it listens, and who may talk to it, was settled at the start.
 const SCOPE: Scope = Scope {
-    sections: &["proxy", "tor", "join", "ipc", "log", "integrity"],
+    sections: &["proxy", "service.address", "tor", "join", "ipc", "log", "integrity"],
     live: &[
         "proxy.target",
+        "proxy.mode",
+        "proxy.host",
+        "service.address",
         "proxy.connect_timeout_secs",
         "proxy.idle_timeout_secs",
         "proxy.probe_interval_secs",
@@ -68,7 +73,8 @@ impl Settings {
         // Whether there is a secret is all that this daemon has to know of it.
         let joining = config.join().is_some_and(|join| join.secret_file.is_some());
         let door = joining.then(|| Arc::new(Door::new(coordinator)));
-        let ways = Ways { dialer: Arc::new(dialer), door, idle: proxy.idle_timeout_secs };
+        let naming = naming(config, proxy, daemon).map(Arc::new);
+        let ways = Ways { dialer: Arc::new(dialer), door, idle: proxy.idle_timeout_secs, naming };
         Ok(Self { ways, bounds: bounds(proxy) })
     }
 }
@@ -107,7 +113,7 @@ impl Reload {
         }
         self.reloads.adopt(config);
         changes.tell();
-        let ours = ["proxy", "tor", "join"].into_iter().any(|section| changes.live.touch(section));
+        let ours = ["proxy", "service", "tor", "join"].into_iter().any(|section| changes.live.touch(section));
         ours.then_some(settings)
     }
 }
@@ -121,6 +127,21 @@ fn tors(config: &Config, proxy: &ProxyConfig, daemon: &str) -> Result<Vec<Endpoi
             Ok(tor.outgoing().into_iter().map(|(_, instance)| instance.socks.clone()).collect())
         }
     }
+}
+
+/// What both sides are called, in HTTP mode.
+fn naming(config: &Config, proxy: &ProxyConfig, daemon: &str) -> Option<Naming> {
+    if proxy.mode == Mode::Tcp {
+        return None;
+    }
+    let own = match &proxy.target {
+        Target::Local(Endpoint::Unix(_)) => None,
+        Target::Local(Endpoint::Tcp(address)) => Some(address.to_string()),
+        onion @ Target::Onion { .. } => Some(onion.to_string()),
+    };
+    let target = proxy.host.clone().or(own).and_then(|name| Authority::new(Scheme::Http, &name));
+    let public = config.service(daemon).ok().map(|service| service.address.to_string());
+    Some(Naming { target, public })
 }
 
 /// The configured bounds, as far as the limit of open files allows: a connection takes two.

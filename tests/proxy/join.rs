@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use crate::LONG;
+use crate::peer::{Client, Message, Target};
 use crate::supervisor::Scene;
 
 /// Others may join here. The proxy never opens the file.
@@ -232,4 +233,40 @@ async fn joining_works_while_the_target_is_down_and_others_are_reset() {
     assert!(timeout(LONG, client.read(&mut [0; 16])).await.unwrap().is_err());
     // Probes, and nobody else, have tried since.
     scene.status_until(|status| !status.target_well).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_http_mode_a_node_is_let_in_and_whoever_may_not_join_finds_an_unknown_path() {
+    let mut target = Target::always("HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone").await;
+    let scene = Scene::new(&format!("{}{JOIN}", target.section()));
+    let mut coordinator = coordinator(&scene);
+    let _daemon = scene.start();
+    let whole = request(&secret(), "welcome");
+    for pieces in [&[&whole[..]][..], &[&whole[..20], &whole[20..90], &whole[90..]]] {
+        let (answer, _) = exchange(&scene, pieces, Duration::from_millis(50)).await;
+        let text = String::from_utf8(answer).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK\r\n") && text.ends_with("{\"come\":\"in\"}"), "{text}");
+        assert_eq!(coordinator.bodies.recv().await.unwrap(), "welcome");
+    }
+    assert!(target.is_quiet());
+    scene.status_until(|status| status.joins == 2).await;
+
+    let unknown = Client::new(scene.address()).await.ask(request(&"x".repeat(43), "x")).await;
+    let asked = target.asked().await;
+    for (what, secret, body) in [
+        ("another secret", "t".repeat(43), "welcome".to_owned()),
+        ("a refused body", secret(), "token or time wrong".to_owned()),
+        ("a body beyond the limit", secret(), "x".repeat(8193)),
+    ] {
+        let answer = Client::new(scene.address()).await.ask(request(&secret, &body)).await;
+        assert_eq!((undated(&answer), &answer.body), (undated(&unknown), &unknown.body), "{what}");
+        let seen = target.asked().await;
+        assert_eq!(seen.body, body.as_bytes(), "{what}");
+        assert_eq!(seen.head.lines().count(), asked.head.lines().count(), "{what}");
+    }
+}
+
+/// A head without its date.
+fn undated(message: &Message) -> Vec<&str> {
+    message.head.lines().filter(|line| !line.to_ascii_lowercase().starts_with("date:")).collect()
 }

@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod health;
+mod http;
 mod integrity;
 mod join;
+mod peer;
 mod reload;
+mod streaming;
 mod supervisor;
 mod unseen;
 

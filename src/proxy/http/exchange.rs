@@ -1,0 +1,232 @@
+//! One request and its response.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Uri, Version};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::watch;
+
+use super::answer::{Answer, Turn, Upload, is_idempotent, own_page};
+use super::lane::{Lane, SendError};
+use super::metered::Meter;
+use crate::ipc::proxy::FailureReason;
+use crate::proto::http::authority::Authority;
+use crate::proto::http::guard::refused_status;
+use crate::proto::http::hop::{lists, upgrade};
+use crate::proto::http::rewrite::{Names, request as for_target, response as for_client};
+use crate::proxy::connection::{Ending, Ways};
+use crate::proxy::dial::Dialer;
+
+/// What the target and the onion service are called.
+#[derive(Debug, Clone)]
+pub struct Naming {
+    /// `None`: the target has no name of its own, and is called what the client calls the onion service.
+    pub target: Option<Authority>,
+    /// What the onion service is called, for a client that does not say.
+    pub public: Option<String>,
+}
+
+impl Naming {
+    fn names(&self, headers: &HeaderMap) -> Option<Arc<Names>> {
+        let said = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = said.or(self.public.as_deref());
+        self.target.as_ref().map(|target| Arc::new(Names::new(target, host)))
+    }
+}
+
+/// The requests of one client connection, one after the other.
+pub struct Exchange {
+    dialer: Arc<Dialer>,
+    naming: Arc<Naming>,
+    /// How long the target may be silent.
+    idle: Duration,
+    meter: Meter,
+    ending: watch::Receiver<Ending>,
+    lane: Lane,
+    /// Set while the head of a response is awaited.
+    waiting: AtomicBool,
+    /// Set while a target's response is passed on.
+    passing: Arc<AtomicBool>,
+    outcome: Mutex<Outcome>,
+}
+
+/// What the requests so far came to.
+#[derive(Default)]
+struct Outcome {
+    /// Why the last one failed.
+    trouble: Option<FailureReason>,
+    /// The target's side of a connection that speaks another protocol from now on.
+    switched: Option<OnUpgrade>,
+}
+
+impl Exchange {
+    /// For a connection with this meter, which `ending` tells when to finish.
+    pub fn new(ways: &Ways, naming: Arc<Naming>, meter: Meter, ending: watch::Receiver<Ending>) -> Self {
+        Self {
+            dialer: Arc::clone(&ways.dialer),
+            naming,
+            idle: ways.idle,
+            meter,
+            ending,
+            lane: Lane::default(),
+            waiting: AtomicBool::new(false),
+            passing: Arc::default(),
+            outcome: Mutex::default(),
+        }
+    }
+
+    /// Works on the target's side; see [`Lane::drive`].
+    pub fn drive(&self, cx: &mut Context<'_>) {
+        self.lane.drive(cx);
+    }
+
+    /// Whether a request waits for its response, within bounds of its own.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Whether the target's response is being passed on.
+    pub fn is_passing(&self) -> bool {
+        self.passing.load(Ordering::Relaxed)
+    }
+
+    /// Why the last request failed, if it did.
+    pub fn trouble(&self) -> Option<FailureReason> {
+        self.outcome().trouble
+    }
+
+    /// The target's side, if both have changed to another protocol.
+    pub fn take_switched(&self) -> Option<OnUpgrade> {
+        self.outcome().switched.take()
+    }
+
+    /// Answers a request: with the target's response, or with a page.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
+        if let Some(status) = refused_status(request.method().as_str(), request.uri().path()) {
+            return own_page(status);
+        }
+        let (parts, body) = request.into_parts();
+        let names = self.naming.names(&parts.headers);
+        let protocol = upgrade(&parts.headers).filter(|_| body.is_end_stream());
+        let broke = Arc::default();
+        let upload = Upload::new(body, Arc::clone(&broke));
+        let head = head_for_target(parts, names.as_deref(), protocol.as_ref(), &upload);
+        self.waiting.store(true, Ordering::Relaxed);
+        let reached = self.reach(head, upload).await;
+        self.waiting.store(false, Ordering::Relaxed);
+        match reached {
+            Ok(response) => self.pass(response, names, protocol.is_some()),
+            Err(_) if broke.load(Ordering::Relaxed) => self.fail(FailureReason::ClientBroke),
+            Err(reason) => self.fail(reason),
+        }
+    }
+
+    /// Sends the request; a second time if a connection that had been used before turns out to be closed, and nothing can
+    /// have come of the first time.
+    async fn reach(&self, head: Request<()>, upload: Upload) -> Result<Response<Incoming>, FailureReason> {
+        let repeatable = is_idempotent(head.method()) && upload.is_end_stream();
+        let spare = repeatable.then(|| head.clone());
+        let unsent = match self.send(head.map(|()| upload)).await {
+            Err(SendError::Broke { reused: true, heard: false, unsent }) => unsent,
+            sent => return sent.map_err(SendError::reason),
+        };
+        let again = unsent.map(|request| *request).or_else(|| Some(spare?.map(|()| Upload::none())));
+        match again {
+            Some(request) => self.send(request).await.map_err(SendError::reason),
+            None => Err(FailureReason::TargetBroke),
+        }
+    }
+
+    async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, SendError> {
+        self.lane.send(request, &self.dialer, &self.meter, self.idle).await
+    }
+
+    /// The target's response as the client gets it.
+    fn pass(
+        &self,
+        mut response: Response<Incoming>,
+        names: Option<Arc<Names>>,
+        asked: bool,
+    ) -> Response<Answer> {
+        let protocol = upgrade(response.headers());
+        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let target = switches.then(|| hyper::upgrade::on(&mut response));
+        let (mut parts, body) = response.into_parts();
+        parts.version = Version::HTTP_11;
+        for_client(&mut parts.headers, names.as_deref());
+        match (target, protocol) {
+            (None, _) => {
+                if body.size_hint().exact().is_none() {
+                    // Whatever it says, it does not know.
+                    parts.headers.remove(header::CONTENT_LENGTH);
+                }
+                if *self.ending.borrow() > Ending::NotYet {
+                    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Response::from_parts(parts, Answer::Passing(body, names, Turn::begin(&self.passing)))
+            }
+            (Some(target), Some(protocol)) if asked => {
+                parts.headers.insert(header::UPGRADE, protocol);
+                parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+                self.outcome().switched = Some(target);
+                Response::from_parts(parts, Answer::Own(None))
+            }
+            // It changes to something that nobody asked for.
+            (Some(_), _) => self.fail(FailureReason::TargetBroke),
+        }
+    }
+
+    fn fail(&self, reason: FailureReason) -> Response<Answer> {
+        self.outcome().trouble = Some(reason);
+        own_page(match reason {
+            FailureReason::ClientBroke => 400,
+            FailureReason::TargetBroke => 502,
+            FailureReason::ConnectTimedOut | FailureReason::Idle => 504,
+            _ => 503,
+        })
+    }
+
+    fn outcome(&self) -> MutexGuard<'_, Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The head of the request to the target.
+fn head_for_target(
+    parts: Parts,
+    names: Option<&Names>,
+    protocol: Option<&HeaderValue>,
+    body: &Upload,
+) -> Request<()> {
+    let mut head = Request::new(());
+    // Of a whole URL only the path goes on: its host is the one in `Host`.
+    *head.uri_mut() = parts.uri.path_and_query().map_or(parts.uri.clone(), |path| Uri::from(path.clone()));
+    *head.method_mut() = parts.method;
+    let mut headers = parts.headers;
+    let trailers = lists(&headers, header::TE, "trailers");
+    for_target(&mut headers, names);
+    if !headers.contains_key(header::HOST) {
+        // HTTP/1.1 wants one, and the client spoke HTTP/1.0.
+        headers.insert(header::HOST, HeaderValue::from_static("localhost"));
+    }
+    if body.size_hint().exact().is_none() {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        headers.append(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    if let Some(protocol) = protocol {
+        headers.insert(header::UPGRADE, protocol.clone());
+        headers.append(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    *head.headers_mut() = headers;
+    head
+}

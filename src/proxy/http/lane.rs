@@ -1,0 +1,144 @@
+//! One client's connection to the target: opened when it is first needed, used again while it lasts.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+
+use super::answer::Upload;
+use super::metered::{Meter, Metered, Side};
+use crate::ipc::proxy::FailureReason;
+use crate::proto::http::authority::MAX_TEXT_BYTES;
+use crate::proxy::dial::Dialer;
+use crate::tor::stream::Stream;
+
+/// Headers of a response. Sites with many policies and cookies have fifty.
+const MAX_HEADERS: usize = 128;
+/// How long the connection may take to become free behind a response that has arrived whole. It takes no time; but a
+/// request body that the target did not want may still be on its way, and then another connection is quicker.
+const FREE_LIMIT: Duration = Duration::from_millis(50);
+
+/// A connection to the target as the library sees it.
+pub type TargetIo = TokioIo<Metered<Stream>>;
+
+/// The library's work on a connection.
+type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
+/// The way to the target of one client connection.
+#[derive(Default)]
+pub struct Lane {
+    open: Mutex<Option<Open>>,
+    /// Polled apart from the sender, which waits while this works.
+    driver: Mutex<Option<Driver>>,
+}
+
+struct Open {
+    sender: SendRequest<Upload>,
+    heard: Arc<AtomicBool>,
+}
+
+/// How sending a request failed.
+#[derive(Debug)]
+pub enum SendError {
+    /// The target cannot be reached.
+    Unreachable(FailureReason),
+    /// No byte moved for too long.
+    Silent,
+    /// The connection broke, after the target had said something or not.
+    Broke {
+        /// Whether the connection had carried a request before.
+        reused: bool,
+        /// Whether a byte of the response had come.
+        heard: bool,
+        /// The request, if nothing of it was sent.
+        unsent: Option<Box<Request<Upload>>>,
+    },
+}
+
+impl SendError {
+    /// Why, in the words of the counters.
+    pub fn reason(self) -> FailureReason {
+        match self {
+            Self::Unreachable(reason) => reason,
+            Self::Silent => FailureReason::Idle,
+            Self::Broke { .. } => FailureReason::TargetBroke,
+        }
+    }
+}
+
+impl Lane {
+    /// Works on the connection, as far as it can without waiting. To be called whenever its task is woken.
+    pub fn drive(&self, cx: &mut Context<'_>) {
+        let mut driver = lock(&self.driver);
+        if let Some(connection) = &mut *driver
+            && connection.as_mut().poll(cx).is_ready()
+        {
+            // However it ended: whoever waits for a response is told.
+            *driver = None;
+        }
+    }
+
+    /// Sends a request and waits for the head of the response, as long as bytes move: no longer than `idle` without one.
+    pub async fn send(
+        &self,
+        request: Request<Upload>,
+        dialer: &Dialer,
+        meter: &Meter,
+        idle: Duration,
+    ) -> Result<Response<Incoming>, SendError> {
+        let (mut open, reused) = match self.free().await {
+            Some(open) => (open, true),
+            None => (self.open(dialer, meter).await.map_err(SendError::Unreachable)?, false),
+        };
+        open.heard.store(false, Ordering::Relaxed);
+        // Reaching the target had bounds of its own.
+        meter.activity.note();
+        let sent = tokio::select! {
+            sent = open.sender.try_send_request(request) => sent,
+            () = meter.activity.quiet_for(idle) => return Err(SendError::Silent),
+        };
+        let heard = open.heard.load(Ordering::Relaxed);
+        let response = sent.map_err(|mut error: TrySendError<_>| SendError::Broke {
+            reused,
+            heard,
+            unsent: error.take_message().map(Box::new),
+        });
+        if response.is_ok() {
+            *lock(&self.open) = Some(open);
+        }
+        response
+    }
+
+    /// The connection that is open already, if it can take another request.
+    async fn free(&self) -> Option<Open> {
+        let mut open = lock(&self.open).take()?;
+        let ready = timeout(FREE_LIMIT, open.sender.ready()).await;
+        matches!(ready, Ok(Ok(()))).then_some(open)
+    }
+
+    async fn open(&self, dialer: &Dialer, meter: &Meter) -> Result<Open, FailureReason> {
+        let stream = Metered::new(dialer.dial().await?, meter.clone(), Side::Target);
+        let heard = stream.heard();
+        let handshake = Builder::new()
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_TEXT_BYTES)
+            .handshake::<_, Upload>(TokioIo::new(stream));
+        let (sender, connection) = handshake.await.map_err(|_| FailureReason::TargetBroke)?;
+        // One that was open before is closed by this.
+        *lock(&self.driver) = Some(Box::pin(connection.with_upgrades()));
+        Ok(Open { sender, heard })
+    }
+}
+
+/// Nothing that holds these locks can panic half-way: what they guard is whole in any case.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

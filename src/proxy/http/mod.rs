@@ -1,0 +1,19 @@
+//! Carrying a client's requests, one by one, instead of its bytes (`mode = "http"`).
+//!
+//! ```text
+//! client ──► caller ──► gate ──► hyper's server ──► exchange ──► lane: hyper's client ──► target
+//!            a node that    checks every byte           │  rules of `proto::http` both ways
+//!            asks to join   before hyper reads it       └─ answer: a page when nothing came
+//! ```
+//!
+//! One task carries one client connection ([`carry`]) and drives both sides of it: what a slow client does not take is not
+//! read from the target, and the other way round, so no body is ever held. Its requests go over one connection to the
+//! target at a time ([`lane`]), which nobody else uses: two clients never share a circuit, and the target cannot tell by
+//! its connections which requests belong to which of them.
+
+pub mod answer;
+pub mod carry;
+pub mod exchange;
+pub mod gate;
+pub mod lane;
+pub mod metered;
