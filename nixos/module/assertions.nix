@@ -119,7 +119,7 @@ let
   isEndpoint = text: builtins.match "([0-9.]+|\\[[0-9a-fA-F:.]+]):[0-9]{1,5}" text != null;
   isTarget =
     text:
-    builtins.match "unix:/.+|http://[a-z2-7]{56}[.]onion(:[0-9]+)?/?|tcp://[a-z2-7]{56}[.]onion:[0-9]+|tcp://([0-9.]+|\\[[0-9a-fA-F:.]+]):[0-9]+" text
+    builtins.match "unix:/.+|http://[a-z2-7]{56}[.]onion(:[0-9]+)?/?|tcp://[a-z2-7]{56}[.]onion:[0-9]+|tcp://([0-9.]+|\\[[0-9a-fA-F:.]+]):[0-9]+|http://([0-9.]+|\\[[0-9a-fA-F:.]+])(:[0-9]+)?/?" text
     != null;
 
   # What the units fix, so that another value leaves the daemons asking at places where nobody is.
@@ -159,7 +159,8 @@ in
           assertion = settings.proxy.target == null || isTarget settings.proxy.target;
           message = ''
             ${option [ "target" ]} is "${toString settings.proxy.target}", which is none of tcp://IP:PORT, unix:/PATH,
-            http://ADDRESS.onion and tcp://ADDRESS.onion:PORT. Names are not looked up: write the IP address.'';
+            http://IP[:PORT], http://ADDRESS.onion[:PORT] and tcp://ADDRESS.onion:PORT. Names are not looked up: write the IP
+            address.'';
         }
         {
           assertion = ways != [ ];

@@ -29,8 +29,9 @@ in
       default = null;
       example = "tcp://127.0.0.1:8080";
       description = ''
-        Where clients' connections are carried to: `tcp://IP:PORT`, `unix:/PATH`, `http://ADDRESS.onion[:PORT]` or
-        `tcp://ADDRESS.onion:PORT`. The proxy has a network of its own only where this is an address on TCP.
+        Where clients' connections are carried to: `tcp://IP:PORT`, `unix:/PATH`, `http://IP[:PORT]`,
+        `http://ADDRESS.onion[:PORT]` or `tcp://ADDRESS.onion:PORT`. The proxy has a network of its own only where this is an
+        address on TCP.
       '';
     };
 

@@ -9,14 +9,15 @@ let
   cfg = config.services.rustbalance;
   inherit (cfg) settings;
 
-  # `tcp://IP:PORT`, to which the proxy connects itself; everything else it reaches through sockets in the file system.
+  # `tcp://IP:PORT` or `http://IP`, to which the proxy connects itself; everything else it reaches through sockets in the
+  # file system.
   tcpTarget =
     if settings.proxy.target == null then
       null
     else
-      builtins.match "tcp://(\\[([0-9a-fA-F:.]+)]|([0-9.]+)):[0-9]+" settings.proxy.target;
+      builtins.match "(tcp|http)://(\\[([0-9a-fA-F:.]+)]|([0-9.]+))(:[0-9]+)?/?" settings.proxy.target;
   tcpAddress =
-    if lib.elemAt tcpTarget 1 != null then lib.elemAt tcpTarget 1 else lib.elemAt tcpTarget 2;
+    if lib.elemAt tcpTarget 2 != null then lib.elemAt tcpTarget 2 else lib.elemAt tcpTarget 3;
   isLocal = lib.hasPrefix "127." tcpAddress || tcpAddress == "::1";
 
   units = pkgs.callPackage ../unit-files.nix {

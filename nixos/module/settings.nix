@@ -80,6 +80,11 @@ in
         };
         proxy = {
           target = optionalKey types.str "See {option}`services.rustbalance.target`.";
+          mode = optionalKey (types.enum [
+            "tcp"
+            "http"
+          ]) "What is carried: bytes of any protocol, or HTTP/1.1 with the target's name exchanged for the onion service's.";
+          host = optionalKey types.str "In HTTP mode, what the target calls itself where that is not what the target option says.";
           max_connections = optionalKey (types.ints.between 1 100000) "Connections carried at once. The proxy's limit of open files grows with it.";
           drain_timeout_secs = optionalKey types.numbers.nonnegative "How long connections may take to finish when the proxy stops. systemd waits for longer.";
         };

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::caller::{Caller, Client};
 use super::dial::Dialer;
 use super::door::Door;
-use super::http::exchange::Naming;
+use super::http::naming::Naming;
 use super::relay::{Traffic, relay};
 use crate::ipc::proxy::FailureReason;
 use crate::tor::stream::Stream;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::connection::Ways;
 use super::dial::Dialer;
 use super::door::Door;
-use super::http::exchange::Naming;
+use super::http::naming::Naming;
 use crate::config::endpoint::{Endpoint, Target};
 use crate::config::file::{Config, ConfigError};
 use crate::config::proxy::{Mode, Proxy as ProxyConfig};

@@ -20,7 +20,7 @@ in
     };
     target-by-name = {
       options.target = "tcp://localhost:8080";
-      says = "Names are not looked up: write the IP address.";
+      says = "Names are not looked up: write the IP";
     };
     target-without-scheme = {
       options.target = "127.0.0.1:8080";

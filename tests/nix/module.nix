@@ -45,11 +45,12 @@ let
   changed = system {
     services.rustbalance = {
       newCluster = true;
-      target = "tcp://[2001:db8::7]:8080";
+      target = "http://[2001:db8::7]";
       endpoint = "[2001:db8::1]:4000";
       passphrase.encryptedFile = "/etc/credstore.encrypted/rustbalance-passphrase";
       tor.extraConfig = "UseBridges 1";
       settings = {
+        proxy.mode = "http";
         proxy.drain_timeout_secs = 90;
         proxy.max_connections = 20000;
         mesh.backend = "userspace";

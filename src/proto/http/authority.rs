@@ -98,7 +98,7 @@ pub fn exchange(text: &[u8], from: &Authority, to: &Authority) -> Result<Option<
     let mut kept = 0;
     let mut at = 0;
     while let Some(found) = find(text, at, from) {
-        let place = Place::around(text, found, from);
+        let place = Place::around(text, kept, found, from);
         out.extend_from_slice(&text[kept..place.begin]);
         place.write(text, to, &mut out);
         if out.len() > MAX_TEXT_BYTES {
@@ -159,8 +159,9 @@ struct Place {
 }
 
 impl Place {
-    fn around(text: &[u8], host: usize, name: &Authority) -> Self {
-        let labels = if name.has_subdomains() { labels_begin(text, host) } else { host };
+    /// Around the host that stands there; what lies before `kept` belongs to the name before.
+    fn around(text: &[u8], kept: usize, host: usize, name: &Authority) -> Self {
+        let labels = if name.has_subdomains() { labels_begin(text, host).max(kept) } else { host };
         let (begin, scheme_end, socket) = scheme_before(text, labels);
         let end = host + name.host.len();
         // The root's dot says nothing (RFC 3986 section 3.2.2).
@@ -276,6 +277,7 @@ pub(super) mod tests {
             ("/login?to=https%3A%2F%2F§%2Fx", "/login?to=http%3A%2F%2F¶:8080%2Fx"),
             ("/login?to=https%3a%2f%2fwww.§%2Fx", "/login?to=http%3a%2f%2fwww.¶:8080%2Fx"),
             ("mailto:a@§", "mailto:a@¶:8080"),
+            ("§:53.§", "¶:8080.¶:8080"),
             ("ftp://§/", "ftp://¶:8080/"),
             ("x§", "x§"),
             ("-§", "-§"),

@@ -17,10 +17,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::answer::full_page;
-use super::exchange::{Exchange, Naming};
+use super::exchange::Exchange;
 use super::gate::Gate;
 use super::lane::TargetIo;
 use super::metered::{Meter, Metered, Side};
+use super::naming::Naming;
 use crate::ipc::proxy::FailureReason;
 use crate::proto::http::head::{MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::proxy::activity::Activity;

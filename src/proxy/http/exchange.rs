@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri, Version};
 use http_body::Body;
@@ -16,30 +16,13 @@ use tokio::sync::watch;
 use super::answer::{Answer, Turn, Upload, is_idempotent, own_page};
 use super::lane::{Lane, SendError};
 use super::metered::Meter;
+use super::naming::Naming;
 use crate::ipc::proxy::FailureReason;
-use crate::proto::http::authority::Authority;
 use crate::proto::http::guard::refused_status;
 use crate::proto::http::hop::{lists, upgrade};
 use crate::proto::http::rewrite::{Names, request as for_target, response as for_client};
 use crate::proxy::connection::{Ending, Ways};
 use crate::proxy::dial::Dialer;
-
-/// What the target and the onion service are called.
-#[derive(Debug, Clone)]
-pub struct Naming {
-    /// `None`: the target has no name of its own, and is called what the client calls the onion service.
-    pub target: Option<Authority>,
-    /// What the onion service is called, for a client that does not say.
-    pub public: Option<String>,
-}
-
-impl Naming {
-    fn names(&self, headers: &HeaderMap) -> Option<Arc<Names>> {
-        let said = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = said.or(self.public.as_deref());
-        self.target.as_ref().map(|target| Arc::new(Names::new(target, host)))
-    }
-}
 
 /// The requests of one client connection, one after the other.
 pub struct Exchange {

@@ -17,3 +17,4 @@ pub mod exchange;
 pub mod gate;
 pub mod lane;
 pub mod metered;
+pub mod naming;
