@@ -153,6 +153,11 @@ impl Target {
         timeout(LONG, self.asked.recv()).await.unwrap().unwrap()
     }
 
+    /// All requests so far that nobody has taken.
+    pub(crate) fn all_asked(&mut self) -> Vec<Message> {
+        std::iter::from_fn(|| self.asked.try_recv().ok()).collect()
+    }
+
     /// Whether nothing more was asked.
     pub(crate) fn is_quiet(&mut self) -> bool {
         self.asked.try_recv().is_err()

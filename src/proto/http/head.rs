@@ -10,8 +10,8 @@ use std::fmt;
 pub const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Most bytes of a request's target, as the usual servers have it.
 pub const MAX_TARGET_BYTES: usize = 8 * 1024;
-/// Most headers. Browsers send about twenty.
-pub const MAX_HEADERS: usize = 128;
+/// Most headers. Browsers send about twenty. As many as the library that reads them after us has room for on its stack.
+pub const MAX_HEADERS: usize = 100;
 /// Most bytes of a host with its port: a domain name has 253, a port five.
 pub const MAX_HOST_BYTES: usize = 260;
 /// Digits of the largest length that fits 64 bits for certain: 19 nines do.

@@ -23,7 +23,7 @@ use super::lane::TargetIo;
 use super::metered::{Meter, Metered, Side};
 use super::naming::Naming;
 use crate::ipc::proxy::FailureReason;
-use crate::proto::http::head::{MAX_HEAD_BYTES, MAX_HEADERS};
+use crate::proto::http::head::MAX_HEAD_BYTES;
 use crate::proxy::activity::Activity;
 use crate::proxy::caller::{Caller, Client};
 use crate::proxy::connection::{Ending, Finish, Ways, carry_bytes, cut};
@@ -107,7 +107,6 @@ async fn serve(
     });
     let mut server = Builder::new()
         .header_read_timeout(None) // the gate has its own
-        .max_headers(MAX_HEADERS)
         .max_buf_size(2 * MAX_HEAD_BYTES)
         .serve_connection(io, service);
     let (mut finishing, wanted) = (false, ending.clone());

@@ -20,8 +20,6 @@ use crate::proto::http::authority::MAX_TEXT_BYTES;
 use crate::proxy::dial::Dialer;
 use crate::tor::stream::Stream;
 
-/// Headers of a response. Sites with many policies and cookies have fifty.
-const MAX_HEADERS: usize = 128;
 /// How long the connection may take to become free behind a response that has arrived whole. It takes no time; but a
 /// request body that the target did not want may still be on its way, and then another connection is quicker.
 const FREE_LIMIT: Duration = Duration::from_millis(50);
@@ -127,10 +125,8 @@ impl Lane {
     async fn open(&self, dialer: &Dialer, meter: &Meter) -> Result<Open, FailureReason> {
         let stream = Metered::new(dialer.dial().await?, meter.clone(), Side::Target);
         let heard = stream.heard();
-        let handshake = Builder::new()
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(MAX_TEXT_BYTES)
-            .handshake::<_, Upload>(TokioIo::new(stream));
+        let handshake =
+            Builder::new().max_buf_size(MAX_TEXT_BYTES).handshake::<_, Upload>(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|_| FailureReason::TargetBroke)?;
         // One that was open before is closed by this.
         *lock(&self.driver) = Some(Box::pin(connection.with_upgrades()));
