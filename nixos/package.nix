@@ -34,6 +34,8 @@ rustPlatform.buildRustPackage {
     ];
   };
   cargoLock.lockFile = ../Cargo.lock;
+  buildType = "dist";
+  checkType = "debug";
 
   nativeBuildInputs = [ installShellFiles ];
 

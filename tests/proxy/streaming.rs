@@ -13,8 +13,8 @@ use crate::LONG;
 use crate::peer::{Client, Reply, Silent, Target, read_message};
 use crate::supervisor::{Daemon, Scene};
 
-/// Bytes of a long body. Held anywhere, it would be seen.
-const BODY: u64 = 256 * 1024 * 1024;
+/// Bytes of a long body, one GiB. Held anywhere, it would be seen.
+const BODY: u64 = 1024 * 1024 * 1024;
 /// How much more memory the proxy may have at any time.
 const GROWTH_KIB: u64 = 16 * 1024;
 const PIECE: usize = 64 * 1024;

@@ -32,6 +32,9 @@ use crate::tor::stream::Stream;
 
 /// How much longer than a request's own bound the connection's is, so that the page comes before the end.
 const GRACE: Duration = Duration::from_secs(1);
+/// Most that the library holds of a client's bytes, and of those on their way to it: a whole head, with room for what is
+/// read behind it.
+const HELD_BYTES: usize = MAX_HEAD_BYTES + 4096;
 /// How long, and for how many bytes, a client is listened to after the last response: a connection that is closed while
 /// something unread arrives is reset, and takes the response with it.
 const LINGER: Duration = Duration::from_secs(2);
@@ -107,7 +110,7 @@ async fn serve(
     });
     let mut server = Builder::new()
         .header_read_timeout(None) // the gate has its own
-        .max_buf_size(2 * MAX_HEAD_BYTES)
+        .max_buf_size(HELD_BYTES)
         .serve_connection(io, service);
     let (mut finishing, wanted) = (false, ending.clone());
     let end = loop {

@@ -16,13 +16,16 @@ use tokio::time::timeout;
 use super::answer::Upload;
 use super::metered::{Meter, Metered, Side};
 use crate::ipc::proxy::FailureReason;
-use crate::proto::http::authority::MAX_TEXT_BYTES;
 use crate::proxy::dial::Dialer;
 use crate::tor::stream::Stream;
 
 /// How long the connection may take to become free behind a response that has arrived whole. It takes no time; but a
 /// request body that the target did not want may still be on its way, and then another connection is quicker.
 const FREE_LIMIT: Duration = Duration::from_millis(50);
+
+/// Most that is read from the target at once, and so the longest head of a response. A thousand clients who take their time
+/// make us hold two of these each.
+const READ_BYTES: usize = 32 * 1024;
 
 /// A connection to the target as the library sees it.
 pub type TargetIo = TokioIo<Metered<Stream>>;
@@ -125,8 +128,7 @@ impl Lane {
     async fn open(&self, dialer: &Dialer, meter: &Meter) -> Result<Open, FailureReason> {
         let stream = Metered::new(dialer.dial().await?, meter.clone(), Side::Target);
         let heard = stream.heard();
-        let handshake =
-            Builder::new().max_buf_size(MAX_TEXT_BYTES).handshake::<_, Upload>(TokioIo::new(stream));
+        let handshake = Builder::new().max_buf_size(READ_BYTES).handshake::<_, Upload>(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|_| FailureReason::TargetBroke)?;
         // One that was open before is closed by this.
         *lock(&self.driver) = Some(Box::pin(connection.with_upgrades()));

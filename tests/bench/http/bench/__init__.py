@@ -1,0 +1,1 @@
+"""HTTP mode beside HAProxy and nginx."""
