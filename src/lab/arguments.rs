@@ -1,5 +1,6 @@
 //! What the user can ask of the lab.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -12,6 +13,8 @@ use super::scene_name::SceneName;
 const MIN_NODES: u8 = 1;
 /// Most nodes: each is two tors and three daemons, and a descriptor has room for twenty introduction points.
 const MAX_NODES: u8 = 6;
+/// Slowest machine, in times: the first voting interval is half a minute then, and must divide half an hour.
+const MAX_SLOWNESS: u8 = 6;
 
 /// Three nodes serve one onion address on a private Tor network, and things happen to them.
 ///
@@ -41,6 +44,29 @@ pub struct Arguments {
     /// Let every process tell more in its log; takes time and room. Useful together with --log-dir.
     #[arg(long)]
     pub verbose: bool,
+    /// Run the private Tor network alone, until Ctrl-C or SIGTERM, for nodes and clients on other machines.
+    ///
+    /// Its authorities and relays listen on this address of this machine, TCP ports 5000 to 5011 and 7000 to 7002. Tells
+    /// a service manager when it is ready. Only tor is needed.
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        requires = "torrc",
+        conflicts_with_all = ["nodes", "scenes", "keep", "show_times", "json"]
+    )]
+    pub network_only: Option<Ipv4Addr>,
+    /// With --network-only: write to this file, once the network is there, the lines that a tor elsewhere needs to be in it.
+    #[arg(long, value_name = "FILE", requires = "network_only")]
+    pub torrc: Option<PathBuf>,
+    /// With --network-only: vote so many times less often, and wait so many times longer, as on a machine that is emulated.
+    #[arg(
+        long,
+        value_name = "TIMES",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_SLOWNESS)),
+        requires = "network_only"
+    )]
+    pub slowness: u8,
 }
 
 impl Arguments {
@@ -90,5 +116,18 @@ mod tests {
         assert_eq!(parsed(&["--nodes", "2", "--scene", "kill"]).unwrap().chosen(), [SceneName::Kill]);
         assert!(parsed(&["--nodes", "1", "--scene", "kill"]).is_err());
         assert!(parsed(&["--keep"]).unwrap().chosen().is_empty());
+    }
+
+    #[test]
+    fn a_network_alone_has_a_file_to_write_to_and_nothing_that_nodes_have() {
+        let alone = ["--network-only", "192.0.2.1", "--torrc", "x"];
+        assert_eq!(parsed(&alone).unwrap().slowness, 1);
+        assert_eq!(parsed(&[&alone[..], &["--slowness", "6"]].concat()).unwrap().slowness, 6);
+        for more in [["--nodes", "2"], ["--scene", "kill"], ["--json", "y"], ["--slowness", "7"]] {
+            assert!(parsed(&[&alone[..], &more].concat()).is_err(), "{more:?}");
+        }
+        for less in [&alone[..2], &alone[2..], &["--slowness", "2"]] {
+            assert!(parsed(less).is_err(), "{less:?}");
+        }
     }
 }

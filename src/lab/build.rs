@@ -17,13 +17,14 @@ use super::namespaces::STATE;
 use super::node::Node;
 use super::observer::Observer;
 use super::place::Place;
-use super::plan::Plan;
+use super::plan::ScenePlan;
 use super::pool::{ClientTor, Memory};
+use super::requirements::TorTools;
 use super::screen::Screen;
 use super::target;
 use super::tor_network::{TorNetwork, make_private, tor_directory};
-use super::torrc::Service;
-use super::wires::Wires;
+use super::torrc::{Service, Site};
+use super::wires::{TOR_NETWORK, Wires};
 use super::world::World;
 use crate::proto::onion::identity::HsIdKeypair;
 
@@ -33,16 +34,13 @@ const TOR_LIMIT: Duration = Duration::from_mins(1);
 const FIRST_SOCKS_PORT: u16 = 9050;
 
 /// Builds everything; what is left is to wait for the first page.
-pub(super) async fn build(plan: &Plan, screen: Screen) -> Result<World, LabError> {
+pub(super) async fn build(plan: &ScenePlan, screen: Screen) -> Result<World, LabError> {
     let place = Arc::new(Place::lab());
     let tools = &plan.tools;
-    screen.doing("laying wires and making keys");
+    screen.doing("laying wires");
     let wires = Wires::lay(&tools.ip).await?;
-    let network = TorNetwork::start(tools, &place, plan.arguments.verbose).await?;
-    screen.done("authorities and relays started");
-    screen.doing("waiting for the first consensus");
-    TorNetwork::consensus().await?;
-    screen.done("consensus with every relay");
+    let site = Site { address: TOR_NETWORK, slowness: 1 };
+    let network = build_network(&tools.tor, &place, site, plan.arguments.verbose, &screen).await?;
 
     screen.doing("starting target, nodes and clients");
     let mut rng = rand::rng();
@@ -71,6 +69,23 @@ pub(super) async fn build(plan: &Plan, screen: Screen) -> Result<World, LabError
     screen.done("target, nodes and clients started");
     let machines = plan.arguments.nodes;
     Ok(World { screen, ground, plan: cluster, nodes, machines, clients, observer, served })
+}
+
+/// Builds the Tor network, until it is one that everybody can use.
+pub(super) async fn build_network(
+    tools: &TorTools,
+    place: &Arc<Place>,
+    site: Site,
+    verbose: bool,
+    screen: &Screen,
+) -> Result<TorNetwork, LabError> {
+    screen.doing("making keys");
+    let network = TorNetwork::start(tools, place, site, verbose).await?;
+    screen.done("authorities and relays started");
+    screen.doing("waiting for the first consensus");
+    network.consensus().await?;
+    screen.done("consensus with every relay");
+    Ok(network)
 }
 
 async fn start_node(ground: &Ground, plan: &ClusterPlan, member: &Member) -> Result<Node, LabError> {

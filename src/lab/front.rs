@@ -3,19 +3,23 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::arguments::Arguments;
 use super::babysit;
 use super::namespaces::{self, NamespaceError};
 use super::place;
 use super::plan::Plan;
-use super::requirements::{RequirementError, Tools};
+use super::requirements::RequirementError;
 use super::role::Role;
 use super::stage;
 use crate::sys::exit::Exit;
+use crate::sys::notify::{Notice, notify};
 
 /// Why the lab did not even start.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +82,37 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What the user started: checks, starts the lab in namespaces, waits for its end, writes its report.
+/// The file in which the user wants what the lab has to tell.
+struct Wanted {
+    option: &'static str,
+    path: PathBuf,
+    file: File,
+}
+
+impl Wanted {
+    /// Made at once, so that a mistake is known before anything starts.
+    fn of(arguments: &Arguments) -> Result<Option<Self>, FrontError> {
+        let (option, path) = match (&arguments.json, &arguments.torrc) {
+            (Some(path), _) => ("--json", path),
+            (_, Some(path)) => ("--torrc", path),
+            (None, None) => return Ok(None),
+        };
+        let file = File::create(path).map_err(cannot_create(option, path))?;
+        Ok(Some(Self { option, path: path.clone(), file }))
+    }
+
+    /// Writes it. A lab that has failed has nothing to tell.
+    fn write(&mut self, text: &[u8]) -> Result<(), FrontError> {
+        self.file.write_all(text).map_err(cannot_create(self.option, &self.path))
+    }
+}
+
+fn cannot_create(option: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FrontError {
+    let path = path.to_owned();
+    move |source| FrontError::CannotCreate { option, path, source }
+}
+
+/// What the user started: checks, starts the lab in namespaces, writes what it has to tell, waits for its end.
 fn outer() -> Result<u8, FrontError> {
     let arguments = match Arguments::ask() {
         Ok(arguments) => arguments,
@@ -88,36 +122,48 @@ fn outer() -> Result<u8, FrontError> {
             return Ok(exit.code());
         }
     };
-    let tools = Tools::find()?;
-    let cannot = |option, path: &PathBuf| {
-        let path = path.clone();
-        move |source| FrontError::CannotCreate { option, path, source }
-    };
+    let plan = Plan::of(&arguments)?;
     let mut logs = None;
     if let Some(path) = &arguments.log_dir {
         logs = Some(
             std::fs::create_dir_all(path)
                 .and_then(|()| path.canonicalize())
-                .map_err(cannot("--log-dir", path))?,
+                .map_err(cannot_create("--log-dir", path))?,
         );
     }
-    let report = match &arguments.json {
-        Some(path) => Some((path, File::create(path).map_err(cannot("--json", path))?)),
-        None => None,
-    };
-    let plan = Plan { arguments: arguments.clone(), tools };
+    let wanted = Wanted::of(&arguments)?;
     let signals = babysit::hold_signals().map_err(std::io::Error::from)?;
     let (mut ours, theirs) = UnixStream::pair()?;
     let child = namespaces::start(&plan.to_text(), logs.as_deref(), &mut ours, theirs)?;
-    // Read beside waiting, so that a long report cannot fill the channel and stop the lab.
-    let reader = thread::spawn(move || {
-        let mut text = Vec::new();
-        ours.read_to_end(&mut text).map(|_| text)
+    // Ours stays open: its end is how the lab hears that this process is gone.
+    let told = ours.try_clone()?;
+    let writer = thread::spawn(move || {
+        let written = hear(told, wanted, &plan);
+        if written.is_err() {
+            // A network that nobody can be in is of no use. The other thread hears this, and stops the lab.
+            let _ = kill(Pid::this(), Signal::SIGTERM);
+        }
+        written
     });
     let status = babysit::wait(child, &signals)?;
-    let text = reader.join().unwrap_or_else(|_| Ok(Vec::new()))?;
-    if let Some((path, mut file)) = report {
-        file.write_all(&text).map_err(cannot("--json", path))?;
-    }
+    writer.join().unwrap_or(Ok(()))?;
     Ok(babysit::code(status))
+}
+
+/// Writes what the lab tells to where the user wants it. Beside waiting for the lab, so that much to tell cannot fill the
+/// channel and stop it.
+#[allow(clippy::print_stdout)] // a terminal is this program's purpose
+fn hear(mut told: UnixStream, wanted: Option<Wanted>, plan: &Plan) -> Result<(), FrontError> {
+    let mut text = Vec::new();
+    told.read_to_end(&mut text)?;
+    let Some(mut wanted) = wanted.filter(|_| !text.is_empty()) else { return Ok(()) };
+    wanted.write(&text)?;
+    if let Plan::Network(_) = plan {
+        println!(
+            "The network is there. What a tor elsewhere needs to be in it is in {}.",
+            wanted.path.display()
+        );
+        notify(&[Notice::Ready]);
+    }
+    Ok(())
 }

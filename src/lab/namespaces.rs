@@ -18,6 +18,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getegid, geteuid, getppid};
 
 use super::babysit;
+use super::plan::Plan;
 use super::role::Role;
 use crate::sys::exit::Exit;
 
@@ -121,13 +122,15 @@ fn map_identities(pid: u32) -> io::Result<()> {
 
 /// [`Role::Enter`]: arguments are the outer process's number, the plan, and the log directory if there is one.
 pub(super) fn enter(arguments: &[OsString]) -> Result<u8, NamespaceError> {
-    let [outer, plan, logs @ ..] = arguments else { return Ok(Exit::Usage.code()) };
+    let [outer, text, logs @ ..] = arguments else { return Ok(Exit::Usage.code()) };
+    let Some(plan) = Plan::from_arguments(&arguments[1..]) else { return Ok(Exit::Usage.code()) };
     let logs = logs.first().map(Path::new);
-    let rest = CloneFlags::CLONE_NEWNS
-        | CloneFlags::CLONE_NEWNET
+    let mut rest = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
+    // A network alone is for those who are not in here.
+    rest.set(CloneFlags::CLONE_NEWNET, matches!(plan, Plan::Scenes(_)));
     let done = match unshare(rest | CloneFlags::CLONE_NEWUSER) {
         Ok(()) => UNSHARED,
         Err(_) if geteuid().is_root() && unshare(rest).is_ok() => NO_USER_NAMESPACE,
@@ -146,7 +149,7 @@ pub(super) fn enter(arguments: &[OsString]) -> Result<u8, NamespaceError> {
     let mut init = Role::Init.command();
     // This process is in the namespaces too, and its number is one that the outside knows.
     let user = if done == UNSHARED { " -U --preserve-credentials" } else { "" };
-    init.arg(plan).env(WAY_IN, format!("nsenter -t {}{user} -n", std::process::id()));
+    init.arg(text).env(WAY_IN, format!("nsenter -t {}{user} -n", std::process::id()));
     let signals = babysit::hold_signals().map_err(forbidden("sigprocmask"))?;
     let status = init.spawn().and_then(|init| babysit::wait(init, &signals));
     status.map(babysit::code).map_err(forbidden("running process 1"))

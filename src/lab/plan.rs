@@ -5,18 +5,51 @@ use std::ffi::OsString;
 use serde::{Deserialize, Serialize};
 
 use super::arguments::Arguments;
-use super::requirements::Tools;
+use super::requirements::{RequirementError, Tools, TorTools};
+use super::torrc::Site;
 
 /// Everything the lab inside needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Plan {
+pub(super) enum Plan {
+    /// A Tor network, nodes, and scenes with them.
+    Scenes(ScenePlan),
+    /// A Tor network alone, for nodes elsewhere.
+    Network(NetworkPlan),
+}
+
+/// A lab with nodes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct ScenePlan {
     /// What the user asked for.
     pub(super) arguments: Arguments,
     /// The programs of others.
     pub(super) tools: Tools,
 }
 
+/// A Tor network on this machine's own network.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct NetworkPlan {
+    /// Where it shall be.
+    pub(super) site: Site,
+    /// Whether the logs tell more.
+    pub(super) verbose: bool,
+    /// The programs of others.
+    pub(super) tools: TorTools,
+}
+
 impl Plan {
+    /// What the user asked for, if this machine has what it takes.
+    pub(super) fn of(arguments: &Arguments) -> Result<Self, RequirementError> {
+        Ok(match arguments.network_only {
+            None => Self::Scenes(ScenePlan { arguments: arguments.clone(), tools: Tools::find()? }),
+            Some(address) => Self::Network(NetworkPlan {
+                site: Site { address, slowness: arguments.slowness.into() },
+                verbose: arguments.verbose,
+                tools: TorTools::find()?,
+            }),
+        })
+    }
+
     /// As one argument of a process.
     pub(super) fn to_text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()

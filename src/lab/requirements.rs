@@ -12,13 +12,20 @@ const OLDEST_TOR: (u16, u16, u16) = (0, 4, 9);
 const PROGRAMS: [&str; 4] =
     ["rustbalance-proxy", "rustbalance-coordinator", "rustbalance-publisher", "rustbalance"];
 
-/// The programs that the lab starts.
+/// What a Tor network is made with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Tools {
+pub(super) struct TorTools {
     /// C tor.
     pub(super) tor: PathBuf,
     /// Makes the keys of directory authorities.
     pub(super) tor_gencert: PathBuf,
+}
+
+/// The programs that a lab with nodes starts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Tools {
+    /// For its Tor network.
+    pub(super) tor: TorTools,
     /// iproute2.
     pub(super) ip: PathBuf,
     /// The directory of our own programs.
@@ -77,14 +84,20 @@ pub(super) enum RequirementError {
     },
 }
 
-impl Tools {
-    /// Finds every program and checks what can be checked from outside the namespaces.
+impl TorTools {
+    /// Finds both, and checks that the tor is one that can be used.
     pub(super) fn find() -> Result<Self, RequirementError> {
         let tor = program("tor", "tor", "tor")?;
         check_tor(&tor)?;
+        Ok(Self { tor, tor_gencert: program("tor-gencert", "tor", "tor")? })
+    }
+}
+
+impl Tools {
+    /// Finds every program and checks what can be checked from outside the namespaces.
+    pub(super) fn find() -> Result<Self, RequirementError> {
         let tools = Self {
-            tor,
-            tor_gencert: program("tor-gencert", "tor", "tor")?,
+            tor: TorTools::find()?,
             ip: program("ip", "iproute2", "iproute2")?,
             programs: programs()?,
         };

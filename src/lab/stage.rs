@@ -1,6 +1,8 @@
 //! The lab inside its namespaces, from nothing to the table.
 
 use std::io::Write;
+use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -13,7 +15,8 @@ use super::client::fetch;
 use super::error::{LabError, io as doing};
 use super::measure::{Bound, Measure, Outcome};
 use super::namespaces::{WAY_IN, stdin_channel};
-use super::plan::Plan;
+use super::place::Place;
+use super::plan::{NetworkPlan, Plan, ScenePlan};
 use super::pool::FETCH_LIMIT;
 use super::report::Report;
 use super::scenes;
@@ -56,7 +59,11 @@ pub(super) fn run(plan: &Plan) -> u8 {
             () = told_to_stop() => {
                 screen.clear();
                 eprintln!("rustbalance-lab: stopped");
-                STOPPED
+                match plan {
+                    Plan::Scenes(_) => STOPPED,
+                    // It has no other end.
+                    Plan::Network(_) => Exit::Success.code(),
+                }
             }
         }
     });
@@ -91,8 +98,24 @@ async fn told_to_stop() {
     }
 }
 
-/// Builds the lab, plays, reports.
 async fn perform(plan: &Plan, screen: &Screen) -> Result<u8, LabError> {
+    match plan {
+        Plan::Scenes(plan) => play(plan, screen).await,
+        Plan::Network(plan) => keep_network(plan, screen).await,
+    }
+}
+
+/// Builds the Tor network alone, tells how to be in it, and keeps it until told to stop.
+async fn keep_network(plan: &NetworkPlan, screen: &Screen) -> Result<u8, LabError> {
+    let place = Arc::new(Place::lab());
+    let network = build::build_network(&plan.tools, &place, plan.site, plan.verbose, screen).await?;
+    deliver(network.elsewhere().text()).map_err(doing("handing over the torrc"))?;
+    screen.doing("running until Ctrl-C");
+    std::future::pending().await
+}
+
+/// Builds the lab, plays, reports.
+async fn play(plan: &ScenePlan, screen: &Screen) -> Result<u8, LabError> {
     let arguments = &plan.arguments;
     let mut world = build::build(plan, screen.clone()).await?;
     let mut outcomes = Vec::new();
@@ -108,7 +131,7 @@ async fn perform(plan: &Plan, screen: &Screen) -> Result<u8, LabError> {
         played(scenes::play(name, &mut world).await);
     }
     let report = Report::new(arguments.nodes, &outcomes);
-    deliver(&report).map_err(doing("handing over the report"))?;
+    deliver(&report.to_json()).map_err(doing("handing over the report"))?;
     screen.print(&report.table());
     if arguments.keep {
         screen.print(&how_to_reach(&world));
@@ -148,12 +171,14 @@ async fn first_page(world: &World) -> Result<Outcome, LabError> {
     })
 }
 
-/// Hands the results to the outer process, which writes the file the user named.
-fn deliver(report: &Report<'_>) -> std::io::Result<()> {
+/// Hands the result to the outer process, which writes the file the user named.
+fn deliver(result: &str) -> std::io::Result<()> {
     let mut channel = stdin_channel()?;
     // The other user of this channel only reads, and never finds it ready.
     channel.set_nonblocking(false)?;
-    channel.write_all(report.to_json().as_bytes())
+    channel.write_all(result.as_bytes())?;
+    // That was all: the outer process need not wait for our end to know it.
+    channel.shutdown(Shutdown::Write)
 }
 
 fn how_to_reach(world: &World) -> String {

@@ -15,12 +15,11 @@ use super::errand;
 use super::error::{LabError, io as doing};
 use super::namespaces::STATE;
 use super::place::Place;
-use super::requirements::Tools;
+use super::requirements::TorTools;
 use super::supervisor::{Supervised, supervise};
-use super::torrc::{Authority, Torrc, directory_port};
+use super::torrc::{Authority, Network, Site, Torrc, directory_port};
 use super::unit::Unit;
 use super::unit_file::TOR;
-use super::wires::TOR_NETWORK;
 use crate::sys::clock::unix_secs;
 
 /// Directory authorities: the fewest that have a majority when one is late.
@@ -42,27 +41,34 @@ const PASSWORD: &[u8] = b"lab\n";
 /// The network, running.
 #[derive(Debug)]
 pub(super) struct TorNetwork {
-    tools: Tools,
-    authorities: Vec<Authority>,
-    verbose: bool,
+    tools: TorTools,
+    facts: Network,
 }
 
 impl TorNetwork {
     /// Makes keys and starts authorities and relays. `verbose`: whether the logs of all tors tell more.
-    pub(super) async fn start(tools: &Tools, place: &Arc<Place>, verbose: bool) -> Result<Self, LabError> {
-        let keys = (0..AUTHORITIES).map(|number| make_authority(tools, number));
+    pub(super) async fn start(
+        tools: &TorTools,
+        place: &Arc<Place>,
+        site: Site,
+        verbose: bool,
+    ) -> Result<Self, LabError> {
+        let keys = (0..AUTHORITIES).map(|number| make_authority(tools, site, number));
         let authorities = futures_util::future::try_join_all(keys).await?;
-        let network = Self { tools: tools.clone(), authorities, verbose };
+        let network = Self { tools: tools.clone(), facts: Network { site, authorities, verbose } };
         let bandwidths = Path::new(STATE).join("tor/bandwidths");
         for number in 0..AUTHORITIES + RELAYS {
             let name = relay_name(number);
             let directory = tor_directory(&name);
             let torrc = network.torrc(&name, &directory);
-            let torrc =
-                if number < AUTHORITIES { torrc.authority(number, &bandwidths) } else { torrc.relay(number) };
+            let torrc = if number < AUTHORITIES {
+                torrc.authority(site, number, &bandwidths)
+            } else {
+                torrc.relay(site, number)
+            };
             network.run(&name, place, &directory, &torrc)?;
         }
-        Self::level(&bandwidths).await?;
+        Self::level(&bandwidths, site.time(FINGERPRINT_LIMIT)).await?;
         Ok(network)
     }
 
@@ -70,14 +76,13 @@ impl TorNetwork {
     ///
     /// Else the authorities, which carry all the traffic of the beginning, are soon a hundred times as good as the
     /// others: everyone chooses them, and three nodes have the same three introduction points.
-    async fn level(file: &Path) -> Result<(), LabError> {
+    async fn level(file: &Path, limit: Duration) -> Result<(), LabError> {
         let mut text = format!("{}\n", unix_secs());
         for number in 0..AUTHORITIES + RELAYS {
             let path = tor_directory(&relay_name(number)).join("data/fingerprint");
-            let fingerprint = timeout(FINGERPRINT_LIMIT, fingerprint(&path)).await;
+            let fingerprint = timeout(limit, fingerprint(&path)).await;
             let what = format!("{} making its keys", relay_name(number));
-            let fingerprint =
-                fingerprint.map_err(|_| LabError::TimedOut { what, limit: FINGERPRINT_LIMIT })?;
+            let fingerprint = fingerprint.map_err(|_| LabError::TimedOut { what, limit })?;
             // Writing to a string cannot fail.
             let _ = writeln!(text, "node_id=${fingerprint} bw={BANDWIDTH}");
         }
@@ -91,7 +96,7 @@ impl TorNetwork {
     ///
     /// A client that comes earlier asks a relay that does not know the others yet, and tries again only ten
     /// seconds later.
-    pub(super) async fn consensus() -> Result<(), LabError> {
+    pub(super) async fn consensus(&self) -> Result<(), LabError> {
         let complete = async {
             for number in 0..AUTHORITIES + RELAYS {
                 let data = tor_directory(&relay_name(number)).join("data");
@@ -101,19 +106,23 @@ impl TorNetwork {
             }
         };
         let what = "a consensus with every relay in it".to_owned();
-        timeout(CONSENSUS_LIMIT, complete)
-            .await
-            .map_err(|_| LabError::TimedOut { what, limit: CONSENSUS_LIMIT })
+        let limit = self.facts.site.time(CONSENSUS_LIMIT);
+        timeout(limit, complete).await.map_err(|_| LabError::TimedOut { what, limit })
     }
 
     /// The beginning of a configuration that belongs to this network. `directory` is as that tor sees it.
     pub(super) fn torrc(&self, name: &str, directory: &Path) -> Torrc {
-        Torrc::new(name, directory, &self.authorities, self.verbose)
+        Torrc::new(name, directory, &self.facts)
     }
 
     /// What a tor of a node is shipped with, in this network. `directory` is as that tor sees it.
     pub(super) fn shipped(&self, text: &str, name: &str, directory: &Path) -> Torrc {
-        Torrc::shipped(text, name, directory, &self.authorities, self.verbose)
+        Torrc::shipped(text, name, directory, &self.facts)
+    }
+
+    /// What makes a tor on another machine one of this network.
+    pub(super) fn elsewhere(&self) -> Torrc {
+        Torrc::elsewhere(&self.facts)
     }
 
     /// Starts a tor with that configuration. `directory` is as that tor sees it.
@@ -200,14 +209,14 @@ pub(super) fn make_private(directory: &Path) -> Result<(), LabError> {
 }
 
 /// The keys of an authority, made anew for each run.
-async fn make_authority(tools: &Tools, number: u16) -> Result<Authority, LabError> {
+async fn make_authority(tools: &TorTools, site: Site, number: u16) -> Result<Authority, LabError> {
     let data = tor_directory(&relay_name(number)).join("data");
     let keys = data.join("keys");
     make_private(&keys)?;
     let certificate = keys.join("authority_certificate");
     let mut gencert = Command::new(&tools.tor_gencert);
     gencert.args(["--create-identity-key", "--passphrase-fd", "0", "-m", "12"]);
-    gencert.args(["-a", &format!("{TOR_NETWORK}:{}", directory_port(number))]);
+    gencert.args(["-a", &format!("{}:{}", site.address, directory_port(number))]);
     gencert.arg("-i").arg(keys.join("authority_identity_key"));
     gencert.arg("-s").arg(keys.join("authority_signing_key")).arg("-c").arg(&certificate);
     errand::run("tor-gencert", gencert, PASSWORD).await?;

@@ -1,15 +1,15 @@
 //! Configuration of each tor in the lab, as small as it can be.
 
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::wires::TOR_NETWORK;
+use serde::{Deserialize, Serialize};
 
 /// How often the authorities vote. Ten seconds is tor's floor, and stays stable with two busy cores. A time
 /// period, which is a day in the real network, then lasts four minutes.
-pub(super) const VOTING_INTERVAL: Duration = Duration::from_secs(10);
+const VOTING_INTERVAL: Duration = Duration::from_secs(10);
 /// The first vote comes sooner. Tor's floor again.
 const FIRST_VOTING_INTERVAL: Duration = Duration::from_secs(5);
 /// How long votes and signatures may take to arrive; tor's floor for a testing network.
@@ -59,6 +59,33 @@ pub(super) fn directory_port(number: u16) -> u16 {
     FIRST_DIRECTORY_PORT + number
 }
 
+/// Where a network is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Site {
+    /// The address of its authorities and relays.
+    pub(super) address: Ipv4Addr,
+    /// How many times as long everything takes there as on the machine that the times above were found on.
+    pub(super) slowness: u32,
+}
+
+impl Site {
+    /// How long there takes what takes `time` on a machine that is not slow.
+    pub(super) fn time(self, time: Duration) -> Duration {
+        time * self.slowness
+    }
+}
+
+/// What the torrcs of one network have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Network {
+    /// Where it is.
+    pub(super) site: Site,
+    /// Who votes.
+    pub(super) authorities: Vec<Authority>,
+    /// Whether the logs of its tors tell more.
+    pub(super) verbose: bool,
+}
+
 /// An onion service that a tor serves.
 #[derive(Clone, Debug)]
 pub(super) struct Service {
@@ -73,10 +100,9 @@ pub(super) struct Service {
 pub(super) struct Torrc(String);
 
 impl Torrc {
-    /// What every tor of the lab has that is no node's. `directory` belongs to it alone; `verbose`: whether its log tells
-    /// more.
-    pub(super) fn new(name: &str, directory: &Path, authorities: &[Authority], verbose: bool) -> Self {
-        let mut torrc = Self(String::new()).in_network(name, directory, authorities, verbose);
+    /// What every tor of the lab has that is no node's. `directory` belongs to it alone.
+    pub(super) fn new(name: &str, directory: &Path, network: &Network) -> Self {
+        let mut torrc = Self(String::new()).in_network(network).in_lab(name, directory, network);
         torrc.line("ControlPort", format_args!("unix:{}", directory.join(CONTROL).display()));
         torrc.line("CookieAuthentication", 1);
         torrc.line("CookieAuthFile", directory.join("cookie").display());
@@ -84,42 +110,30 @@ impl Torrc {
     }
 
     /// What a tor of a node is shipped with, in the lab's network.
-    pub(super) fn shipped(
-        text: &str,
-        name: &str,
-        directory: &Path,
-        authorities: &[Authority],
-        verbose: bool,
-    ) -> Self {
+    pub(super) fn shipped(text: &str, name: &str, directory: &Path, network: &Network) -> Self {
         let mut torrc = Self(String::new());
         for (option, value) in text.lines().filter_map(|line| line.split_once(' ')) {
             if option != "#" && !NOT_SHIPPED.contains(&option) {
                 torrc.line(option, value);
             }
         }
-        torrc.in_network(name, directory, authorities, verbose)
+        torrc.in_network(network).in_lab(name, directory, network)
     }
 
-    /// Adds what belongs to the lab's network.
-    fn in_network(mut self, name: &str, directory: &Path, authorities: &[Authority], verbose: bool) -> Self {
+    /// What makes any tor, wherever it is, one of this network.
+    pub(super) fn elsewhere(network: &Network) -> Self {
+        Self(String::new()).in_network(network)
+    }
+
+    /// Adds what belongs to the network.
+    fn in_network(mut self, network: &Network) -> Self {
         let torrc = &mut self;
+        let Network { site, authorities, .. } = network;
         torrc.line("TestingTorNetwork", 1);
         // With so few relays, tor would wait for the last ones before it builds a circuit.
         torrc.line("PathsNeededToBuildCircuits", "0.67");
-        torrc.line("Nickname", name);
-        torrc.line("DataDirectory", directory.join("data").display());
-        torrc.line("HashedControlPassword", HASHED_PASSWORD);
-        torrc.line("Log", if verbose { "info stdout" } else { "notice stdout" });
-        // Scenes happen within seconds; whole ones would not tell what came first.
-        torrc.line("LogTimeGranularity", 1);
-        torrc.line("NumCPUs", 1);
-        // All addresses are private. Reading where others lie takes a second of a core at every start.
-        torrc.line("GeoIPFile", "/dev/null");
-        torrc.line("GeoIPv6File", "/dev/null");
         torrc.line("LearnCircuitBuildTimeout", 0);
-        torrc.line("CircuitBuildTimeout", BUILD_TIMEOUT.as_secs());
-        // Killed tors must not leave anything to wait for.
-        torrc.line("ShutdownWaitLength", 0);
+        torrc.line("CircuitBuildTimeout", site.time(BUILD_TIMEOUT).as_secs());
         for authority in authorities {
             let Authority { number, fingerprint, voting_identity } = authority;
             let (or_port, directory_port) = (FIRST_OR_PORT + number, directory_port(*number));
@@ -127,10 +141,29 @@ impl Torrc {
                 "DirAuthority",
                 format_args!(
                     "authority{number} orport={or_port} no-v2 v3ident={voting_identity} \
-                     {TOR_NETWORK}:{directory_port} {fingerprint}"
+                     {}:{directory_port} {fingerprint}",
+                    site.address
                 ),
             );
         }
+        self
+    }
+
+    /// Adds what belongs to a tor that the lab runs.
+    fn in_lab(mut self, name: &str, directory: &Path, network: &Network) -> Self {
+        let torrc = &mut self;
+        torrc.line("Nickname", name);
+        torrc.line("DataDirectory", directory.join("data").display());
+        torrc.line("HashedControlPassword", HASHED_PASSWORD);
+        torrc.line("Log", if network.verbose { "info stdout" } else { "notice stdout" });
+        // Scenes happen within seconds; whole ones would not tell what came first.
+        torrc.line("LogTimeGranularity", 1);
+        torrc.line("NumCPUs", 1);
+        // All addresses are private. Reading where others lie takes a second of a core at every start.
+        torrc.line("GeoIPFile", "/dev/null");
+        torrc.line("GeoIPv6File", "/dev/null");
+        // Killed tors must not leave anything to wait for.
+        torrc.line("ShutdownWaitLength", 0);
         self
     }
 
@@ -140,10 +173,10 @@ impl Torrc {
     }
 
     /// A relay. `number` counts all relays, the authorities first.
-    pub(super) fn relay(self, number: u16) -> Self {
+    pub(super) fn relay(self, site: Site, number: u16) -> Self {
         let mut torrc = self.no_socks();
-        torrc.line("Address", TOR_NETWORK);
-        torrc.line("ORPort", format_args!("{TOR_NETWORK}:{}", FIRST_OR_PORT + number));
+        torrc.line("Address", site.address);
+        torrc.line("ORPort", format_args!("{}:{}", site.address, FIRST_OR_PORT + number));
         torrc.line("ExitRelay", 0);
         torrc.line("AssumeReachable", 1);
         torrc.line("ContactInfo", "lab@example.invalid");
@@ -151,18 +184,18 @@ impl Torrc {
     }
 
     /// A relay that is a directory authority too. `bandwidths` is the file with what it takes each relay to carry.
-    pub(super) fn authority(self, number: u16, bandwidths: &Path) -> Self {
-        let mut torrc = self.relay(number);
+    pub(super) fn authority(self, site: Site, number: u16, bandwidths: &Path) -> Self {
+        let mut torrc = self.relay(site, number);
         torrc.line("V3BandwidthsFile", bandwidths.display());
-        torrc.line("DirPort", format_args!("{TOR_NETWORK}:{}", directory_port(number)));
+        torrc.line("DirPort", format_args!("{}:{}", site.address, directory_port(number)));
         torrc.line("AuthoritativeDirectory", 1);
         torrc.line("V3AuthoritativeDirectory", 1);
         for (prefix, interval) in
             [("TestingV3AuthInitial", FIRST_VOTING_INTERVAL), ("V3Auth", VOTING_INTERVAL)]
         {
-            torrc.line(&format!("{prefix}VotingInterval"), interval.as_secs());
-            torrc.line(&format!("{prefix}VoteDelay"), VOTE_DELAY.as_secs());
-            torrc.line(&format!("{prefix}DistDelay"), VOTE_DELAY.as_secs());
+            torrc.line(&format!("{prefix}VotingInterval"), site.time(interval).as_secs());
+            torrc.line(&format!("{prefix}VoteDelay"), site.time(VOTE_DELAY).as_secs());
+            torrc.line(&format!("{prefix}DistDelay"), site.time(VOTE_DELAY).as_secs());
         }
         torrc.line("V3AuthNIntervalsValid", 2);
         for flag in ["Exit", "Guard", "HSDir"] {

@@ -33,6 +33,7 @@ GUEST = (
     "systemd",
     "systemd-sysv",
     "dbus",
+    "polkitd",
     "udev",
     "kmod",
     "tor",
