@@ -4,10 +4,16 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
 
 use crate::sys::exit::{Exit, refuse};
+
+/// How long a daemon stays that was given sockets and can never run. Somebody who waits at one of them has the service
+/// manager start it again at once and for ever, since `RestartPreventExitStatus=` does not hold for that.
+const BEFORE_THE_END: Duration = Duration::from_secs(5);
 
 /// The command line of a daemon.
 #[derive(Debug, Args)]
@@ -43,10 +49,20 @@ pub fn run<E: StartFailure>(
         .try_get_matches_from(arguments)
         .and_then(|matches| Arguments::from_arg_matches(&matches));
     match parsed {
-        Ok(arguments) => match start(&arguments) {
-            Ok(()) => Exit::Success.into(),
-            Err(error) => refuse(name, error.exit(), &error),
-        },
+        Ok(arguments) => {
+            // Asked before they are taken, as taking them forgets the variable.
+            let was_given_sockets = std::env::var_os("LISTEN_FDS").is_some();
+            match start(&arguments) {
+                Ok(()) => Exit::Success.into(),
+                Err(error) => {
+                    let code = refuse(name, error.exit(), &error);
+                    if was_given_sockets && matches!(error.exit(), Exit::Config | Exit::Data) {
+                        thread::sleep(BEFORE_THE_END);
+                    }
+                    code
+                }
+            }
+        }
         Err(answer) => {
             // A closed standard output is no reason to fail differently.
             let _ = answer.print();
