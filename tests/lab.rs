@@ -41,6 +41,7 @@ fn mistaken_arguments_are_refused_with_the_usage_code() {
     let kill_alone = lab().args(["--nodes", "1", "--scene", "kill"]).output().unwrap();
     refuses(&kill_alone, 64, &["kill", "--nodes 2"]);
     refuses(&lab().args(["--scene", "earthquake"]).output().unwrap(), 64, &["earthquake", "kill-holder"]);
+    refuses(&lab().args(["--network-only", "127.0.0.1"]).output().unwrap(), 64, &["--torrc"]);
     refuses(&lab().arg("--no-such-option").output().unwrap(), 64, &["--no-such-option"]);
     // The roles it plays for itself do nothing without what they need.
     for role in ["@enter", "@inside", "@hold", "@join"] {
@@ -80,6 +81,8 @@ fn a_file_that_cannot_be_written_is_named_before_anything_starts() {
     refuses(&output, 73, &["--json", "/nonexistent/report.json"]);
     let output = lab().args(["--log-dir", "/proc/nonexistent"]).output().unwrap();
     refuses(&output, 73, &["--log-dir"]);
+    let network = ["--network-only", "127.0.0.1", "--torrc", "/nonexistent/torrc"];
+    refuses(&lab().args(network).output().unwrap(), 73, &["--torrc", "/nonexistent/torrc"]);
 }
 
 #[test]

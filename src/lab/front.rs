@@ -140,7 +140,7 @@ fn outer() -> Result<u8, FrontError> {
     let writer = thread::spawn(move || {
         let written = hear(told, wanted, &plan);
         if written.is_err() {
-            // A network that nobody can be in is of no use. The other thread hears this, and stops the lab.
+            // Nobody will know what it tells. The other thread hears this, and stops the lab.
             let _ = kill(Pid::this(), Signal::SIGTERM);
         }
         written

@@ -230,3 +230,30 @@ impl Torrc {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tor_elsewhere_gets_what_the_labs_own_have_of_the_network_and_nothing_else() {
+        let authorities =
+            vec![Authority { number: 1, fingerprint: "F".repeat(40), voting_identity: "E".repeat(40) }];
+        let site = Site { address: Ipv4Addr::new(192, 0, 2, 1), slowness: 6 };
+        let network = Network { site, authorities, verbose: false };
+        let elsewhere = Torrc::elsewhere(&network);
+        let own = Torrc::new("x", Path::new("/x"), &network).authority(site, 1, Path::new("/bandwidths"));
+        assert!(own.text().starts_with(elsewhere.text()));
+        assert!(elsewhere.text().contains("\nDirAuthority authority1 orport=5001 no-v2 v3ident=EEEE"));
+        assert!(elsewhere.text().contains(" 192.0.2.1:7001 FFFF"));
+        for of_one_tor in ["DataDirectory", "Nickname", "Log ", "ControlPort", "SocksPort"] {
+            assert!(!elsewhere.text().contains(of_one_tor), "{of_one_tor}");
+        }
+        // All times of a slow machine are longer, and tor takes them: they divide a day.
+        for times in
+            ["CircuitBuildTimeout 12", "TestingV3AuthInitialVotingInterval 30", "V3AuthVotingInterval 60"]
+        {
+            assert!(own.text().contains(&format!("\n{times}\n")), "{times}");
+        }
+    }
+}
