@@ -263,6 +263,8 @@ fn lives_of_daemons_are_as_they_expect() {
         ("rustbalance-watchdog.service", false),
     ] {
         assert_eq!(units[service].words("LoadCredential").contains(passphrase.as_str()), sealed, "{service}");
+        let encrypted = shipped("optional").join(format!("{service}.d/encrypted-passphrase.conf"));
+        assert_eq!(encrypted.exists(), sealed, "{service}");
     }
     let drain = example().proxy("x").unwrap().drain_timeout_secs;
     assert!(seconds(&units["rustbalance-proxy.service"], "TimeoutStopSec") > drain);
