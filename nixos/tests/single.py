@@ -1,5 +1,6 @@
-# One node, started by systemd: every unit runs, sandboxed as it says; sockets answer while their daemons restart;
-# killed, frozen and starved daemons come back, and so does the whole node after a reboot.
+# One node, started by systemd: every unit runs, sandboxed as it says; sockets answer while their daemons restart; a changed
+# configuration is taken over or refused; killed, frozen and starved daemons come back, the watchdog's orders are carried
+# out, and the whole node comes back after a reboot.
 #
 # There is no Tor network here: what clients would ask through the onion service is asked where tor would hand it over.
 
@@ -24,6 +25,12 @@ REQUESTS = 25
 #: One request, as tor would make it: the answer is the target's.
 REQUEST = "curl --silent --show-error --fail --max-time 30 --unix-socket /run/rustbalance/onion.sock http://onion/"
 
+
+CONFIG = "/etc/rustbalance/config.toml"
+#: How often in a minute a daemon may be started that can never run: it waits five seconds before it ends.
+MOST_STARTS = 12
+#: An address that nobody has, and that no daemon may reach.
+FOREIGN = "192.0.2.1"
 
 #: One question to each control socket: every daemon answers.
 QUESTION = "rustbalance status --json | tr -d ' \\n' | grep -q '\"silent\":\\[\\]'"
@@ -72,6 +79,21 @@ def asked_meanwhile(request: str, deed: str, cut: int = 0) -> None:
     assert len(failed) <= cut and "onnect" not in errors, errors
 
 
+def now() -> str:
+    """The guest's time, for `said`."""
+    return machine.succeed("date +%s.%6N").strip()
+
+
+def said(unit: str, since: str, words: str) -> str:
+    """A command that succeeds if a service has logged such a line since."""
+    return f"journalctl --since @{since} -o cat -u {unit} --grep {shlex.quote(words)}"
+
+
+def configure(change: str) -> None:
+    """Changes the configuration as sed says, beginning with the one that the node was made with."""
+    machine.succeed(f"cp --preserve=mode,ownership /root/config.toml {CONFIG}; sed -i {shlex.quote(change)} {CONFIG}")
+
+
 machine.start(allow_reboot=True)
 
 with subtest("boot to serving"):
@@ -112,6 +134,69 @@ with subtest("sockets answer while their daemon restarts"):
         asked_meanwhile(REQUEST, f"systemctl restart {daemon}")
         asked_meanwhile(QUESTION, f"systemctl restart {daemon}")
 
+with subtest("a changed configuration is taken over, a wrong one leaves the old one in force"):
+    machine.succeed(f"cp --preserve=mode,ownership {CONFIG} /root/config.toml")
+    since = now()
+    configure('s,^target = .*,target = "unix:/run/no-such-target.sock",')
+    machine.succeed("systemctl reload rustbalance-proxy")
+    machine.wait_until_succeeds(said("rustbalance-proxy", since, "taken over: proxy.target"), timeout=60)
+    machine.fail(REQUEST)
+    configure("")
+    machine.succeed("systemctl reload rustbalance-proxy")
+    machine.wait_until_succeeds(REQUEST, timeout=60)
+    pids = {daemon: main_pid(daemon) for daemon in DAEMONS}
+    configure('s,^target = .*,target = "unix:/run/no-such-target.sock",; s,^# level = .*,level = "shout",')
+    for daemon in DAEMONS:
+        since = now()
+        machine.succeed(f"systemctl reload {daemon}")
+        refused = "the one from before stays in force: .*config.toml:[0-9]+: log.level"
+        machine.wait_until_succeeds(said(daemon, since, refused), timeout=60)
+    assert machine.succeed(REQUEST) == "the target\n"
+    assert pids == {daemon: main_pid(daemon) for daemon in DAEMONS}
+
+with subtest("a daemon with a wrong configuration is not started without a pause, although others wait for it"):
+    configure('s,^# level = .*,level = "shout",')
+    since = now()
+    machine.fail("systemctl restart rustbalance-publisher")
+    machine.sleep(60)
+    starts = int(machine.succeed(f"journalctl --since @{since} -o cat -u rustbalance-publisher --grep status=78 | wc -l"))
+    print(f"{starts} starts in a minute")
+    assert 1 <= starts <= MOST_STARTS, starts
+    configure("")
+    machine.succeed("systemctl restart rustbalance-publisher")
+    is_serving()
+
+with subtest("systemd waits for a reload where it can"):
+    for daemon in DAEMONS:
+        folder = f"/run/systemd/system/{daemon}.service.d"
+        drop_in = f"{folder}/reload.conf"
+        machine.succeed(f"mkdir -p {folder}; printf '[Service]\\nType=notify-reload\\nExecReload=\\n' >{drop_in}")
+    machine.succeed("systemctl daemon-reload")
+    configure('s,^# level = .*,level = "debug",')
+    for daemon in DAEMONS:
+        since = now()
+        machine.succeed(f"systemctl reload {daemon}", said(daemon, since, "taken over: log.level"))
+    configure("")
+    for daemon in DAEMONS:
+        machine.succeed(f"systemctl reload {daemon}; rm /run/systemd/system/{daemon}.service.d/reload.conf")
+    machine.succeed("systemctl daemon-reload")
+    is_serving()
+
+with subtest("no daemon reaches an address that its unit denies"):
+    machine.succeed(f"ip address add {FOREIGN}/32 dev lo")
+    ping = "ping -c 1 -W 5"
+    for daemon in DAEMONS:
+        # A process in the daemon's own control group, with all of root's rights, is subject to its filter.
+        group = machine.get_unit_property(f"{daemon}.service", "ControlGroup")
+        inside = f"echo $$ >/sys/fs/cgroup{group}/cgroup.procs"
+        machine.succeed(f"{ping} {FOREIGN}")
+        machine.fail(f"{inside} || exit 0; {ping} {FOREIGN}", f"{inside} || exit 0; {ping} 127.0.0.1")
+    # What is left to the coordinator: the tunnel, here by its address.
+    tunnel = machine.succeed("ip -brief -6 address show wg-rb | grep -o ' fd[0-9a-f:]*' | head -n 1").strip()
+    group = machine.get_unit_property("rustbalance-coordinator.service", "ControlGroup")
+    machine.succeed(f"echo $$ >/sys/fs/cgroup{group}/cgroup.procs; {ping} {tunnel}")
+    machine.succeed(f"ip address del {FOREIGN}/32 dev lo")
+
 with subtest("a killed daemon is back, and nobody was refused"):
     for daemon in DAEMONS:
         # A request that the proxy was just carrying ends with it; nobody else's does.
@@ -124,6 +209,23 @@ with subtest("a killed daemon is back, and nobody was refused"):
 with subtest("a frozen daemon is ended by ours or by systemd's watchdog, and comes back"):
     for unit in [*DAEMONS, "rustbalance-tor@b"]:
         back_after(unit, f"systemctl kill --signal=STOP {unit}", "watchdog|signal", within=180)
+    is_serving()
+
+with subtest("the watchdog's orders to systemd are carried out"):
+    # A new watchdog, as each gives a part few remedies, and every next one later. Systemd would leave a frozen tor for a
+    # minute, and one that was stopped for ever.
+    machine.succeed("systemctl restart rustbalance-watchdog")
+    for deed, order, result in (
+        ("kill --signal=STOP", "hangs; tries to kill .*, so that it is started anew", "Failed with result 'signal'"),
+        ("stop", "is not there; tries to start", "Started rustbalance-tor@b.service"),
+    ):
+        since, pid = now(), main_pid("rustbalance-tor@b")
+        machine.succeed(f"systemctl {deed} rustbalance-tor@b")
+        machine.wait_until_succeeds(said("rustbalance-watchdog", since, order), timeout=180)
+        machine.wait_until_succeeds(said("rustbalance-tor@b", since, result), timeout=60)
+        machine.wait_for_unit("rustbalance-tor@b.service")
+        assert main_pid("rustbalance-tor@b") not in (0, pid)
+        machine.fail(said("rustbalance-watchdog", since, "could not"))
     is_serving()
 
 with subtest("a daemon without memory is ended, and comes back serving"):

@@ -24,6 +24,8 @@ class Guest:
     memory_mib: int = 400
     #: The networks it has a card in, the one that `block` cuts first.
     vlans: tuple[int, ...] = (1,)
+    #: What it runs before the script: what a NixOS module would have done.
+    prepare: Callable[[], list[str]] = list
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,6 @@ class Test:
     script: Path
     #: Puts into a folder what the guests find under /mnt.
     payload: Callable[[Path], None] | None = None
-    #: What each guest runs before the script: what a NixOS module would have done.
-    prepare: Callable[[], list[str]] = list
 
 
 def mesh_tests(folder: Path) -> None:
@@ -71,25 +71,54 @@ def release(folder: Path) -> None:
 
 
 def installation() -> str:
-    """What the README tells a Debian user to do on a first machine, but for the building, which was done here."""
+    """What the README tells a Debian user to do on any machine, but for the building, which was done here."""
+    return "cd /mnt" + _ours(_readme()[0], {"cargo build --release\n": ""})
+
+
+def first_machine() -> str:
+    """What it says to do then on the first one."""
+    ours = {
+        "--target http://YOUR-SERVICE.onion": "--target unix:/run/vm-target.sock",
+        "--endpoint 192.0.2.1:51820": '--endpoint "$(getent hosts "$(hostname)" | cut -d " " -f 1):51820"',
+    }
+    return _ours(_readme()[1], ours)
+
+
+def _readme() -> list[str]:
+    """The commands in the chapters on Debian and on making a cluster."""
     _, _, chapters = (HOME / "README.md").read_text().partition("\n## Install on Debian\n")
-    install, first_machine = chapters.split("```")[1:4:2]
-    block = install + textwrap.dedent(first_machine)
-    for example, ours in (
-        ("cargo build --release\n", ""),
-        ("--target http://YOUR-SERVICE.onion", "--target unix:/run/vm-target.sock"),
-        ("--endpoint 192.0.2.1:51820", '--endpoint "$(getent hosts "$(hostname)" | cut -d " " -f 1):51820"'),
-    ):
+    return [textwrap.dedent(block) for block in chapters.split("```")[1:4:2]]
+
+
+def _ours(block: str, changes: Mapping[str, str]) -> str:
+    """Commands with our words in the place of the README's examples."""
+    for example, ours in changes.items():
         if example not in block:
             raise ValueError(f"the README's chapters on Debian and the first machine do not say {example!r}")
         block = block.replace(example, ours)
-    return f"cd /mnt{block}"
+    return block
 
 
 #: The target of the nodes under test.
 TARGET = (
     "cp /mnt/tests/vm/target/* /etc/systemd/system/; systemctl daemon-reload; systemctl enable --now vm-target.socket"
 )
+
+
+def node() -> list[str]:
+    """A first node with its target."""
+    return [TARGET, installation(), first_machine()]
+
+
+def empty_node() -> list[str]:
+    """All of a node but what makes it one; its passphrase will be an encrypted one."""
+    encrypted = "cd /mnt/nixos/units/optional; cp --parents */encrypted-passphrase.conf /etc/systemd/system"
+    return [TARGET, installation(), encrypted, "systemctl daemon-reload; systemctl enable rustbalance.target"]
+
+
+def tor_network() -> list[str]:
+    """The program that runs a private Tor network."""
+    return ["install -m 755 /mnt/target/release/rustbalance-lab /usr/local/bin/"]
 
 
 TESTS: Mapping[str, Test] = {
@@ -114,10 +143,24 @@ TESTS: Mapping[str, Test] = {
     ),
     "single": Test(
         about="a node installed as the README says: boot, sandbox, restarts, kills, freezes, reboot, under systemd",
-        guests={"machine": Guest(memory_mib=600)},
+        guests={"machine": Guest(memory_mib=600, prepare=node)},
         limit_seconds=3000,
         script=SCRIPTS / "single.py",
         payload=release,
-        prepare=lambda: [TARGET, installation()],
+    ),
+    "sealed": Test(
+        about="a node with sealed secrets and an encrypted passphrase; its disk is searched for them",
+        guests={"machine": Guest(memory_mib=600, prepare=empty_node)},
+        limit_seconds=3000,
+        script=SCRIPTS / "sealed.py",
+        payload=release,
+    ),
+    "tor": Test(
+        about="the same node on a private Tor network: requests come through Tor while each of its daemons is killed",
+        # A dozen tors of 75 MiB, and a client.
+        guests={"network": Guest(memory_mib=1500, prepare=tor_network), "node": Guest(memory_mib=600, prepare=node)},
+        limit_seconds=5400,
+        script=SCRIPTS / "tor.py",
+        payload=release,
     ),
 }

@@ -93,13 +93,14 @@ class Driver:
 
     def run(self) -> None:
         """Prepares the machines, then runs the script."""
-        prepared = self._test.prepare()
-        steps = ([MOUNT] if self._test.payload else []) + prepared
-        if steps:
+        prepared = {guest: want.prepare() for guest, want in self._test.guests.items()}
+        if self._test.payload or any(prepared.values()):
             self.start_all()
-        for machine in self.machines if steps else []:
-            machine.succeed(*steps)
-            if prepared:
+        for machine in self.machines:
+            if self._test.payload:
+                machine.succeed(MOUNT)
+            if prepared[machine.name]:
+                machine.succeed(*prepared[machine.name])
                 # The script starts it, in its own way; what was prepared has to be there after a boot from cold.
                 machine.shutdown()
         text = self._test.script.read_text()
