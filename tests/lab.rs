@@ -57,6 +57,13 @@ fn help_names_every_scene() {
     for scene in [
         "spread",
         "tor-restart",
+        "tor-hung",
+        "tors-killed",
+        "target-down",
+        "targets-down",
+        "hsdir-forgets",
+        "hsdir-hangs",
+        "hsdir-refuses",
         "kill",
         "return",
         "kill-holder",

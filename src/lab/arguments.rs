@@ -11,7 +11,7 @@ use super::scene_name::SceneName;
 
 /// Fewest nodes: one serves the address alone, and takes part in the scenes that need no second.
 const MIN_NODES: u8 = 1;
-/// Most nodes: each is two tors and three daemons, and a descriptor has room for twenty introduction points.
+/// Most nodes: each is two tors and four daemons, and a descriptor has room for twenty introduction points.
 const MAX_NODES: u8 = 6;
 /// Slowest machine, in times: the first voting interval is half a minute then, and must divide half an hour.
 const MAX_SLOWNESS: u8 = 6;

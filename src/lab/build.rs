@@ -21,7 +21,7 @@ use super::plan::ScenePlan;
 use super::pool::{ClientTor, Memory};
 use super::requirements::TorTools;
 use super::screen::Screen;
-use super::target;
+use super::target::Target;
 use super::tor_network::{TorNetwork, make_private, tor_directory};
 use super::torrc::{Service, Site};
 use super::wires::{TOR_NETWORK, Wires};
@@ -46,13 +46,13 @@ pub(super) async fn build(plan: &ScenePlan, screen: Screen) -> Result<World, Lab
     let mut rng = rand::rng();
     let mut seed = [0; 32];
     rng.fill_bytes(&mut seed);
-    let target = HsIdKeypair::from_seed(seed).map_err(|_| LabError::Address)?;
-    let mut cluster =
-        ClusterPlan::new(plan.arguments.nodes, target.hs_id(), &mut rng).map_err(|_| LabError::Address)?;
+    let target_key = HsIdKeypair::from_seed(seed).map_err(|_| LabError::Address)?;
+    let mut cluster = ClusterPlan::new(plan.arguments.nodes, target_key.hs_id(), &mut rng)
+        .map_err(|_| LabError::Address)?;
     cluster.verbose = plan.arguments.verbose;
     let web = Path::new(STATE).join("target.sock");
-    let served = target::serve(&web)?;
-    start_target(&network, &place, &target, &web)?;
+    let target = Target::start(&web)?;
+    start_target(&network, &place, &target_key, &web)?;
     let ground = Ground { network, wires, programs: tools.programs.clone() };
     let nodes = cluster.members.iter().map(|member| start_node(&ground, &cluster, member));
     let memories = [Memory::Cached, Memory::Fresh];
@@ -68,7 +68,7 @@ pub(super) async fn build(plan: &ScenePlan, screen: Screen) -> Result<World, Lab
     let (nodes, clients, observer) = try_join3(try_join_all(nodes), try_join_all(clients), observer).await?;
     screen.done("target, nodes and clients started");
     let machines = plan.arguments.nodes;
-    Ok(World { screen, ground, plan: cluster, nodes, machines, clients, observer, served })
+    Ok(World { screen, ground, plan: cluster, nodes, machines, clients, observer, target })
 }
 
 /// Builds the Tor network, until it is one that everybody can use.

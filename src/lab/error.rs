@@ -76,6 +76,9 @@ pub(super) enum LabError {
     /// A node that serves has no introduction points.
     #[error("a node's tor has no introduction points, although all was well just before")]
     NoPoints,
+    /// All responsible HSDirs are directory authorities, which nothing must happen to.
+    #[error("no HSDir of the descriptor is a relay to which something may happen")]
+    NoRelay,
     /// Scenes have made too many nodes.
     #[error("no name is left for a new node: so many scenes cannot be played in one lab")]
     NoName,

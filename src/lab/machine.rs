@@ -75,6 +75,24 @@ impl Machine {
         self.write(&path, text.as_bytes())
     }
 
+    /// Names another target in its configuration, and HTTP as what is carried there; without one, everything is as before.
+    pub(super) fn aim(&self, target: Option<&str>) -> Result<(), LabError> {
+        let path = self.files.configuration();
+        let kept = self.outside(&path).with_extension("before");
+        let before = |file: &Path| fs::read_to_string(file).map_err(doing("reading a configuration"));
+        let Some(target) = target else {
+            let text = before(&kept)?;
+            return self.write(&path, text.as_bytes());
+        };
+        let text = before(&self.outside(&path))?;
+        fs::write(&kept, &text).map_err(doing("keeping a configuration"))?;
+        let line = text.lines().find(|line| line.starts_with("target = "));
+        let line =
+            line.ok_or(LabError::File { path: path.clone(), what: "a configuration with a target" })?;
+        let text = text.replacen(line, &format!("target = \"{target}\"\nmode = \"http\""), 1);
+        self.write(&path, text.as_bytes())
+    }
+
     /// Gives the serving tor the onion identity that this machine has, as the address's own balancer.
     pub(super) fn hand_key_to_tor(&self, address: &HsId) -> Result<(), LabError> {
         let service = self.files.service();

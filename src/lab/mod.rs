@@ -42,6 +42,7 @@ mod role;
 pub mod scene_name;
 mod scenes;
 mod screen;
+mod service_manager;
 mod stage;
 mod supervisor;
 mod target;

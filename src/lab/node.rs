@@ -1,21 +1,24 @@
-//! One node: two tors and three daemons on a machine.
+//! One node: two tors and four daemons on a machine.
 
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::error::{LabError, io as doing};
 use super::ground::Ground;
 use super::machine::Machine;
 use super::place::Place;
+use super::service_manager::{self, Units};
 use super::supervisor::{Supervised, supervise};
 use super::torrc::{TORRC_A, TORRC_B};
 use super::unit::Unit;
-use super::unit_file::{self, UnitFile};
+use super::unit_file::{self, TOR, UnitFile};
 
-/// The daemons, in no order: they wait for each other.
-const DAEMONS: [Daemon; 3] = [Daemon::Proxy, Daemon::Coordinator, Daemon::Publisher];
+/// The daemons, in no order but one: who watches the others comes last, and goes first.
+const DAEMONS: [Daemon; 4] = [Daemon::Proxy, Daemon::Coordinator, Daemon::Publisher, Daemon::Watchdog];
 
 /// One of a node's daemons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub(super) enum Daemon {
     Coordinator,
     /// `rustbalance-publisher`.
     Publisher,
+    /// `rustbalance-watchdog`.
+    Watchdog,
 }
 
 impl Daemon {
@@ -34,6 +39,7 @@ impl Daemon {
             Self::Proxy => "proxy",
             Self::Coordinator => "coordinator",
             Self::Publisher => "publisher",
+            Self::Watchdog => "watchdog",
         }
     }
 
@@ -43,6 +49,7 @@ impl Daemon {
             Self::Proxy => (unit_file::PROXY, &[unit_file::PROXY_CONTROL, unit_file::PROXY_ONION]),
             Self::Coordinator => (unit_file::COORDINATOR, &[unit_file::COORDINATOR_CONTROL]),
             Self::Publisher => (unit_file::PUBLISHER, &[unit_file::PUBLISHER_CONTROL]),
+            Self::Watchdog => (unit_file::WATCHDOG, &[unit_file::WATCHDOG_CONTROL, unit_file::WATCHDOG_WEB]),
         }
     }
 }
@@ -73,6 +80,7 @@ impl Node {
         let torrc = network.shipped(TORRC_B, "b", &files.tor_b);
         let tor_b = network.run(&unit_name("tor-b"), place, &files.tor_b, &torrc)?;
 
+        let mut units = Units::from([(TOR.instance("a"), tor_a.clone()), (TOR.instance("b"), tor_b.clone())]);
         let mut daemons = Vec::new();
         for daemon in DAEMONS {
             let (service, sockets) = daemon.unit_files();
@@ -87,22 +95,27 @@ impl Node {
                 condition: None,
                 sockets: sockets.iter().map(bind).collect::<Result<_, LabError>>()?,
                 restart: service.time("RestartSec")?,
+                stop: service.time("TimeoutStopSec")?,
                 notify: service.value("Type")?.starts_with("notify"),
                 keepalive: Some(service.time("WatchdogSec")?),
             };
-            daemons.push(supervise(unit)?);
+            let supervised = supervise(unit)?;
+            units.insert(service.name().to_owned(), supervised.clone());
+            daemons.push(supervised);
         }
+        service_manager::serve(place, units)?;
         Ok(Self { tor_a, tor_b, away: false, daemons, machine })
     }
 
     /// Everything that runs on it.
-    fn units(&self) -> impl Iterator<Item = &Supervised> {
+    fn units(&self) -> impl DoubleEndedIterator<Item = &Supervised> {
         [&self.tor_a, &self.tor_b].into_iter().chain(&self.daemons)
     }
 
     /// The machine is gone: everything is killed and stays dead.
     pub(super) async fn kill(&self) {
-        for unit in self.units() {
+        // Nobody must be there who would start what is dead.
+        for unit in self.units().rev() {
             unit.kill().await;
         }
     }
@@ -139,6 +152,13 @@ impl Node {
     /// A daemon's control socket, as the lab sees it.
     pub(super) fn control_socket(&self, daemon: Daemon) -> PathBuf {
         self.machine.outside(&self.machine.files.ipc.join(format!("{}.sock", daemon.name())))
+    }
+
+    /// Has its proxy carry HTTP to that target, or to the one of before.
+    pub(super) async fn aim(&self, target: Option<&str>) -> Result<(), LabError> {
+        self.machine.aim(target)?;
+        self.daemons[Daemon::Proxy as usize].signal(Signal::SIGHUP).await;
+        Ok(())
     }
 
     /// The serving tor's control socket, as the lab sees it.

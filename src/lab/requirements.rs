@@ -9,8 +9,13 @@ use serde::{Deserialize, Serialize};
 const OLDEST_TOR: (u16, u16, u16) = (0, 4, 9);
 
 /// Our own daemons and the operator's tool, which stand beside this program.
-const PROGRAMS: [&str; 4] =
-    ["rustbalance-proxy", "rustbalance-coordinator", "rustbalance-publisher", "rustbalance"];
+const PROGRAMS: [&str; 5] = [
+    "rustbalance-proxy",
+    "rustbalance-coordinator",
+    "rustbalance-publisher",
+    "rustbalance-watchdog",
+    "rustbalance",
+];
 
 /// What a Tor network is made with.
 #[derive(Clone, Debug, Serialize, Deserialize)]

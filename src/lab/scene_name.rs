@@ -11,6 +11,20 @@ pub enum SceneName {
     Spread,
     /// A node's serving tor crashes and is started again.
     TorRestart,
+    /// A node's serving tor hangs, and the watchdog kills it.
+    TorHung,
+    /// Both tors of a node crash and are started again.
+    TorsKilled,
+    /// One node loses its way to the target.
+    TargetDown,
+    /// The target is down for everybody.
+    TargetsDown,
+    /// An HSDir forgets the descriptor.
+    HsdirForgets,
+    /// An HSDir hangs while the descriptor changes.
+    HsdirHangs,
+    /// An HSDir takes no descriptors while ours changes.
+    HsdirRefuses,
     /// A standby node loses its serving tor, then everything.
     Kill,
     /// A killed node comes back.

@@ -42,8 +42,21 @@ const LOG_TAIL_LINES: usize = 12;
 enum Order {
     /// A signal to every process of it. With `hold`, it is not started again when it ends.
     Signal { signal: Signal, hold: bool },
+    /// Ask it to end, and make it when its time is over. With `again` it is started afterwards, also if it did not run.
+    Stop { again: bool },
     /// Run it again after it was held.
     Start,
+}
+
+/// What becomes of a unit when its process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Afterwards {
+    /// `Restart=on-failure`.
+    AsItEnded,
+    /// It stays dead.
+    Dead,
+    /// It is started, however it ended.
+    Again,
 }
 
 /// A unit that the supervisor looks after.
@@ -82,7 +95,22 @@ impl Supervised {
         self.order(Order::Signal { signal: Signal::SIGCONT, hold: false }).await;
     }
 
-    /// Runs it again after [`Self::kill`].
+    /// `systemctl kill`: a signal, and whatever comes of it.
+    pub(super) async fn signal(&self, signal: Signal) {
+        self.order(Order::Signal { signal, hold: false }).await;
+    }
+
+    /// `systemctl stop`.
+    pub(super) async fn stop(&self) {
+        self.order(Order::Stop { again: false }).await;
+    }
+
+    /// `systemctl restart`.
+    pub(super) async fn restart(&self) {
+        self.order(Order::Stop { again: true }).await;
+    }
+
+    /// `systemctl start`: runs it again after [`Self::kill`] or [`Self::stop`], or when it was given up.
     pub(super) async fn start(&self) {
         self.order(Order::Start).await;
     }
@@ -184,8 +212,8 @@ impl Task {
                 self.report.send_modify(|state| state.given_up = !hold);
                 loop {
                     match self.inbox.recv().await {
-                        Some(Order::Start) => break starts.clear(),
-                        Some(Order::Signal { .. }) => {}
+                        Some(Order::Start | Order::Stop { again: true }) => break starts.clear(),
+                        Some(Order::Signal { .. } | Order::Stop { again: false }) => {}
                         None => return,
                     }
                 }
@@ -203,9 +231,9 @@ impl Task {
         while !file.exists() {
             tokio::select! {
                 order = self.inbox.recv() => match order {
-                    Some(Order::Start | Order::Signal { hold: false, .. }) => {}
-                    // Killed before it ran; or nobody is left to need it.
-                    Some(Order::Signal { hold: true, .. }) | None => return true,
+                    Some(Order::Start | Order::Stop { again: true } | Order::Signal { hold: false, .. }) => {}
+                    // Ended before it ran; or nobody is left to need it.
+                    Some(Order::Signal { hold: true, .. } | Order::Stop { again: false }) | None => return true,
                 },
                 () = sleep(CONDITION_POLL) => {}
             }
@@ -216,10 +244,11 @@ impl Task {
     /// Looks after one process until its end. Whether it shall stay dead.
     async fn watch(&mut self, mut child: Child) -> bool {
         let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
-        let (mut hold, mut frozen) = (false, false);
-        let mut silent_since = Instant::now();
+        let send = |signal| _ = group.map(|group| killpg(group, signal));
+        let (mut afterwards, mut frozen) = (Afterwards::AsItEnded, false);
+        let (mut silent_since, mut force_at) = (Instant::now(), None);
         loop {
-            let keepalive = self.unit.keepalive.filter(|_| !frozen);
+            let overdue = self.unit.keepalive.filter(|_| !frozen).map(|limit| silent_since + limit);
             let outcome = tokio::select! {
                 status = child.wait() => Outcome::Ended(status.unwrap_or_default()),
                 // When nobody is left to give orders, it still runs.
@@ -229,23 +258,38 @@ impl Task {
                     silent_since = Instant::now();
                     continue;
                 }
-                () = silence(keepalive, silent_since) => {
-                    // As systemd does, so that a hung daemon leaves a trace of where it hung.
-                    Outcome::Order(Order::Signal { signal: Signal::SIGABRT, hold: false })
-                }
+                // As systemd does, so that a hung daemon leaves a trace of where it hung.
+                () = until(overdue) => Outcome::Order(Order::Signal { signal: Signal::SIGABRT, hold: false }),
+                () = until(force_at) => Outcome::Order(Order::Signal { signal: Signal::SIGKILL, hold: false }),
             };
             match outcome {
                 Outcome::Ended(status) => {
                     self.note_end(status.to_string());
-                    return hold || status.success();
+                    return match afterwards {
+                        Afterwards::AsItEnded => status.success(),
+                        Afterwards::Dead => true,
+                        Afterwards::Again => false,
+                    };
                 }
-                Outcome::Order(Order::Signal { signal, hold: stay_dead }) => {
-                    hold |= stay_dead;
+                Outcome::Order(Order::Signal { signal, hold }) => {
+                    if hold {
+                        afterwards = Afterwards::Dead;
+                    }
                     frozen = signal == Signal::SIGSTOP;
-                    silent_since = Instant::now();
-                    let _ = group.map(|group| killpg(group, signal));
+                    (silent_since, force_at) = (Instant::now(), None);
+                    send(signal);
                 }
-                Outcome::Order(Order::Start) => hold = false,
+                Outcome::Order(Order::Stop { again }) => {
+                    afterwards = if again { Afterwards::Again } else { Afterwards::Dead };
+                    force_at = Some(Instant::now() + self.unit.stop);
+                    send(Signal::SIGTERM);
+                    // As systemd does: one that was stopped by a signal could not hear the other.
+                    send(Signal::SIGCONT);
+                }
+                Outcome::Order(Order::Start) if afterwards == Afterwards::Dead => {
+                    afterwards = Afterwards::Again;
+                }
+                Outcome::Order(Order::Start) => {}
             }
         }
     }
@@ -307,10 +351,10 @@ impl Task {
     }
 }
 
-/// Waits until a keepalive is overdue; for ever when none is asked for.
-async fn silence(limit: Option<Duration>, since: Instant) {
-    match limit {
-        Some(limit) => sleep_until(since + limit).await,
+/// Waits until then; for ever when there is no such moment.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }

@@ -2,13 +2,14 @@
 //!
 //! It answers with a short page, or slowly with a long download where one is asked for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::content::{self, Length};
@@ -23,19 +24,69 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// Between two pieces of a long download.
 const PIECE: Duration = Duration::from_millis(100);
 
-/// Serves pages until the lab ends.
-pub(super) fn serve(path: &Path) -> Result<Arc<AtomicU64>, LabError> {
-    let listener = UnixListener::bind(path).map_err(doing("binding the target's socket"))?;
-    let requests = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&requests);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let counter = Arc::clone(&counter);
-            // A client that goes away in the middle is its own affair.
-            tokio::spawn(async move { answer(stream, &counter).await });
+/// The target, and what it has served.
+#[derive(Debug)]
+pub(super) struct Target {
+    path: PathBuf,
+    requests: Arc<AtomicU64>,
+    /// The one that its onion service leads to; none while it is down.
+    front: Option<Door>,
+}
+
+/// A socket at which it serves. When this is dropped, who connects is refused.
+#[derive(Debug)]
+pub(super) struct Door {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+impl Target {
+    /// Serves pages at that socket.
+    pub(super) fn start(path: &Path) -> Result<Self, LabError> {
+        let mut target = Self { path: path.to_owned(), requests: Arc::default(), front: None };
+        target.open()?;
+        Ok(target)
+    }
+
+    /// How many requests it has answered.
+    pub(super) fn served(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// It is up again.
+    pub(super) fn open(&mut self) -> Result<(), LabError> {
+        if self.front.is_none() {
+            self.front = Some(self.door(&self.path)?);
         }
-    });
-    Ok(requests)
+        Ok(())
+    }
+
+    /// It is down: whoever connects is refused.
+    pub(super) fn close(&mut self) {
+        self.front = None;
+    }
+
+    /// Serves the same pages at another socket, too.
+    pub(super) fn door(&self, path: &Path) -> Result<Door, LabError> {
+        let listener = UnixListener::bind(path).map_err(doing("binding the target's socket"))?;
+        let counter = Arc::clone(&self.requests);
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let counter = Arc::clone(&counter);
+                // A client that goes away in the middle is its own affair.
+                tokio::spawn(async move { answer(stream, &counter).await });
+            }
+        });
+        Ok(Door { path: path.to_owned(), task })
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.task.abort();
+        // Where it cannot be removed, the next one says so when it cannot be bound.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 async fn answer(mut stream: UnixStream, requests: &AtomicU64) -> std::io::Result<()> {

@@ -17,7 +17,7 @@ use super::namespaces::STATE;
 use super::place::Place;
 use super::requirements::TorTools;
 use super::supervisor::{Supervised, supervise};
-use super::torrc::{Authority, Network, Site, Torrc, directory_port};
+use super::torrc::{Authority, CONTROL, Network, Site, Torrc, directory_port};
 use super::unit::Unit;
 use super::unit_file::TOR;
 use crate::sys::clock::unix_secs;
@@ -43,6 +43,25 @@ const PASSWORD: &[u8] = b"lab\n";
 pub(super) struct TorNetwork {
     tools: TorTools,
     facts: Network,
+    relays: Vec<Relay>,
+}
+
+/// A relay that is no authority.
+#[derive(Debug)]
+pub(super) struct Relay {
+    /// Its RSA identity, 40 hex digits.
+    fingerprint: String,
+    /// Its name, and that of its log.
+    pub(super) name: String,
+    /// Its tor.
+    pub(super) tor: Supervised,
+}
+
+impl Relay {
+    /// Its control socket.
+    pub(super) fn control(&self) -> PathBuf {
+        tor_directory(&self.name).join(CONTROL)
+    }
 }
 
 impl TorNetwork {
@@ -55,7 +74,8 @@ impl TorNetwork {
     ) -> Result<Self, LabError> {
         let keys = (0..AUTHORITIES).map(|number| make_authority(tools, site, number));
         let authorities = futures_util::future::try_join_all(keys).await?;
-        let network = Self { tools: tools.clone(), facts: Network { site, authorities, verbose } };
+        let facts = Network { site, authorities, verbose };
+        let mut network = Self { tools: tools.clone(), facts, relays: Vec::new() };
         let bandwidths = Path::new(STATE).join("tor/bandwidths");
         for number in 0..AUTHORITIES + RELAYS {
             let name = relay_name(number);
@@ -66,17 +86,30 @@ impl TorNetwork {
             } else {
                 torrc.relay(site, number)
             };
-            network.run(&name, place, &directory, &torrc)?;
+            let tor = network.run(&name, place, &directory, &torrc)?;
+            if number >= AUTHORITIES {
+                network.relays.push(Relay { fingerprint: String::new(), name, tor });
+            }
         }
-        Self::level(&bandwidths, site.time(FINGERPRINT_LIMIT)).await?;
+        let fingerprints = Self::level(&bandwidths, site.time(FINGERPRINT_LIMIT)).await?;
+        let others = fingerprints.into_iter().skip(usize::from(AUTHORITIES));
+        for (relay, fingerprint) in network.relays.iter_mut().zip(others) {
+            relay.fingerprint = fingerprint;
+        }
         Ok(network)
     }
 
-    /// Tells the authorities that all relays are equal.
+    /// The relay with that RSA identity; none where it is an authority's.
+    pub(super) fn relay(&self, fingerprint: &str) -> Option<&Relay> {
+        self.relays.iter().find(|relay| relay.fingerprint == fingerprint)
+    }
+
+    /// Tells the authorities that all relays are equal; the relays' identities, the authorities' first.
     ///
     /// Else the authorities, which carry all the traffic of the beginning, are soon a hundred times as good as the
     /// others: everyone chooses them, and three nodes have the same three introduction points.
-    async fn level(file: &Path, limit: Duration) -> Result<(), LabError> {
+    async fn level(file: &Path, limit: Duration) -> Result<Vec<String>, LabError> {
+        let mut fingerprints = Vec::new();
         let mut text = format!("{}\n", unix_secs());
         for number in 0..AUTHORITIES + RELAYS {
             let path = tor_directory(&relay_name(number)).join("data/fingerprint");
@@ -85,11 +118,13 @@ impl TorNetwork {
             let fingerprint = fingerprint.map_err(|_| LabError::TimedOut { what, limit })?;
             // Writing to a string cannot fail.
             let _ = writeln!(text, "node_id=${fingerprint} bw={BANDWIDTH}");
+            fingerprints.push(fingerprint);
         }
         let written = file.with_extension("new");
         fs::write(&written, text)
             .and_then(|()| fs::rename(&written, file))
-            .map_err(doing("writing bandwidths"))
+            .map_err(doing("writing bandwidths"))?;
+        Ok(fingerprints)
     }
 
     /// Waits until every relay hands out a consensus that has every relay in it.
@@ -161,6 +196,7 @@ impl TorNetwork {
             condition,
             sockets: Vec::new(),
             restart: TOR.time("RestartSec")?,
+            stop: TOR.time("TimeoutStopSec")?,
             notify: false,
             keepalive: None,
         })

@@ -26,6 +26,8 @@ pub(super) struct Unit {
     pub(super) sockets: Vec<(&'static str, UnixListener)>,
     /// `RestartSec=`: how long after its end it is started again.
     pub(super) restart: Duration,
+    /// `TimeoutStopSec=`: how long it may take to end when it is asked to.
+    pub(super) stop: Duration,
     /// `Type=notify`: it tells when it is ready.
     pub(super) notify: bool,
     /// `WatchdogSec=`: after how long a silence it is killed.

@@ -30,10 +30,23 @@ unit_files! {
     COORDINATOR_CONTROL = "rustbalance-coordinator.socket";
     PUBLISHER = "rustbalance-publisher.service";
     PUBLISHER_CONTROL = "rustbalance-publisher.socket";
+    WATCHDOG = "rustbalance-watchdog.service";
+    WATCHDOG_CONTROL = "rustbalance-watchdog.socket";
+    WATCHDOG_WEB = "rustbalance-watchdog-web.socket";
     TOR = "rustbalance-tor@.service";
 }
 
 impl UnitFile {
+    /// What systemd calls the unit.
+    pub(super) fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// What systemd calls that instance of it, where the file is for several.
+    pub(super) fn instance(self, which: &str) -> String {
+        self.name.replace('@', &format!("@{which}"))
+    }
+
     /// The value of a setting, which must be there once.
     pub(super) fn value(self, setting: &str) -> Result<&'static str, LabError> {
         let mut values = self.text.lines().filter_map(|line| line.strip_prefix(setting)?.strip_prefix('='));

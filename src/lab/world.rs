@@ -1,8 +1,6 @@
 //! The lab, built: network, nodes, target, clients, observer, and questions that every scene asks.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
@@ -17,10 +15,13 @@ use super::node::{Daemon, Node};
 use super::observer::{Copies, Observer};
 use super::pool::ClientTor;
 use super::screen::Screen;
+use super::target::Target;
 use crate::ipc::coordinator::{CoordinatorClient, CoordinatorStatus};
-use crate::ipc::proxy::ProxyClient;
+use crate::ipc::proxy::{ProxyClient, ProxyStatus};
 use crate::ipc::publisher::PublisherClient;
+use crate::ipc::watchdog::WatchdogClient;
 use crate::proto::cluster::status::{Lifecycle, NodeStatus};
+use crate::proto::health::report::{Complaint, Stage};
 use crate::proto::publish::report::{Duty, PublisherReport};
 
 /// How long a daemon may take to answer a question. A dead one's socket accepts, since the supervisor keeps it.
@@ -51,8 +52,8 @@ pub(super) struct World {
     pub(super) clients: Vec<ClientTor>,
     /// Reads descriptors back.
     pub(super) observer: Observer,
-    /// Pages that the target has served.
-    pub(super) served: Arc<AtomicU64>,
+    /// What the nodes carry to.
+    pub(super) target: Target,
 }
 
 impl World {
@@ -144,6 +145,22 @@ impl World {
         let path = node.control_socket(Daemon::Publisher);
         let asked = async { PublisherClient::connect(&path).await?.status().await };
         timeout(ANSWER_LIMIT, asked).await.ok()?.ok()
+    }
+
+    /// What a node's proxy says; None when it does not answer.
+    pub(super) async fn proxy(&self, node: usize) -> Option<ProxyStatus> {
+        let path = self.nodes[node].control_socket(Daemon::Proxy);
+        let asked = async { ProxyClient::connect(&path).await?.status().await };
+        timeout(ANSWER_LIMIT, asked).await.ok()?.ok()
+    }
+
+    /// Whether a node's watchdog raises an alarm for that failure.
+    pub(super) async fn alarms(&self, node: usize, failure: &str) -> bool {
+        let path = self.nodes[node].control_socket(Daemon::Watchdog);
+        let asked = async { WatchdogClient::connect(&path).await?.status().await };
+        let report = timeout(ANSWER_LIMIT, asked).await.ok().and_then(Result::ok);
+        let raised = |it: &Complaint| it.failure == failure && it.stage == Stage::Alarm;
+        report.is_some_and(|report| report.complaints.iter().any(raised))
     }
 
     /// The nodes that are not away.

@@ -11,6 +11,7 @@ mod chain;
 mod departure;
 mod drain;
 mod freeze;
+mod hsdir;
 mod join;
 mod kill;
 mod kill_holder;
@@ -23,10 +24,14 @@ mod r#return;
 mod rotate;
 mod rotate_token;
 mod spread;
-mod tor_restart;
+mod target_down;
+mod targets_down;
+mod tors;
 mod two_nodes;
 
+use hsdir::Illness;
 use load::Played;
+use tors::Blow;
 
 /// Plays a scene.
 pub(super) async fn play(name: SceneName, world: &mut World) -> Outcome {
@@ -46,7 +51,14 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
     world.screen.doing(format!("scene {}", name.word()));
     match name {
         SceneName::Spread => spread::play(world).await,
-        SceneName::TorRestart => tor_restart::play(world).await,
+        SceneName::TorRestart => tors::play(world, Blow::Crash).await,
+        SceneName::TorHung => tors::play(world, Blow::Hang).await,
+        SceneName::TorsKilled => tors::play(world, Blow::CrashBoth).await,
+        SceneName::TargetDown => target_down::play(world).await,
+        SceneName::TargetsDown => targets_down::play(world).await,
+        SceneName::HsdirForgets => hsdir::play(world, Illness::Forgets).await,
+        SceneName::HsdirHangs => hsdir::play(world, Illness::Hangs).await,
+        SceneName::HsdirRefuses => hsdir::play(world, Illness::Refuses).await,
         SceneName::Kill => kill::play(world).await,
         SceneName::Return => r#return::play(world).await,
         SceneName::KillHolder => kill_holder::play(world).await,

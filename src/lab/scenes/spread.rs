@@ -1,6 +1,5 @@
 //! `spread`: sixty pages, every node serves its share.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::load::{Allowed, Played, at_least, verdict};
@@ -24,12 +23,12 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
         client.forget().await?;
     }
     let shares = shares(world).await?;
-    let served_before = world.served.load(Ordering::Relaxed);
+    let served_before = world.target.served();
     let before = world.accepted().await?;
     let pool = Pool::start("spread", &world.clients, &world.address(), FETCHES, Crowd::Few, &world.screen);
     let fetches = pool.complete().await;
     let after = world.accepted().await?;
-    let served = world.served.load(Ordering::Relaxed) - served_before;
+    let served = world.target.served() - served_before;
     let mut played = verdict(&fetches, FETCHES, Allowed::Repeats);
     // Pages come from the target itself: one request each, or more where one was made again.
     let count = usize::try_from(served).unwrap_or(usize::MAX);

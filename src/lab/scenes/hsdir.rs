@@ -1,0 +1,140 @@
+//! `hsdir-forgets`, `hsdir-hangs`, `hsdir-refuses`: one HSDir of the descriptor is ill. As soon as it is well it gets the
+//! present descriptor again, and those that had it are left alone.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use super::load::Played;
+use crate::lab::control::{self, AuthKeys};
+use crate::lab::error::LabError;
+use crate::lab::measure::{Bound, Measure};
+use crate::lab::observer::Copies;
+use crate::lab::supervisor::Supervised;
+use crate::lab::world::{POLL, World};
+use crate::proto::onion::hsdir::HsDir;
+use crate::tor::controller::Controller;
+
+/// From the beginning of the illness until the HSDir has been given its descriptor again.
+const QUIET: Duration = Duration::from_secs(85);
+/// By then it has it again: HSDirs are looked at every three quarters of a minute, and a failed post is repeated sooner.
+const POSTED: f64 = 60.0;
+/// After this the figure is missed anyway.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// How long the healthy HSDirs may take to have a change.
+const CHANGE_LIMIT: Duration = Duration::from_secs(15);
+/// How long the control port of a relay that runs may take.
+const CONTROL_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is the matter with the HSDir.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Illness {
+    /// It restarts: descriptors are only in its memory.
+    Forgets,
+    /// It says nothing, and closes nothing.
+    Hangs,
+    /// It takes and gives no descriptors.
+    Refuses,
+}
+
+pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, LabError> {
+    world.quiet(QUIET).await?;
+    let copies = world.observer.read().await?;
+    let network = &world.ground.network;
+    let patient = copies.keys().find_map(|hsdir| Some((*hsdir, network.relay(&hsdir.fingerprint())?)));
+    let (hsdir, relay) = patient.ok_or(LabError::NoRelay)?;
+    let (tor, control) = (relay.tor.clone(), relay.control());
+    world.screen.note(&format!("{}: {illness:?}", relay.name));
+    match illness {
+        Illness::Forgets => tor.crash().await,
+        Illness::Hangs => {
+            tor.freeze().await;
+            let changed = change(world, hsdir).await;
+            tor.thaw().await;
+            changed?;
+        }
+        Illness::Refuses => {
+            let (controller, _events) = control::connect(&control, CONTROL_LIMIT).await?;
+            serve_directory(&controller, false).await?;
+            let changed = change(world, hsdir).await;
+            serve_directory(&controller, true).await?;
+            changed?;
+        }
+    }
+    let well = Instant::now();
+    world.screen.note("the HSDir is well again");
+    let others = counters(&world.observer.read().await?, hsdir);
+    let posted = until_posted(world, hsdir, &tor, illness, well).await?;
+    let copies = world.observer.read().await?;
+    let again =
+        counters(&copies, hsdir).iter().filter(|(id, counter)| others.get(*id) != Some(counter)).count();
+    Ok(Played {
+        measures: vec![
+            Measure::time("well again: it has the present descriptor", Bound::AtMost(POSTED), posted),
+            Measure::count("other HSDirs that were posted to meanwhile", Bound::AtMost(0.0), again),
+        ],
+        notes: Vec::new(),
+    })
+}
+
+/// Whether a relay takes and hands out what directories have.
+async fn serve_directory(controller: &Controller, serve: bool) -> Result<(), LabError> {
+    Ok(controller.setconf(&[("DirCache", Some(if serve { "1" } else { "0" }))]).await?)
+}
+
+/// Makes the descriptor change, and waits until all HSDirs but this one have the change.
+async fn change(world: &mut World, ill: HsDir) -> Result<(), LabError> {
+    let victim = world.standby().await;
+    let dead = world.known_points(victim).await?;
+    world.note("tor a crashed, so that the descriptor changes", victim);
+    world.nodes[victim].tor_a.crash().await;
+    let (began, limit) = (Instant::now(), CHANGE_LIMIT);
+    while began.elapsed() < limit {
+        let points = world.points(victim).await;
+        let copies = world.observer.read().await?;
+        let is_new = |held: &AuthKeys| !points.is_disjoint(held) && dead.is_disjoint(held);
+        if copies
+            .iter()
+            .all(|(id, held)| *id == ill || held.as_ref().is_some_and(|held| is_new(&held.points)))
+        {
+            return Ok(());
+        }
+        sleep(POLL).await;
+    }
+    Err(LabError::TimedOut { what: "a change on the other HSDirs".to_owned(), limit })
+}
+
+/// The revision counters of the other HSDirs' copies.
+fn counters(copies: &Copies, but: HsDir) -> BTreeMap<HsDir, u64> {
+    let others = copies.iter().filter(|(hsdir, _)| **hsdir != but);
+    others.filter_map(|(hsdir, held)| Some((*hsdir, held.as_ref()?.counter))).collect()
+}
+
+/// How long after `since` the HSDir had what the others have. One that forgets is first waited for until it has.
+async fn until_posted(
+    world: &mut World,
+    hsdir: HsDir,
+    tor: &Supervised,
+    illness: Illness,
+    since: Instant,
+) -> Result<Option<Duration>, LabError> {
+    if illness == Illness::Forgets {
+        tor.ready(PATIENCE).await?;
+    }
+    let mut forgot = illness != Illness::Forgets;
+    while since.elapsed() < PATIENCE {
+        let copies = world.observer.read().await?;
+        let own = copies.get(&hsdir).and_then(Option::as_ref).map(|held| &held.points);
+        let others = copies.iter().filter(|(id, _)| **id != hsdir).find_map(|(_, held)| held.as_ref());
+        match own {
+            None => forgot = true,
+            Some(own) if forgot && others.is_some_and(|others| others.points == *own) => {
+                return Ok(Some(since.elapsed()));
+            }
+            Some(_) => {}
+        }
+        sleep(POLL).await;
+    }
+    Ok(None)
+}
