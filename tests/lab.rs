@@ -59,6 +59,8 @@ fn help_names_every_scene() {
         "tor-restart",
         "tor-hung",
         "tors-killed",
+        "fence",
+        "all-killed",
         "target-down",
         "targets-down",
         "hsdir-forgets",

@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use serde::{Deserialize, Serialize};
 
+use super::matrix;
 use super::scene_name::SceneName;
 
 /// Fewest nodes: one serves the address alone, and takes part in the scenes that need no second.
@@ -38,6 +39,10 @@ pub struct Arguments {
     /// Write the results to this file too, as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Play the scenes that show the failures a cluster must live with, and write matrix.md, matrix.json and matrix.svg into
+    /// this directory. With --scene, only those are played.
+    #[arg(long, value_name = "DIRECTORY")]
+    pub matrix: Option<PathBuf>,
     /// Keep every process's log in this directory.
     #[arg(long, value_name = "DIRECTORY")]
     pub log_dir: Option<PathBuf>,
@@ -89,9 +94,11 @@ impl Arguments {
 
     /// The scenes to be played, in the order of the list.
     pub(super) fn chosen(&self) -> Vec<SceneName> {
+        let matrix = matrix::scenes();
         let wanted = |name: &&SceneName| {
             if self.scenes.is_empty() {
-                !self.keep && name.least_nodes() <= self.nodes
+                let possible = name.least_nodes() <= self.nodes;
+                possible && if self.matrix.is_some() { matrix.contains(name) } else { !self.keep }
             } else {
                 self.scenes.contains(name)
             }

@@ -15,6 +15,7 @@ use super::babysit;
 use super::namespaces::{self, NamespaceError};
 use super::place;
 use super::plan::Plan;
+use super::report::Delivery;
 use super::requirements::RequirementError;
 use super::role::Role;
 use super::stage;
@@ -82,26 +83,53 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The file in which the user wants what the lab has to tell.
+/// Where the user wants what the lab has to tell.
 struct Wanted {
+    json: Option<Output>,
+    torrc: Option<Output>,
+    /// A directory.
+    matrix: Option<PathBuf>,
+}
+
+impl Wanted {
+    /// Made at once, so that a mistake is known before anything starts.
+    fn of(arguments: &Arguments) -> Result<Self, FrontError> {
+        if let Some(path) = &arguments.matrix {
+            std::fs::create_dir_all(path).map_err(cannot_create("--matrix", path))?;
+        }
+        Ok(Self {
+            json: Output::open("--json", arguments.json.as_deref())?,
+            torrc: Output::open("--torrc", arguments.torrc.as_deref())?,
+            matrix: arguments.matrix.clone(),
+        })
+    }
+
+    /// Writes what came of the scenes.
+    fn write_scenes(&mut self, delivery: &Delivery) -> Result<(), FrontError> {
+        if let Some(json) = &mut self.json {
+            json.write(delivery.report.as_bytes())?;
+        }
+        match self.matrix.as_ref().zip(delivery.matrix.as_ref()) {
+            Some((path, papers)) => papers.write(path).map_err(cannot_create("--matrix", path)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A file that the user wants.
+struct Output {
     option: &'static str,
     path: PathBuf,
     file: File,
 }
 
-impl Wanted {
-    /// Made at once, so that a mistake is known before anything starts.
-    fn of(arguments: &Arguments) -> Result<Option<Self>, FrontError> {
-        let (option, path) = match (&arguments.json, &arguments.torrc) {
-            (Some(path), _) => ("--json", path),
-            (_, Some(path)) => ("--torrc", path),
-            (None, None) => return Ok(None),
-        };
+impl Output {
+    fn open(option: &'static str, path: Option<&Path>) -> Result<Option<Self>, FrontError> {
+        let Some(path) = path else { return Ok(None) };
         let file = File::create(path).map_err(cannot_create(option, path))?;
-        Ok(Some(Self { option, path: path.clone(), file }))
+        Ok(Some(Self { option, path: path.to_owned(), file }))
     }
 
-    /// Writes it. A lab that has failed has nothing to tell.
     fn write(&mut self, text: &[u8]) -> Result<(), FrontError> {
         self.file.write_all(text).map_err(cannot_create(self.option, &self.path))
     }
@@ -153,17 +181,20 @@ fn outer() -> Result<u8, FrontError> {
 /// Writes what the lab tells to where the user wants it. Beside waiting for the lab, so that much to tell cannot fill the
 /// channel and stop it.
 #[allow(clippy::print_stdout)] // a terminal is this program's purpose
-fn hear(mut told: UnixStream, wanted: Option<Wanted>, plan: &Plan) -> Result<(), FrontError> {
+fn hear(mut told: UnixStream, mut wanted: Wanted, plan: &Plan) -> Result<(), FrontError> {
     let mut text = Vec::new();
     told.read_to_end(&mut text)?;
-    let Some(mut wanted) = wanted.filter(|_| !text.is_empty()) else { return Ok(()) };
-    wanted.write(&text)?;
-    if let Plan::Network(_) = plan {
-        println!(
-            "The network is there. What a tor elsewhere needs to be in it is in {}.",
-            wanted.path.display()
-        );
-        notify(&[Notice::Ready]);
+    match (plan, &mut wanted.torrc) {
+        // A lab that was stopped, or has failed and said why, has nothing to tell.
+        _ if text.is_empty() => Ok(()),
+        (Plan::Network(_), Some(torrc)) => {
+            torrc.write(&text)?;
+            let path = torrc.path.display();
+            println!("The network is there. What a tor elsewhere needs to be in it is in {path}.");
+            notify(&[Notice::Ready]);
+            Ok(())
+        }
+        (Plan::Network(_), None) => Ok(()),
+        (Plan::Scenes(_), _) => wanted.write_scenes(&serde_json::from_slice(&text).map_err(std::io::Error::from)?),
     }
-    Ok(())
 }

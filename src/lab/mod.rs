@@ -27,6 +27,7 @@ mod error;
 pub mod front;
 mod ground;
 mod machine;
+mod matrix;
 mod measure;
 mod name;
 mod namespaces;

@@ -120,6 +120,18 @@ impl Node {
         }
     }
 
+    /// Every process ends at once, and is started again as after any crash.
+    pub(super) async fn crash(&self) {
+        for unit in self.units() {
+            unit.crash().await;
+        }
+    }
+
+    /// Its proxy crashes.
+    pub(super) async fn crash_proxy(&self) {
+        self.daemons[Daemon::Proxy as usize].crash().await;
+    }
+
     /// The machine is back.
     pub(super) async fn revive(&self) {
         for unit in self.units() {

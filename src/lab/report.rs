@@ -1,11 +1,21 @@
 //! The table at the end, and the same for machines.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::matrix::papers::Papers;
 use super::measure::Outcome;
 
 /// Version of the JSON; it changes when a key does.
 const FORMAT: u32 = 1;
+
+/// What the lab inside hands to the outer process, which writes the files that the user named.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Delivery {
+    /// For `--json`.
+    pub(super) report: String,
+    /// For `--matrix`.
+    pub(super) matrix: Option<Papers>,
+}
 
 /// Everything that was played.
 #[derive(Debug, Serialize)]

@@ -31,6 +31,10 @@ pub enum SceneName {
     Return,
     /// The node that publishes is killed.
     KillHolder,
+    /// A node's proxy does not come back, and the node stops serving.
+    Fence,
+    /// Everything on every node dies at once.
+    AllKilled,
     /// A node hangs without closing anything.
     Freeze,
     /// A node is cut off from the others, but not from Tor.

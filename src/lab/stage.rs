@@ -13,12 +13,13 @@ use super::babysit;
 use super::build;
 use super::client::fetch;
 use super::error::{LabError, io as doing};
+use super::matrix::papers::Papers;
 use super::measure::{Bound, Measure, Outcome};
 use super::namespaces::{WAY_IN, stdin_channel};
 use super::place::Place;
 use super::plan::{NetworkPlan, Plan, ScenePlan};
 use super::pool::FETCH_LIMIT;
-use super::report::Report;
+use super::report::{Delivery, Report};
 use super::scenes;
 use super::screen::Screen;
 use super::supervisor::log_path;
@@ -131,8 +132,15 @@ async fn play(plan: &ScenePlan, screen: &Screen) -> Result<u8, LabError> {
         played(scenes::play(name, &mut world).await);
     }
     let report = Report::new(arguments.nodes, &outcomes);
-    deliver(&report.to_json()).map_err(doing("handing over the report"))?;
+    let matrix =
+        arguments.matrix.as_ref().map(|_| Papers::new(&outcomes, arguments.nodes, !arguments.show_times));
     screen.print(&report.table());
+    if let Some(matrix) = &matrix {
+        screen.print(&matrix.markdown);
+    }
+    let delivery = serde_json::to_string(&Delivery { report: report.to_json(), matrix });
+    let delivered = delivery.map_err(std::io::Error::from).and_then(|text| deliver(&text));
+    delivered.map_err(doing("handing over the report"))?;
     if arguments.keep {
         screen.print(&how_to_reach(&world));
         screen.doing("running until Ctrl-C");
@@ -171,7 +179,7 @@ async fn first_page(world: &World) -> Result<Outcome, LabError> {
     })
 }
 
-/// Hands the result to the outer process, which writes the file the user named.
+/// Hands the result to the outer process, which writes the files that the user named.
 fn deliver(result: &str) -> std::io::Result<()> {
     let mut channel = stdin_channel()?;
     // The other user of this channel only reads, and never finds it ready.

@@ -15,7 +15,7 @@ use crate::ipc::client::ClientError;
 use crate::ipc::coordinator::{CoordinatorClient, CoordinatorStatus};
 use crate::ipc::proxy::{ProxyClient, ProxyStatus};
 use crate::ipc::publisher::PublisherClient;
-use crate::proto::cluster::status::Lifecycle;
+use crate::proto::cluster::status::{Lifecycle, NodeStatus};
 use crate::proto::health::part::{Daemon, Part};
 use crate::proto::health::vitals::{Answer, ClusterVitals, Observation, Publishing, Traffic};
 use crate::proto::publish::report::{Alarm, Duty, HsDirState, PublisherReport};
@@ -126,13 +126,14 @@ fn traffic(status: &ProxyStatus) -> Traffic {
 fn cluster(status: &CoordinatorStatus) -> ClusterVitals {
     let cluster = &status.cluster;
     let others = || cluster.nodes.iter().filter(|node| node.node != cluster.node);
+    let serves = |node: &NodeStatus| node.lifecycle == Lifecycle::Healthy && node.target_well != Some(false);
     let lost = |lifecycle| matches!(lifecycle, Lifecycle::Unhealthy | Lifecycle::Dead);
     ClusterVitals {
         joining: status.joining.is_some(),
         led: cluster.holder.is_some() || cluster.discovering,
         leads: cluster.holder.as_ref() == Some(&cluster.node),
         nodes: count(cluster.nodes.len()),
-        others_serving: count(others().filter(|node| node.lifecycle == Lifecycle::Healthy).count()),
+        others_serving: count(others().filter(|node| serves(node)).count()),
         lost: others().filter(|node| lost(node.lifecycle)).map(|node| node.node.to_string()).collect(),
         refused_for_clock: status.mesh.refused_for_clock,
     }

@@ -46,31 +46,35 @@ pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, 
     let (hsdir, relay) = patient.ok_or(LabError::NoRelay)?;
     let (tor, control) = (relay.tor.clone(), relay.control());
     world.screen.note(&format!("{}: {illness:?}", relay.name));
-    match illness {
-        Illness::Forgets => tor.crash().await,
+    let missed = match illness {
+        Illness::Forgets => {
+            tor.crash().await;
+            until_forgotten(world, hsdir, &tor).await?
+        }
         Illness::Hangs => {
             tor.freeze().await;
-            let changed = change(world, hsdir).await;
+            let missed = change(world, hsdir).await;
             tor.thaw().await;
-            changed?;
+            missed?
         }
         Illness::Refuses => {
             let (controller, _events) = control::connect(&control, CONTROL_LIMIT).await?;
             serve_directory(&controller, false).await?;
-            let changed = change(world, hsdir).await;
+            let missed = change(world, hsdir).await;
             serve_directory(&controller, true).await?;
-            changed?;
+            missed?
         }
-    }
+    };
     let well = Instant::now();
     world.screen.note("the HSDir is well again");
     let others = counters(&world.observer.read().await?, hsdir);
-    let posted = until_posted(world, hsdir, &tor, illness, well).await?;
+    let posted = until_posted(world, hsdir, well).await?;
     let copies = world.observer.read().await?;
     let again =
         counters(&copies, hsdir).iter().filter(|(id, counter)| others.get(*id) != Some(counter)).count();
     Ok(Played {
         measures: vec![
+            Measure::count("ill: it lacks the present descriptor", Bound::AtLeast(1.0), usize::from(missed)),
             Measure::time("well again: it has the present descriptor", Bound::AtMost(POSTED), posted),
             Measure::count("other HSDirs that were posted to meanwhile", Bound::AtMost(0.0), again),
         ],
@@ -83,8 +87,21 @@ async fn serve_directory(controller: &Controller, serve: bool) -> Result<(), Lab
     Ok(controller.setconf(&[("DirCache", Some(if serve { "1" } else { "0" }))]).await?)
 }
 
-/// Makes the descriptor change, and waits until all HSDirs but this one have the change.
-async fn change(world: &mut World, ill: HsDir) -> Result<(), LabError> {
+/// Waits until an HSDir that was restarted says that it has nothing; whether it did.
+async fn until_forgotten(world: &mut World, hsdir: HsDir, tor: &Supervised) -> Result<bool, LabError> {
+    tor.ready(PATIENCE).await?;
+    let began = Instant::now();
+    while began.elapsed() < CHANGE_LIMIT {
+        if world.observer.read().await?.get(&hsdir).is_some_and(Option::is_none) {
+            return Ok(true);
+        }
+        sleep(POLL).await;
+    }
+    Ok(false)
+}
+
+/// Makes the descriptor change, and waits until all HSDirs but this one have the change; whether this one lacks it.
+async fn change(world: &mut World, ill: HsDir) -> Result<bool, LabError> {
     let victim = world.standby().await;
     let dead = world.known_points(victim).await?;
     world.note("tor a crashed, so that the descriptor changes", victim);
@@ -98,7 +115,7 @@ async fn change(world: &mut World, ill: HsDir) -> Result<(), LabError> {
             .iter()
             .all(|(id, held)| *id == ill || held.as_ref().is_some_and(|held| is_new(&held.points)))
         {
-            return Ok(());
+            return Ok(!copies.get(&ill).and_then(Option::as_ref).is_some_and(|held| is_new(&held.points)));
         }
         sleep(POLL).await;
     }
@@ -111,28 +128,14 @@ fn counters(copies: &Copies, but: HsDir) -> BTreeMap<HsDir, u64> {
     others.filter_map(|(hsdir, held)| Some((*hsdir, held.as_ref()?.counter))).collect()
 }
 
-/// How long after `since` the HSDir had what the others have. One that forgets is first waited for until it has.
-async fn until_posted(
-    world: &mut World,
-    hsdir: HsDir,
-    tor: &Supervised,
-    illness: Illness,
-    since: Instant,
-) -> Result<Option<Duration>, LabError> {
-    if illness == Illness::Forgets {
-        tor.ready(PATIENCE).await?;
-    }
-    let mut forgot = illness != Illness::Forgets;
+/// How long after `since` the HSDir had what the others have; None if not in time.
+async fn until_posted(world: &mut World, hsdir: HsDir, since: Instant) -> Result<Option<Duration>, LabError> {
     while since.elapsed() < PATIENCE {
         let copies = world.observer.read().await?;
-        let own = copies.get(&hsdir).and_then(Option::as_ref).map(|held| &held.points);
-        let others = copies.iter().filter(|(id, _)| **id != hsdir).find_map(|(_, held)| held.as_ref());
-        match own {
-            None => forgot = true,
-            Some(own) if forgot && others.is_some_and(|others| others.points == *own) => {
-                return Ok(Some(since.elapsed()));
-            }
-            Some(_) => {}
+        let own = copies.get(&hsdir).and_then(Option::as_ref);
+        let mut others = copies.iter().filter(|(id, _)| **id != hsdir).filter_map(|(_, held)| held.as_ref());
+        if own.is_some_and(|own| others.any(|other| other.points == own.points)) {
+            return Ok(Some(since.elapsed()));
         }
         sleep(POLL).await;
     }

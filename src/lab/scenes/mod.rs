@@ -6,10 +6,12 @@ use super::measure::Outcome;
 use super::scene_name::SceneName;
 use super::world::World;
 
+mod all_killed;
 mod burden;
 mod chain;
 mod departure;
 mod drain;
+mod fence;
 mod freeze;
 mod hsdir;
 mod join;
@@ -62,6 +64,8 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::Kill => kill::play(world).await,
         SceneName::Return => r#return::play(world).await,
         SceneName::KillHolder => kill_holder::play(world).await,
+        SceneName::AllKilled => all_killed::play(world).await,
+        SceneName::Fence => fence::play(world).await,
         SceneName::Freeze => freeze::play(world).await,
         SceneName::Partition => partition::play(world).await,
         SceneName::Join => join::play(world).await,

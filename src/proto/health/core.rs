@@ -203,20 +203,27 @@ impl Health {
                 Answer::Answers => Some(true),
                 Answer::Silent | Answer::Away => Some(false),
             },
+            target_well: self.vitals.traffic.is_none_or(|traffic| traffic.target_well),
             tor_serves: self.vitals.answer(Part::Tor(Tor::Serving)) == Answer::Answers,
             others_serve: self.vitals.cluster.as_ref().is_some_and(|cluster| cluster.others_serving > 0),
         };
         match self.fence.consider(now, situation) {
             Some(Turn::Fence) => {
-                self.perform(
-                    unix_secs,
-                    Remedy::Fence,
-                    "clients that come in here would wait for ever",
-                    actions,
-                );
+                let reason = if situation.proxy_well == Some(true) {
+                    "clients that come in here would not reach the target, as they would elsewhere"
+                } else {
+                    "clients that come in here would wait for ever"
+                };
+                self.perform(unix_secs, Remedy::Fence, reason, actions);
             }
             Some(Turn::Unfence) => {
-                self.perform(unix_secs, Remedy::Unfence, "the proxy is well again", actions);
+                let useful = situation.proxy_well == Some(true) && situation.target_well;
+                let reason = if useful {
+                    "this node is well again"
+                } else {
+                    "no other node reaches the target either"
+                };
+                self.perform(unix_secs, Remedy::Unfence, reason, actions);
             }
             None => {}
         }

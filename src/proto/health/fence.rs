@@ -1,16 +1,20 @@
 //! The fence: a node that is alive but useless stops serving, so that clients get a quick refusal and go to another node.
 //!
 //! A proxy that hangs, or is away and is not started again, leaves every client that comes in through this node's
-//! introduction points waiting. Relays go on believing in them as long as tor answers. Without tor they refuse at once.
+//! introduction points waiting, and one that cannot reach the target can only say so. Clients with an old descriptor go on
+//! coming, and relays go on believing in the introduction points, as long as tor answers. Without tor they refuse at once.
+//!
+//! Where no other node would do better, this one serves: a page that says what is wrong is more than a refusal.
 
 use std::time::{Duration, Instant};
 
 use super::budget::{CALM, TRIES};
 
 /// How long the proxy may be away before clients are sent elsewhere: a restart takes a fraction of a second, and
-/// connections wait for it in the listener meanwhile.
+/// connections wait for it in the listener meanwhile. As long for the target, lest all nodes go before each has heard that
+/// the others cannot reach it either.
 const FENCE_AFTER: Duration = Duration::from_secs(15);
-/// How long it must be well before this node serves again, the first time; twice as long each time after that.
+/// How long all must be well before this node serves again, the first time; twice as long each time after that.
 const LIFT_AFTER: Duration = Duration::from_secs(10);
 /// It is not kept waiting longer than this.
 const LIFT_AFTER_MOST: Duration = Duration::from_mins(10);
@@ -20,9 +24,11 @@ const LIFT_AFTER_MOST: Duration = Duration::from_mins(10);
 pub struct Situation {
     /// Whether the proxy answers; `None` while that is not known.
     pub proxy_well: Option<bool>,
+    /// Whether the target can be reached, as far as that is known.
+    pub target_well: bool,
     /// Whether there is a tor to be stopped.
     pub tor_serves: bool,
-    /// Whether clients find another node.
+    /// Whether clients find another node, which reaches the target.
     pub others_serve: bool,
 }
 
@@ -40,7 +46,7 @@ pub enum Turn {
 pub struct Fence {
     /// Since when it is closed.
     closed: Option<Instant>,
-    /// Since when the proxy is what it is.
+    /// Since when this node is useful to clients, or is not.
     since: Option<(bool, Instant)>,
     /// How often it was closed since it was calm.
     times: u32,
@@ -68,14 +74,15 @@ impl Fence {
 
     /// Looks at the situation, and turns where it must.
     pub fn consider(&mut self, now: Instant, situation: Situation) -> Option<Turn> {
-        let well = situation.proxy_well?;
+        let proxy_well = situation.proxy_well?;
+        let useful = proxy_well && situation.target_well;
         let since = match self.since {
-            Some((was, since)) if was == well => since,
+            Some((was, since)) if was == useful => since,
             _ => now,
         };
-        self.since = Some((well, since));
+        self.since = Some((useful, since));
         let lasted = now.saturating_duration_since(since);
-        match (self.closed, well) {
+        match (self.closed, useful) {
             // Alone it would only make things worse: nobody else answers, and the listener keeps clients for the proxy.
             (None, false)
                 if lasted >= FENCE_AFTER
@@ -87,19 +94,22 @@ impl Fence {
                 self.times = self.times.saturating_add(1);
                 Some(Turn::Fence)
             }
+            (Some(_), true) if lasted >= self.lift_after() => Some(self.open(now, useful)),
             // Where nobody else serves any more there is nothing to wait for.
-            (Some(_), true) if lasted >= self.lift_after() || !situation.others_serve => {
-                self.closed = None;
-                // It must prove itself anew, from here on.
-                self.since = Some((true, now));
-                Some(Turn::Unfence)
-            }
+            (Some(_), _) if proxy_well && !situation.others_serve => Some(self.open(now, useful)),
             (None, true) if lasted >= CALM => {
                 (self.times, self.refused) = (0, 0);
                 None
             }
             _ => None,
         }
+    }
+
+    /// This node must prove itself anew, or the others must, from here on.
+    fn open(&mut self, now: Instant, useful: bool) -> Turn {
+        self.closed = None;
+        self.since = Some((useful, now));
+        Turn::Unfence
     }
 
     fn lift_after(&self) -> Duration {
@@ -112,8 +122,10 @@ impl Fence {
 mod tests {
     use super::*;
 
-    const ILL: Situation = Situation { proxy_well: Some(false), tor_serves: true, others_serve: true };
-    const WELL: Situation = Situation { proxy_well: Some(true), ..ILL };
+    const WELL: Situation =
+        Situation { proxy_well: Some(true), target_well: true, tor_serves: true, others_serve: true };
+    const ILL: Situation = Situation { proxy_well: Some(false), ..WELL };
+    const TARGETLESS: Situation = Situation { target_well: false, ..WELL };
 
     /// The seconds at which it turns, given the situation at each second.
     fn turns(seconds: u64, situation: impl Fn(u64) -> Situation) -> Vec<(u64, Turn)> {
@@ -140,6 +152,17 @@ mod tests {
         ] {
             assert_eq!(turns(100, |_| situation), []);
         }
+    }
+
+    #[test]
+    fn it_closes_without_a_target_while_others_have_one() {
+        let seen = turns(100, |second| if (20..60).contains(&second) { TARGETLESS } else { WELL });
+        assert_eq!(seen, [(35, Turn::Fence), (70, Turn::Unfence)]);
+        let alone = Situation { others_serve: false, ..TARGETLESS };
+        assert_eq!(turns(100, |_| alone), [], "nobody has one");
+        // The others lose it later, and have it back later.
+        let seen = turns(100, |second| if (30..60).contains(&second) { alone } else { TARGETLESS });
+        assert_eq!(seen, [(15, Turn::Fence), (30, Turn::Unfence), (60, Turn::Fence)]);
     }
 
     #[test]

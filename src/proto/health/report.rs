@@ -78,7 +78,7 @@ impl HealthReport {
 
     /// The health in a line.
     pub fn line(&self) -> String {
-        let fenced = if self.fenced { "; does not serve, as its proxy is not well" } else { "" };
+        let fenced = if self.fenced { "; does not serve, as other nodes do better" } else { "" };
         match self.complaints.as_slice() {
             [] => format!("all is well{fenced}"),
             [one] => format!("{}{fenced}", one.text),

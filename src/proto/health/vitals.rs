@@ -112,7 +112,7 @@ pub struct ClusterVitals {
     pub leads: bool,
     /// Nodes of the cluster, this one included.
     pub nodes: u32,
-    /// Nodes other than this one that serve.
+    /// Nodes other than this one that serve, and reach the target.
     pub others_serving: u32,
     /// Names of nodes that do not answer, or are dead.
     pub lost: Vec<String>,

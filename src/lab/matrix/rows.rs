@@ -1,0 +1,149 @@
+//! The rows: sections 5 and 6 of the older system's description (S17, S18), and the failures that were added.
+
+use super::row::Row;
+use super::row::Shown::{NotYet, Test, Vm};
+use crate::lab::scene_name::SceneName;
+
+/// All rows, in the order of the table.
+pub(super) const ROWS: &[Row] = &[
+    // What the older system recovered from by itself.
+    Row::lab(
+        "5.1",
+        "a node is cut off from the others for a while",
+        SceneName::Partition,
+        "one holder again",
+    )
+    .seed(30.0)
+    .limit(5.0),
+    Row::shown("5.2", "heartbeats are late or lost", Test("tests/sim: every life loses and delays some")),
+    Row::lab("5.3", "the node that publishes dies", SceneName::KillHolder, "has published everywhere")
+        .seed(120.0)
+        .limit(5.0),
+    Row::lab(
+        "5.4",
+        "the node that published comes back",
+        SceneName::TwoNodes,
+        "holder started: both nodes' points everywhere",
+    )
+    .seed(10.0)
+    .limit(10.0),
+    Row::lab("5.5", "a node joins", SceneName::Join, "invitation to its points everywhere")
+        .seed(600.0)
+        .limit(30.0),
+    Row::lab("5.6", "introduction points change", SceneName::TorRestart, "dead points gone everywhere")
+        .seed(630.0)
+        .limit(2.0)
+        .mended("its new points everywhere"),
+    Row::lab(
+        "5.7",
+        "a node has fewer introduction points",
+        SceneName::TorRestart,
+        "its new points everywhere",
+    )
+    .seed(60.0)
+    .limit(30.0),
+    Row::lab("5.8", "one node becomes several", SceneName::Lonely, "comes: its points everywhere")
+        .seed(600.0)
+        .limit(30.0),
+    Row::lab("5.9", "several nodes become one", SceneName::Lonely, "is killed: its points gone everywhere")
+        .seed(600.0)
+        .limit(5.0),
+    Row::shown("5.10", "a datagram comes twice, or is our own", Test("tests/mesh_seal.rs, tests/sim")),
+    Row::shown("5.11", "a datagram has a wrong time", Test("tests/mesh_seal.rs, tests/sim: clocks jump")),
+    Row::lab("5.12", "an upload fails", SceneName::HsdirRefuses, "it has the present descriptor")
+        .seed(600.0)
+        .limit(60.0),
+    Row::lab("5.13", "a control connection breaks", SceneName::TorRestart, "its new points everywhere")
+        .seed(600.0)
+        .limit(30.0),
+    Row::lab(
+        "5.14",
+        "nodes know each other in a chain only",
+        SceneName::Chain,
+        "a chain of three to a full mesh",
+    )
+    .seed(20.0)
+    .limit(15.0),
+    Row::shown("5.15", "a join request fails", Test("tests/sim: scenes_joining; tests/coordinator")),
+    Row::lab("5.16", "a peer cannot be reached", SceneName::Kill, "node killed: dead points gone everywhere")
+        .seed(660.0)
+        .limit(5.0),
+    Row::lab("5.17", "tor restarts", SceneName::TorRestart, "dead points gone everywhere")
+        .seed(60.0)
+        .limit(2.0)
+        .mended("its new points everywhere"),
+    // What it did not recover from.
+    Row::lab("6.1", "tor dies", SceneName::Kill, "its tor killed: dead points gone everywhere").limit(2.0),
+    Row::lab(
+        "6.2",
+        "tor's control port says nothing any more",
+        SceneName::TorHung,
+        "dead points gone everywhere",
+    )
+    .limit(5.0)
+    .mended("its new points everywhere"),
+    Row::lab("6.3", "one node cannot reach the target", SceneName::TargetDown, "its points gone everywhere")
+        .limit(10.0)
+        .mended("its points back everywhere"),
+    Row::shown("6.4", "the tunnel's interface is gone", NotYet("no scene takes it away")),
+    Row::shown(
+        "6.5",
+        "the onion's directory has other permissions",
+        Test("proto::health::diagnosis: it alarms"),
+    ),
+    Row::shown("6.6", "the onion's key is damaged or deleted", NotYet("no scene damages it")),
+    Row::shown("6.7", "the disk is full", NotYet("the watchdog alarms; no machine has been filled")),
+    Row::shown("6.8", "the machine reboots", Vm("single", "the node comes back from a reboot")),
+    Row::shown("6.9", "the clock is wrong", Test("tests/sim: clocks jump; no machine's was changed")),
+    Row::lab("6.10", "the configuration is damaged, and the proxy dies", SceneName::Fence, "gone everywhere")
+        .limit(30.0)
+        .mended("its points back everywhere"),
+    Row::shown(
+        "6.11",
+        "a daemon is ended for want of memory",
+        Vm("single", "a daemon without memory is ended"),
+    ),
+    Row::lab(
+        "6.12",
+        "no introduction points yet at the start",
+        SceneName::Lonely,
+        "started alone: its points everywhere",
+    )
+    .limit(10.0),
+    Row::lab(
+        "6.13",
+        "everything on all nodes dies at once",
+        SceneName::AllKilled,
+        "all points everywhere again",
+    )
+    .limit(60.0),
+    Row::shown("6.14", "the target hangs", Test("tests/proxy: it is given up after connect_timeout_secs")),
+    Row::shown("6.15", "many ask to join at once", Test("tests/coordinator: join; proto::join::gate")),
+    // What was added.
+    Row::lab("X2", "a node dies", SceneName::Kill, "node killed: dead points gone everywhere").limit(15.0),
+    Row::lab("X2", "a whole node hangs", SceneName::Freeze, "frozen points gone everywhere").limit(15.0),
+    Row::lab("X2", "both tors of a node die", SceneName::TorsKilled, "dead points gone everywhere")
+        .limit(2.0)
+        .mended("its new points everywhere"),
+    Row::shown("X3", "all of it at random", Test("cargo run --release --example sim -- soak")),
+    Row::lab("R2.1", "nobody can reach the target", SceneName::TargetsDown, "every node knows")
+        .limit(60.0)
+        .mended("up again: every node knows"),
+    Row::lab(
+        "R4.6",
+        "an HSDir forgets the descriptor",
+        SceneName::HsdirForgets,
+        "it has the present descriptor",
+    )
+    .limit(60.0),
+    Row::lab("R3.6", "an HSDir hangs", SceneName::HsdirHangs, "it has the present descriptor").limit(60.0),
+    Row::lab(
+        "R4.4",
+        "a node is away while the token changes",
+        SceneName::RotateToken,
+        "started: it has it too",
+    ),
+    Row::lab("R4.7", "a node is taken out of service", SceneName::Drain, "its points gone everywhere")
+        .limit(5.0),
+    Row::lab("S8", "time period and shared random value change", SceneName::Rotate, "a page, slowest"),
+];
