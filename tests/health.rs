@@ -337,6 +337,50 @@ fn a_tor_that_hangs_is_killed_in_the_moment_in_which_that_is_seen() {
 }
 
 #[test]
+fn what_is_only_suspected_again_and_again_is_no_calm() {
+    let mut world = World::new();
+    world.pass(60);
+    let tor = Part::Tor(Tor::Standby);
+    world.ill.insert(tor, (Ill::Deaf, Cure::Remedies(1)));
+    world.pass(150);
+    assert_eq!(world.done.len(), 1, "{:?}", world.done);
+    // Each time it is over before it is treated, and all of it lasts longer than a calm.
+    for _ in 0..10 {
+        world.ill.insert(tor, (Ill::Deaf, Cure::Time(100)));
+        world.pass(101);
+    }
+    assert_eq!(world.report().tried.len(), 1, "the remedy of before still counts");
+    assert_eq!(world.done.len(), 1);
+    world.pass(CALM.as_secs() + 10);
+    assert!(world.report().tried.is_empty());
+}
+
+#[test]
+fn a_start_that_is_slow_is_left_alone_as_long_as_it_goes_on() {
+    let start = Instant::now();
+    let mut health = Health::default();
+    let mut restarted = Vec::new();
+    for second in 0..3600 {
+        let bootstrap_percent = u8::try_from(second / 60).unwrap().min(40);
+        let vitals = TorVitals { bootstrap_percent, ..tor_with(false) };
+        let now = start + Duration::from_secs(second);
+        for event in [
+            Event::Observed(Observation::Answer(Part::Tor(Tor::Standby), Answer::Answers)),
+            Event::Observed(Observation::Tor(Tor::Standby, vitals)),
+        ] {
+            for action in health.handle(now, NOW, event) {
+                if let Action::Perform(remedy) = action {
+                    restarted.push((second, remedy));
+                }
+            }
+        }
+    }
+    // It stands still from the fortieth minute on, and is given five.
+    let first = restarted.first().copied();
+    assert_eq!(first, Some((2700, Remedy::Restart(Part::Tor(Tor::Standby)))), "{restarted:?}");
+}
+
+#[test]
 fn a_fence_that_is_refused_is_not_believed() {
     let mut world = World::new();
     world.pass(60);

@@ -171,16 +171,18 @@ async fn in_time<T>(answer: impl Future<Output = T>) -> Option<T> {
     }
 }
 
-/// One question: it answers, and says whether it has circuits.
+/// Two questions: it answers, and says whether it has circuits and a network.
 async fn still_there(controller: &Controller, before: &TorVitals) -> Result<TorVitals, ControlError> {
     let circuits = controller.getinfo("status/circuit-established").await? == "1";
-    Ok(TorVitals { circuits, ..*before })
+    let cut_off = controller.getinfo("network-liveness").await? == "down";
+    Ok(TorVitals { circuits, cut_off, ..*before })
 }
 
 /// All that is to be known of it.
 async fn read(watched: &Watched, controller: &Controller, skew: i64) -> Result<TorVitals, ControlError> {
     let bootstrap = controller.getinfo("status/bootstrap-phase").await?;
     let circuits = controller.getinfo("status/circuit-established").await? == "1";
+    let cut_off = controller.getinfo("network-liveness").await? == "down";
     // Before it has a consensus it answers with an error.
     let valid_after = controller.getinfo("consensus/valid-after").await.ok();
     let valid_until = controller.getinfo("consensus/valid-until").await.ok();
@@ -190,6 +192,7 @@ async fn read(watched: &Watched, controller: &Controller, skew: i64) -> Result<T
     Ok(TorVitals {
         bootstrap_percent: percent(&bootstrap).unwrap_or(0),
         circuits,
+        cut_off,
         consensus_valid_after: valid_after.and_then(|time| unix_secs(&time)),
         consensus_valid_until: valid_until.and_then(|time| unix_secs(&time)),
         introduction_circuits: u32::try_from(introductions).unwrap_or(u32::MAX),

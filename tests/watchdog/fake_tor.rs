@@ -72,6 +72,7 @@ fn answer(line: &str) -> String {
     let value = match argument {
         "status/bootstrap-phase" => "NOTICE BOOTSTRAP PROGRESS=100 TAG=done SUMMARY=\"Done\"",
         "status/circuit-established" => "1",
+        "network-liveness" => "up",
         "consensus/valid-after" => "2020-01-01 00:00:00",
         "consensus/valid-until" => "2099-01-01 00:00:00",
         _ => "",

@@ -39,8 +39,10 @@ pub enum Action {
 /// A failure under treatment.
 #[derive(Debug, Clone)]
 pub(super) struct Case {
-    /// Since when it counts: from its begin, or from the end of what explained it.
+    /// Since when it counts: from its begin, from the end of what explained it, or from when it last got better.
     pub(super) since: Instant,
+    /// How far a start has come, in percent.
+    progress: u8,
     pub(super) stage: Stage,
     /// What explains it now.
     pub(super) cause: Option<Failure>,
@@ -135,11 +137,12 @@ impl Health {
         actions: &mut Vec<Action>,
     ) {
         let cause = failures.iter().find(|other| other.explains(failure)).copied();
-        let case =
-            self.cases.entry(failure).or_insert(Case { since: now, stage: Stage::Suspected, cause: None });
+        let progress = self.progress(failure);
+        let new = Case { since: now, progress, stage: Stage::Suspected, cause: None };
+        let case = self.cases.entry(failure).or_insert(new);
         // What it was explained by is over: from now on it has all the time that it may take by itself.
-        if case.cause.is_some() && cause.is_none() {
-            case.since = now;
+        if case.cause.is_some() && cause.is_none() || progress > case.progress {
+            (case.since, case.progress) = (now, progress);
         }
         case.cause = cause;
         let before = case.stage;
@@ -155,6 +158,14 @@ impl Health {
         }
         if stage == Stage::Alarm && before != Stage::Alarm {
             self.tell(unix_secs, format!("{failure}; {}", failure.advice()), true, actions);
+        }
+    }
+
+    /// How far a start has come that does not end: a slow one that goes on is left alone.
+    fn progress(&self, failure: Failure) -> u8 {
+        match failure {
+            Failure::Unbootstrapped(tor) => self.vitals.tor(tor).map_or(0, |tor| tor.bootstrap_percent),
+            _ => 0,
         }
     }
 

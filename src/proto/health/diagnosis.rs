@@ -54,17 +54,22 @@ fn of_a_tor(tor: Tor, vitals: &TorVitals, unix_secs: u64) -> Option<Failure> {
         Some(Failure::Unbootstrapped(tor))
     } else if vitals.consensus_valid_until.is_some_and(|until| until < unix_secs) {
         Some(Failure::OldConsensus(tor))
-    } else if vitals.circuits {
-        None
-    } else {
+    } else if has_no_circuits(vitals) {
         Some(Failure::NoCircuits(tor))
+    } else {
+        None
     }
+}
+
+/// Tor goes on to say that it has circuits when the network goes away under it; that it is cut off it notices by itself.
+fn has_no_circuits(vitals: &TorVitals) -> bool {
+    !vitals.circuits || vitals.cut_off
 }
 
 /// Whether both tors are there, and neither gets anywhere. One alone proves nothing.
 fn has_no_network(vitals: &Vitals) -> bool {
     let stuck =
-        |tor| vitals.tor(tor).is_some_and(|vitals| vitals.bootstrap_percent < 100 || !vitals.circuits);
+        |tor| vitals.tor(tor).is_some_and(|vitals| vitals.bootstrap_percent < 100 || has_no_circuits(vitals));
     Tor::ALL.into_iter().all(stuck)
 }
 
@@ -140,6 +145,7 @@ mod tests {
         TorVitals {
             bootstrap_percent: 100,
             circuits: true,
+            cut_off: false,
             consensus_valid_after: Some(NOW - 3600),
             consensus_valid_until: Some(NOW + 7200),
             introduction_circuits: 6,
@@ -188,6 +194,13 @@ mod tests {
             (
                 |v| {
                     v.serving_tor = Some(TorVitals { circuits: false, ..well_tor() });
+                    v.standby_tor = v.serving_tor;
+                },
+                vec![NoNetwork, NoCircuits(Tor::Serving), NoCircuits(Tor::Standby)],
+            ),
+            (
+                |v| {
+                    v.serving_tor = Some(TorVitals { cut_off: true, ..well_tor() });
                     v.standby_tor = v.serving_tor;
                 },
                 vec![NoNetwork, NoCircuits(Tor::Serving), NoCircuits(Tor::Standby)],

@@ -70,6 +70,9 @@ pub struct TorVitals {
     pub bootstrap_percent: u8,
     /// Whether it has built a circuit, and believes that it can build more.
     pub circuits: bool,
+    /// Whether it believes that there is no network: what it sends is not answered by anybody.
+    #[serde(default)]
+    pub cut_off: bool,
     /// From when its consensus is valid.
     pub consensus_valid_after: Option<u64>,
     /// Until when.
