@@ -60,6 +60,7 @@ fn help_names_every_scene() {
         "tor-hung",
         "tors-killed",
         "fence",
+        "open-key",
         "all-killed",
         "target-down",
         "targets-down",

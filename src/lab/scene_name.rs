@@ -33,6 +33,8 @@ pub enum SceneName {
     KillHolder,
     /// A node's proxy does not come back, and the node stops serving.
     Fence,
+    /// Others could read the onion's key on a node.
+    OpenKey,
     /// Everything on every node dies at once.
     AllKilled,
     /// A node hangs without closing anything.

@@ -154,13 +154,13 @@ impl World {
         timeout(ANSWER_LIMIT, asked).await.ok()?.ok()
     }
 
-    /// Whether a node's watchdog raises an alarm for that failure.
-    pub(super) async fn alarms(&self, node: usize, failure: &str) -> bool {
+    /// Whether a node's watchdog raises an alarm for that failure; None when it does not answer.
+    pub(super) async fn alarms(&self, node: usize, failure: &str) -> Option<bool> {
         let path = self.nodes[node].control_socket(Daemon::Watchdog);
         let asked = async { WatchdogClient::connect(&path).await?.status().await };
-        let report = timeout(ANSWER_LIMIT, asked).await.ok().and_then(Result::ok);
+        let report = timeout(ANSWER_LIMIT, asked).await.ok()?.ok()?;
         let raised = |it: &Complaint| it.failure == failure && it.stage == Stage::Alarm;
-        report.is_some_and(|report| report.complaints.iter().any(raised))
+        Some(report.complaints.iter().any(raised))
     }
 
     /// The nodes that are not away.

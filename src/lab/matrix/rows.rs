@@ -86,11 +86,9 @@ pub(super) const ROWS: &[Row] = &[
         .limit(10.0)
         .mended("its points back everywhere"),
     Row::shown("6.4", "the tunnel's interface is gone", NotYet("no scene takes it away")),
-    Row::shown(
-        "6.5",
-        "the onion's directory has other permissions",
-        Test("proto::health::diagnosis: it alarms"),
-    ),
+    Row::lab("6.5", "the onion's directory has other permissions", SceneName::OpenKey, "to an alarm")
+        .limit(15.0)
+        .mended("the alarm is over"),
     Row::shown("6.6", "the onion's key is damaged or deleted", NotYet("no scene damages it")),
     Row::shown("6.7", "the disk is full", NotYet("the watchdog alarms; no machine has been filled")),
     Row::shown("6.8", "the machine reboots", Vm("single", "the node comes back from a reboot")),

@@ -20,6 +20,7 @@ mod kill_holder;
 mod load;
 mod lonely;
 mod newcomer;
+mod open_key;
 mod partition;
 mod replace;
 mod r#return;
@@ -64,6 +65,7 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::Kill => kill::play(world).await,
         SceneName::Return => r#return::play(world).await,
         SceneName::KillHolder => kill_holder::play(world).await,
+        SceneName::OpenKey => open_key::play(world).await,
         SceneName::AllKilled => all_killed::play(world).await,
         SceneName::Fence => fence::play(world).await,
         SceneName::Freeze => freeze::play(world).await,

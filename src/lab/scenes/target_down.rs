@@ -93,7 +93,7 @@ async fn failed_pages(world: &World) -> usize {
 /// How long after `since` a node's watchdog raised the alarm; None if not in time.
 async fn until_alarm(world: &World, node: usize, since: Instant) -> Option<Duration> {
     while since.elapsed() < PATIENCE {
-        if world.alarms(node, "target_away").await {
+        if world.alarms(node, "target_away").await == Some(true) {
             return Some(since.elapsed());
         }
         sleep(POLL).await;

@@ -58,7 +58,7 @@ async fn lose_target(world: &mut World) -> Result<Played, LabError> {
     }
     let mut alarms = 0;
     for node in 0..world.nodes.len() {
-        alarms += usize::from(world.alarms(node, "target_away").await);
+        alarms += usize::from(world.alarms(node, "target_away").await == Some(true));
     }
     world.screen.note("the target is up");
     world.target.open()?;
