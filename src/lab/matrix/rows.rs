@@ -82,9 +82,14 @@ pub(super) const ROWS: &[Row] = &[
     )
     .limit(5.0)
     .mended("its new points everywhere"),
-    Row::lab("6.3", "one node cannot reach the target", SceneName::TargetDown, "its points gone everywhere")
-        .limit(10.0)
-        .mended("its points back everywhere"),
+    Row::lab(
+        "6.3",
+        "three attempts of one node to reach the target have failed",
+        SceneName::TargetDown,
+        "its points gone everywhere",
+    )
+    .limit(10.0)
+    .mended("its points back everywhere"),
     Row::shown("6.4", "the tunnel's interface is gone", NotYet("no scene takes it away")),
     Row::lab("6.5", "the onion's directory has other permissions", SceneName::OpenKey, "to an alarm")
         .limit(15.0)

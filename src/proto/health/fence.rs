@@ -41,13 +41,24 @@ pub enum Turn {
     Unfence,
 }
 
+/// Who is useful to clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// This node.
+    Own,
+    /// Only others.
+    Others,
+    /// Nobody that is known.
+    Nobody,
+}
+
 /// The fence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Fence {
     /// Since when it is closed.
     closed: Option<Instant>,
-    /// Since when this node is useful to clients, or is not.
-    since: Option<(bool, Instant)>,
+    /// Since when this node is useful to clients, or others are and it is not, or nobody is.
+    since: Option<(Use, Instant)>,
     /// How often it was closed since it was calm.
     times: u32,
     /// How often that could not be done.
@@ -68,14 +79,18 @@ impl Fence {
     /// It could not be closed: tor serves as before. That is tried again, as often as any remedy.
     pub fn refused(&mut self, now: Instant) {
         self.closed = None;
-        self.since = Some((false, now));
+        self.since = Some((Use::Others, now));
         self.refused = self.refused.saturating_add(1);
     }
 
     /// Looks at the situation, and turns where it must.
     pub fn consider(&mut self, now: Instant, situation: Situation) -> Option<Turn> {
         let proxy_well = situation.proxy_well?;
-        let useful = proxy_well && situation.target_well;
+        let useful = match situation {
+            Situation { target_well: true, .. } if proxy_well => Use::Own,
+            Situation { others_serve: true, .. } => Use::Others,
+            _ => Use::Nobody,
+        };
         let since = match self.since {
             Some((was, since)) if was == useful => since,
             _ => now,
@@ -84,20 +99,15 @@ impl Fence {
         let lasted = now.saturating_duration_since(since);
         match (self.closed, useful) {
             // Alone it would only make things worse: nobody else answers, and the listener keeps clients for the proxy.
-            (None, false)
-                if lasted >= FENCE_AFTER
-                    && self.refused < TRIES
-                    && situation.tor_serves
-                    && situation.others_serve =>
-            {
+            (None, Use::Others) if lasted >= FENCE_AFTER && self.refused < TRIES && situation.tor_serves => {
                 self.closed = Some(now);
                 self.times = self.times.saturating_add(1);
                 Some(Turn::Fence)
             }
-            (Some(_), true) if lasted >= self.lift_after() => Some(self.open(now, useful)),
+            (Some(_), Use::Own) if lasted >= self.lift_after() => Some(self.open(now, useful)),
             // Where nobody else serves any more there is nothing to wait for.
             (Some(_), _) if proxy_well && !situation.others_serve => Some(self.open(now, useful)),
-            (None, true) if lasted >= CALM => {
+            (None, Use::Own) if lasted >= CALM => {
                 (self.times, self.refused) = (0, 0);
                 None
             }
@@ -106,7 +116,7 @@ impl Fence {
     }
 
     /// This node must prove itself anew, or the others must, from here on.
-    fn open(&mut self, now: Instant, useful: bool) -> Turn {
+    fn open(&mut self, now: Instant, useful: Use) -> Turn {
         self.closed = None;
         self.since = Some((useful, now));
         Turn::Unfence
@@ -162,7 +172,7 @@ mod tests {
         assert_eq!(turns(100, |_| alone), [], "nobody has one");
         // The others lose it later, and have it back later.
         let seen = turns(100, |second| if (30..60).contains(&second) { alone } else { TARGETLESS });
-        assert_eq!(seen, [(15, Turn::Fence), (30, Turn::Unfence), (60, Turn::Fence)]);
+        assert_eq!(seen, [(15, Turn::Fence), (30, Turn::Unfence), (75, Turn::Fence)]);
     }
 
     #[test]
