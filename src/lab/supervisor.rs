@@ -276,7 +276,8 @@ impl Task {
                         afterwards = Afterwards::Dead;
                     }
                     frozen = signal == Signal::SIGSTOP;
-                    (silent_since, force_at) = (Instant::now(), None);
+                    silent_since = Instant::now();
+                    force_at = force_at.filter(|_| signal != Signal::SIGKILL);
                     send(signal);
                 }
                 Outcome::Order(Order::Stop { again }) => {

@@ -11,6 +11,7 @@ use crate::lab::client::fetch;
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::pool::FETCH_LIMIT;
+use crate::lab::target::Door;
 use crate::lab::world::{POLL, World};
 
 /// Pages.
@@ -34,6 +35,12 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let way = world.target.door(&path)?;
     world.nodes[victim].aim(Some(&format!("unix:{OWN_WAY}"))).await?;
     world.note("reaches the target by a way of its own", victim);
+    let played = lose_way(world, victim, &path, way).await;
+    world.nodes[victim].aim(None).await?;
+    played
+}
+
+async fn lose_way(world: &mut World, victim: usize, path: &Path, way: Door) -> Result<Played, LabError> {
     let load = Load::start(world, "target-down").await?;
     world.quiet(QUIET).await?;
     let points = world.known_points(victim).await?;
@@ -47,13 +54,11 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let fenced = until_fenced(world, victim, noticed).await;
     let failed = failed_pages(world).await;
     world.note("the way to the target is open", victim);
-    let _way = world.target.door(&path)?;
+    let _way = world.target.door(path)?;
     let opened = Instant::now();
     let well = until_target(world, victim, true, opened).await;
     let back = world.until_back(victim, PATIENCE).await?.map(|()| opened.elapsed());
-    let played = load.finish(FETCHES, Allowed::Failures).await;
-    world.nodes[victim].aim(None).await?;
-    let mut played = played?;
+    let mut played = load.finish(FETCHES, Allowed::Failures).await?;
     let measures = [
         Measure::time("three attempts have failed", Bound::Happens, known),
         Measure::time("from then to its points gone everywhere", Bound::AtMost(LEFT), left),
