@@ -195,6 +195,8 @@ fn hear(mut told: UnixStream, mut wanted: Wanted, plan: &Plan) -> Result<(), Fro
             Ok(())
         }
         (Plan::Network(_), None) => Ok(()),
-        (Plan::Scenes(_), _) => wanted.write_scenes(&serde_json::from_slice(&text).map_err(std::io::Error::from)?),
+        (Plan::Scenes(_), _) => {
+            wanted.write_scenes(&serde_json::from_slice(&text).map_err(std::io::Error::from)?)
+        }
     }
 }
