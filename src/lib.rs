@@ -1,18 +1,19 @@
 //! rustbalance: a self-healing, multi-node load balancer for Tor v3 onion services.
 //!
-//! The house has four floors. Arrows only go down, siblings do not import each other, and
+//! The house has five floors. Arrows only go down, siblings do not import each other, and
 //! `tests/architecture.rs` proves it.
 //!
 //! ```text
-//! 4  bin/                                              front doors, a few lines each
-//! 3  proxy  coordinator  publisher  watchdog  ctl  lab shells: sockets, timers, processes; no decisions
+//! 5  bin/                                              front doors, a few lines each
+//! 4  proxy  coordinator  publisher  watchdog  ctl  lab shells: sockets, timers, processes; no decisions
+//! 3  daemon                                            what every daemon does alike until its main loop runs
 //! 2  ipc  tor  mesh  config  vault  sys                edges: outside bytes <-> typed values
 //! 1  proto/{onion cluster join publish health}         decisions: values in, values out; pure
 //! ```
 //!
 //! Every core on floor 1 speaks one grammar, so that tests are tables and bug reports are event logs:
 //! `handle(&mut self, now, event) -> Vec<Action>`, `next_timeout(&self) -> Option<Instant>` and
-//! `status(&self)`. Every shell on floor 3 is the same loop: select an event, `handle` it, perform the actions.
+//! `status(&self)`. Every shell on floor 4 is the same loop: select an event, `handle` it, perform the actions.
 
 pub mod proto;
 
@@ -22,6 +23,8 @@ pub mod mesh;
 pub mod sys;
 pub mod tor;
 pub mod vault;
+
+pub mod daemon;
 
 pub mod coordinator;
 pub mod ctl;

@@ -161,8 +161,9 @@ fn floor(room: &str) -> Option<u8> {
     Some(match room {
         "proto" => 1,
         "ipc" | "tor" | "mesh" | "config" | "vault" | "sys" => 2,
-        "proxy" | "coordinator" | "publisher" | "watchdog" | "ctl" | "lab" => 3,
-        "bin" => 4,
+        "daemon" => 3,
+        "proxy" | "coordinator" | "publisher" | "watchdog" | "ctl" | "lab" => 4,
+        "bin" => 5,
         _ => return None,
     })
 }

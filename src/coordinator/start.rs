@@ -17,24 +17,24 @@ use super::serve::{Coordinator, End, Lines, Signals, TunnelFacts};
 use super::state::{self, State, StateError};
 use super::tunnel::{self, WAITING_WISHES};
 use super::{proxy_link, publisher_link};
-use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
-use crate::config::ipc::{PROXY_USER, UnknownUser};
+use crate::config::file::{Config, DEFAULT_PATH};
+use crate::config::ipc::PROXY_USER;
+use crate::daemon::begin::{Begun, begin, log};
+use crate::daemon::failure::{Fatal, StartError};
+use crate::daemon::front::{self, Arguments};
 use crate::ipc::coordinator::{CoordinatorCall, CoordinatorStatus};
 use crate::ipc::server::{self, Limits};
-use crate::mesh::error::InterfaceError;
 use crate::mesh::interface::Interface;
-use crate::mesh::socket::{MeshSocket, MeshSocketError};
+use crate::mesh::socket::MeshSocket;
 use crate::proto::cluster::core::Cluster;
 use crate::proto::cluster::memory::Memory;
 use crate::sys::clock::unix_ms;
-use crate::sys::confine::{ConfineError, confine};
-use crate::sys::daemon::{self, Arguments, StartFailure};
+use crate::sys::confine::confine;
 use crate::sys::exit::Exit;
-use crate::sys::integrity::{IntegrityError, verify_self};
-use crate::sys::listen::{CONTROL, InheritedSockets, ListenError};
+use crate::sys::listen::CONTROL;
 use crate::sys::notify::{Keepalive, Notice, notify};
 use crate::sys::stop::{Hangup, Stop};
-use crate::sys::{capabilities, logging, process};
+use crate::sys::{capabilities, process};
 
 /// This daemon's name in logs and errors.
 const DAEMON: &str = "rustbalance-coordinator";
@@ -45,69 +45,39 @@ const WAITING_CALLS: usize = 8;
 /// Reports that wait for the main loop; the links wait with more.
 const WAITING_NEWS: usize = 8;
 
-/// Why the coordinator does not run. The tunnel does not exist, no peer was told anything.
+/// The node does not belong to the cluster any more.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
-    #[error(transparent)]
-    Harden(#[from] process::HardenError),
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Integrity(#[from] IntegrityError),
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    #[error(transparent)]
-    UnknownUser(#[from] UnknownUser),
-    #[error(transparent)]
-    Logging(#[from] logging::LoggingError),
-    #[error(transparent)]
-    Capabilities(#[from] capabilities::CapabilityError),
-    #[error(transparent)]
-    Confine(#[from] ConfineError),
-    #[error(transparent)]
-    State(#[from] StateError),
-    #[error(
-        "this node has left its cluster; have it invited again (rustbalance token create, rustbalance join), or, if it is to \
-         begin a cluster of its own, remove the file `left` from [cluster] state_directory"
-    )]
-    Left,
-    #[error(transparent)]
-    Interface(#[from] InterfaceError),
-    #[error(transparent)]
-    Socket(#[from] MeshSocketError),
-    #[error("the operating system refused: {0}")]
-    Os(#[from] std::io::Error),
+#[error(
+    "this node has left its cluster; have it invited again (rustbalance token create, rustbalance join), or, if it is to \
+     begin a cluster of its own, remove the file `left` from [cluster] state_directory"
+)]
+struct Left;
+
+impl Fatal for Left {
+    fn exit(&self) -> Exit {
+        Exit::Config
+    }
 }
 
-impl StartFailure for StartError {
+impl Fatal for PlanError {
     fn exit(&self) -> Exit {
-        match self {
-            Self::Config(_) | Self::Plan(_) | Self::UnknownUser(_) | Self::Logging(_) | Self::Left => {
-                Exit::Config
-            }
-            Self::State(_) => Exit::CannotCreate,
-            Self::Integrity(error) => error.exit(),
-            Self::Capabilities(_) | Self::Interface(InterfaceError::NotPermitted { .. }) => Exit::Permission,
-            Self::Interface(_) | Self::Socket(_) => Exit::Unavailable,
-            Self::Harden(_) | Self::Listen(_) | Self::Confine(_) | Self::Os(_) => Exit::Os,
-        }
+        Exit::Config
+    }
+}
+
+impl Fatal for StateError {
+    fn exit(&self) -> Exit {
+        Exit::CannotCreate
     }
 }
 
 /// Runs the daemon until it is told to stop.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    daemon::run(DAEMON, ABOUT, DEFAULT_PATH, arguments, start)
+    front::run(DAEMON, ABOUT, DEFAULT_PATH, arguments, start)
 }
 
 fn start(arguments: &Arguments) -> Result<(), StartError> {
-    let swap = process::harden()?;
-    let mut inherited = InheritedSockets::take(&[CONTROL])?;
-    let config = Config::load(&arguments.config)?;
-    if let Some(integrity) = &config.integrity {
-        verify_self(&integrity.manifest, integrity.public_key)?;
-    }
+    let Begun { mut inherited, config, swap } = begin(arguments, &[CONTROL])?;
     let mut plan = Plan::make(&config, DAEMON)?;
     if let Some(name) = &config.vault.passphrase_variable {
         process::wipe_variable(name);
@@ -116,14 +86,13 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     if arguments.check_config {
         return Ok(());
     }
-    let level = logging::init(DAEMON, &config.log.level, config.log.journal)?;
-    swap.tell();
+    let level = log(DAEMON, &config, swap)?;
     let control = inherited.control_or_open(&config.ipc.coordinator_socket())?;
     let state = Arc::new(State::open(plan.state.clone())?);
     let ticket = plan.asking.as_ref().map(|asking| asking.config.ticket.to_string()).unwrap_or_default();
     if let Some(left) = state.left() {
         if ticket.is_empty() || left == ticket {
-            return Err(StartError::Left);
+            return Err(Left.into());
         }
         state.come_back()?;
     }

@@ -9,17 +9,18 @@ use tokio::sync::mpsc;
 use super::serve::{Listeners, Proxy};
 use super::settings::{self, Reload, Settings};
 use crate::config::endpoint::Endpoint;
-use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
-use crate::config::ipc::{COORDINATOR_USER, UnknownUser};
+use crate::config::file::DEFAULT_PATH;
+use crate::config::ipc::COORDINATOR_USER;
 use crate::config::proxy::Proxy as ProxyConfig;
+use crate::daemon::begin::{Begun, begin, log};
+use crate::daemon::failure::{Fatal, StartError};
+use crate::daemon::front::{self, Arguments};
 use crate::ipc::server::{self, Limits};
-use crate::sys::confine::{ConfineError, NOTHING, SYSTEM, confine};
-use crate::sys::daemon::{self, Arguments, StartFailure};
+use crate::sys::capabilities;
+use crate::sys::confine::{NOTHING, SYSTEM, confine};
 use crate::sys::exit::Exit;
-use crate::sys::integrity::{IntegrityError, verify_self};
-use crate::sys::listen::{CONTROL, InheritedSockets, ListenError, Listener, ONION};
+use crate::sys::listen::{CONTROL, InheritedSockets, Listener, ONION};
 use crate::sys::stop::{Hangup, Stop};
-use crate::sys::{capabilities, logging, process};
 
 /// This daemon's name in logs and errors.
 const DAEMON: &str = "rustbalance-proxy";
@@ -28,61 +29,30 @@ const ABOUT: &str = "Carries client connections from tor to the target";
 /// Calls that wait for the main loop; the callers' connections are bounded anyway.
 const WAITING_CALLS: usize = 8;
 
-/// Why the proxy does not run. No connection was accepted.
+/// There is nothing to listen on.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
-    #[error(transparent)]
-    Harden(#[from] process::HardenError),
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Integrity(#[from] IntegrityError),
-    #[error(transparent)]
-    UnknownUser(#[from] UnknownUser),
-    #[error("nothing to listen on: no socket named {ONION:?} was inherited, and [proxy] has no `listen`")]
-    NoListener,
-    #[error(transparent)]
-    Logging(#[from] logging::LoggingError),
-    #[error(transparent)]
-    Capabilities(#[from] capabilities::CapabilityError),
-    #[error(transparent)]
-    Confine(#[from] ConfineError),
-    #[error("the operating system refused: {0}")]
-    Os(#[from] std::io::Error),
-}
+#[error("nothing to listen on: no socket named {ONION:?} was inherited, and [proxy] has no `listen`")]
+struct NoListener;
 
-impl StartFailure for StartError {
+impl Fatal for NoListener {
     fn exit(&self) -> Exit {
-        match self {
-            Self::Config(_) | Self::UnknownUser(_) | Self::NoListener | Self::Logging(_) => Exit::Config,
-            Self::Integrity(error) => error.exit(),
-            Self::Capabilities(_) => Exit::Permission,
-            Self::Harden(_) | Self::Listen(_) | Self::Confine(_) | Self::Os(_) => Exit::Os,
-        }
+        Exit::Config
     }
 }
 
 /// Runs the daemon until it is told to stop.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    daemon::run(DAEMON, ABOUT, DEFAULT_PATH, arguments, start)
+    front::run(DAEMON, ABOUT, DEFAULT_PATH, arguments, start)
 }
 
 fn start(arguments: &Arguments) -> Result<(), StartError> {
-    let swap = process::harden()?;
-    let mut inherited = InheritedSockets::take(&[ONION, CONTROL])?;
-    let config = Config::load(&arguments.config)?;
-    if let Some(integrity) = &config.integrity {
-        verify_self(&integrity.manifest, integrity.public_key)?;
-    }
+    let Begun { mut inherited, config, swap } = begin(arguments, &[ONION, CONTROL])?;
     let allowed = config.ipc.allowed_uids(COORDINATOR_USER)?;
     settings::check(&config, DAEMON)?;
     if arguments.check_config {
         return Ok(());
     }
-    let level = logging::init(DAEMON, &config.log.level, config.log.journal)?;
-    swap.tell();
+    let level = log(DAEMON, &config, swap)?;
     let settings = Settings::of(&config, DAEMON, config.ipc.coordinator_socket(), None)?;
     let listeners = listeners(&mut inherited, config.proxy(DAEMON)?)?;
     let control = inherited.control_or_open(&config.ipc.proxy_socket())?;
@@ -109,7 +79,7 @@ fn listeners(inherited: &mut InheritedSockets, proxy: &ProxyConfig) -> Result<Ve
     let mut listeners = inherited.claim(ONION);
     let how = if listeners.is_empty() { "configured" } else { "inherited" };
     if listeners.is_empty() {
-        listeners.push(match proxy.listen.as_ref().ok_or(StartError::NoListener)? {
+        listeners.push(match proxy.listen.as_ref().ok_or(NoListener)? {
             Endpoint::Tcp(address) => Listener::open_tcp(*address)?,
             Endpoint::Unix(path) => Listener::open_unix(path)?,
         });

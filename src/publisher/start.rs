@@ -7,11 +7,14 @@ use std::sync::Arc;
 use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
 
-use crate::config::endpoint::Endpoint;
-use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
-use crate::config::ipc::{COORDINATOR_USER, UnknownUser};
+use crate::config::file::DEFAULT_PATH;
+use crate::config::ipc::COORDINATOR_USER;
 use crate::config::secret::{SecretError, Unseal};
 use crate::config::tor::{Instance, TorName};
+use crate::daemon::address::socket_address;
+use crate::daemon::begin::{Begun, begin, log};
+use crate::daemon::failure::{Fatal, StartError};
+use crate::daemon::front::{self, Arguments};
 use crate::ipc::server::{self, Limits};
 use crate::proto::publish::publication::Publication;
 use crate::proto::publish::uplink::TorRole;
@@ -20,14 +23,12 @@ use crate::publisher::link;
 use crate::publisher::reload::{Reload, pace};
 use crate::publisher::serve::Publisher;
 use crate::publisher::work::Workshop;
-use crate::sys::confine::{ConfineError, NOTHING, confine};
-use crate::sys::daemon::{self, Arguments, StartFailure};
+use crate::sys::confine::{NOTHING, confine};
 use crate::sys::exit::Exit;
-use crate::sys::integrity::{IntegrityError, verify_self};
-use crate::sys::listen::{CONTROL, InheritedSockets, ListenError};
+use crate::sys::listen::CONTROL;
 use crate::sys::stop::{Hangup, Stop};
-use crate::sys::{capabilities, logging, process};
-use crate::tor::address::{ControlAuth, SocketAddress};
+use crate::sys::{capabilities, process};
+use crate::tor::address::ControlAuth;
 use crate::tor::controller::ControlLimits;
 use crate::tor::reconnect::{BackoffPlan, Reconnector};
 use crate::vault::opener::Opener;
@@ -42,68 +43,37 @@ const WAITING_CALLS: usize = 8;
 /// Messages of the tors that wait for the main loop; when it is full, the connections' own queues begin to fill.
 const WAITING_MESSAGES: usize = 64;
 
-/// Why the publisher does not run. Nothing was posted.
+/// What tor's control port wants to hear cannot be read.
 #[derive(Debug, thiserror::Error)]
-enum StartError {
-    #[error(transparent)]
-    Harden(#[from] process::HardenError),
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Integrity(#[from] IntegrityError),
-    #[error(transparent)]
-    UnknownUser(#[from] UnknownUser),
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    #[error("tor's password: {0}")]
-    Password(#[from] SecretError),
-    #[error(transparent)]
-    Logging(#[from] logging::LoggingError),
-    #[error(transparent)]
-    Capabilities(#[from] capabilities::CapabilityError),
-    #[error(transparent)]
-    Confine(#[from] ConfineError),
-    #[error("the operating system refused: {0}")]
-    Os(#[from] std::io::Error),
+#[error("tor's password: {0}")]
+struct NoPassword(#[from] SecretError);
+
+impl Fatal for NoPassword {
+    fn exit(&self) -> Exit {
+        Exit::Config
+    }
 }
 
-impl StartFailure for StartError {
+impl Fatal for IdentityError {
     fn exit(&self) -> Exit {
-        match self {
-            Self::Config(_)
-            | Self::UnknownUser(_)
-            | Self::Logging(_)
-            | Self::Identity(_)
-            | Self::Password(_) => Exit::Config,
-            Self::Integrity(error) => error.exit(),
-            Self::Capabilities(_) => Exit::Permission,
-            Self::Harden(_) | Self::Listen(_) | Self::Confine(_) | Self::Os(_) => Exit::Os,
-        }
+        Exit::Config
     }
 }
 
 /// Runs the daemon until it is told to stop.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    daemon::run(DAEMON, ABOUT, DEFAULT_PATH, arguments, start)
+    front::run(DAEMON, ABOUT, DEFAULT_PATH, arguments, start)
 }
 
 fn start(arguments: &Arguments) -> Result<(), StartError> {
-    let swap = process::harden()?;
-    let mut inherited = InheritedSockets::take(&[CONTROL])?;
-    let config = Config::load(&arguments.config)?;
-    if let Some(integrity) = &config.integrity {
-        verify_self(&integrity.manifest, integrity.public_key)?;
-    }
+    let Begun { mut inherited, config, swap } = begin(arguments, &[CONTROL])?;
     let (node, service) = (config.node(DAEMON)?, config.service(DAEMON)?);
     let tors = config.tor(DAEMON)?;
     let allowed = config.ipc.allowed_uids(COORDINATOR_USER)?;
     if arguments.check_config {
         return Ok(());
     }
-    let level = logging::init(DAEMON, &config.log.level, config.log.journal)?;
-    swap.tell();
+    let level = log(DAEMON, &config, swap)?;
     let control = inherited.control_or_open(&config.ipc.publisher_socket())?;
     let opener = Opener::new(|| {
         let text = config.vault.passphrase().map_err(|error| error.to_string())?;
@@ -144,11 +114,8 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     })
 }
 
-fn reconnector(instance: &Instance, unseal: Unseal<'_>) -> Result<Reconnector, SecretError> {
-    let address = match &instance.control {
-        Endpoint::Tcp(address) => SocketAddress::Tcp(*address),
-        Endpoint::Unix(path) => SocketAddress::Unix(path.clone()),
-    };
+fn reconnector(instance: &Instance, unseal: Unseal<'_>) -> Result<Reconnector, NoPassword> {
+    let address = socket_address(&instance.control);
     let password = instance.password_file.as_ref().map(|password| password.read_text(unseal)).transpose()?;
     let auth = password.map_or(ControlAuth::Auto, ControlAuth::Password);
     Ok(Reconnector::new(address, auth, ControlLimits::default(), BackoffPlan::default()))

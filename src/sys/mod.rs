@@ -10,7 +10,6 @@
 pub mod capabilities;
 pub mod clock;
 pub mod confine;
-pub mod daemon;
 pub mod exit;
 pub mod integrity;
 pub mod listen;

@@ -10,22 +10,21 @@ use super::serve::{Lines, Reload, Watchdog};
 use super::service_manager::Units;
 use super::tor_link::Watched;
 use super::{daemon_link, host, tor_link, web};
-use crate::config::endpoint::Endpoint;
-use crate::config::file::{Config, ConfigError, DEFAULT_PATH};
-use crate::config::ipc::UnknownUser;
+use crate::config::file::DEFAULT_PATH;
 use crate::config::reload::{Reloads, Scope};
 use crate::config::tor::{Tor as TorConfig, TorName};
+use crate::daemon::address::socket_address;
+use crate::daemon::begin::{Begun, begin, log};
+use crate::daemon::failure::StartError;
+use crate::daemon::front::{self, Arguments};
 use crate::ipc::server::{self, Limits};
 use crate::proto::health::part::{Daemon, Tor};
 use crate::proto::health::report::HealthReport;
-use crate::sys::confine::{ConfineError, NOTHING, confine};
-use crate::sys::daemon::{self, Arguments, StartFailure};
-use crate::sys::exit::Exit;
-use crate::sys::integrity::{IntegrityError, verify_self};
-use crate::sys::listen::{CONTROL, InheritedSockets, ListenError, WEB};
+use crate::sys::capabilities;
+use crate::sys::confine::{NOTHING, confine};
+use crate::sys::listen::{CONTROL, WEB};
 use crate::sys::stop::{Hangup, Stop};
-use crate::sys::{capabilities, logging, process};
-use crate::tor::address::{ControlAuth, SocketAddress};
+use crate::tor::address::ControlAuth;
 
 /// This daemon's name in logs and errors.
 const DAEMON: &str = "rustbalance-watchdog";
@@ -39,52 +38,13 @@ const WAITING_OBSERVATIONS: usize = 32;
 const SCOPE: Scope =
     Scope { sections: &["node", "tor", "cluster", "ipc", "log", "integrity"], live: &["log.level"] };
 
-/// Why the watchdog does not run. Nothing was watched, and nothing repaired.
-#[derive(Debug, thiserror::Error)]
-enum StartError {
-    #[error(transparent)]
-    Harden(#[from] process::HardenError),
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Integrity(#[from] IntegrityError),
-    #[error(transparent)]
-    UnknownUser(#[from] UnknownUser),
-    #[error(transparent)]
-    Logging(#[from] logging::LoggingError),
-    #[error(transparent)]
-    Capabilities(#[from] capabilities::CapabilityError),
-    #[error(transparent)]
-    Confine(#[from] ConfineError),
-    #[error("the operating system refused: {0}")]
-    Os(#[from] std::io::Error),
-}
-
-impl StartFailure for StartError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Config(_) | Self::UnknownUser(_) | Self::Logging(_) => Exit::Config,
-            Self::Integrity(error) => error.exit(),
-            Self::Capabilities(_) => Exit::Permission,
-            Self::Harden(_) | Self::Listen(_) | Self::Confine(_) | Self::Os(_) => Exit::Os,
-        }
-    }
-}
-
 /// Runs the daemon until it is told to stop.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    daemon::run(DAEMON, ABOUT, DEFAULT_PATH, arguments, start)
+    front::run(DAEMON, ABOUT, DEFAULT_PATH, arguments, start)
 }
 
 fn start(arguments: &Arguments) -> Result<(), StartError> {
-    let swap = process::harden()?;
-    let mut inherited = InheritedSockets::take(&[CONTROL, WEB])?;
-    let config = Config::load(&arguments.config)?;
-    if let Some(integrity) = &config.integrity {
-        verify_self(&integrity.manifest, integrity.public_key)?;
-    }
+    let Begun { mut inherited, config, swap } = begin(arguments, &[CONTROL, WEB])?;
     let node = config.node(DAEMON)?.id.to_string();
     let tors = config.tor(DAEMON)?;
     let units = Units { serving: tors.serving };
@@ -94,8 +54,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     if arguments.check_config {
         return Ok(());
     }
-    let level = logging::init(DAEMON, &config.log.level, config.log.journal)?;
-    swap.tell();
+    let level = log(DAEMON, &config, swap)?;
     let control = inherited.control_or_open(&config.ipc.watchdog_socket())?;
     let pages = inherited.unix_or_open(WEB, &config.ipc.web_socket())?;
     let tors = watched_tors(tors);
@@ -141,10 +100,7 @@ fn watched_tors(tors: &TorConfig) -> Vec<Watched> {
             );
             return None;
         }
-        let address = match &instance.control {
-            Endpoint::Tcp(address) => SocketAddress::Tcp(*address),
-            Endpoint::Unix(path) => SocketAddress::Unix(path.clone()),
-        };
+        let address = socket_address(&instance.control);
         let tor = if name == tors.serving { Tor::Serving } else { Tor::Standby };
         Some(Watched { tor, address, auth: ControlAuth::Auto })
     });

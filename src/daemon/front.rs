@@ -1,6 +1,5 @@
 //! The front door of every daemon: its command line, and how it says that it cannot run.
 
-use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches};
 
+use crate::daemon::failure::StartError;
 use crate::sys::exit::{Exit, refuse};
 
 /// How long a daemon stays that was given sockets and can never run. Somebody who waits at one of them has the service
@@ -26,20 +26,14 @@ pub struct Arguments {
     pub check_config: bool,
 }
 
-/// Why a daemon does not run.
-pub trait StartFailure: Error {
-    /// The code to end with, which tells the service manager whether trying again may help.
-    fn exit(&self) -> Exit;
-}
-
 /// Reads the command line and runs the daemon `name` until it is told to stop. Its configuration is at `config` unless
 /// the command line says otherwise.
-pub fn run<E: StartFailure>(
+pub fn run(
     name: &'static str,
     about: &'static str,
     config: &'static str,
     arguments: impl IntoIterator<Item = OsString>,
-    start: impl FnOnce(&Arguments) -> Result<(), E>,
+    start: impl FnOnce(&Arguments) -> Result<(), StartError>,
 ) -> ExitCode {
     // After the arguments, whose own description would replace it.
     let parsed = Arguments::augment_args(Command::new(name).version(env!("CARGO_PKG_VERSION")))
@@ -55,7 +49,7 @@ pub fn run<E: StartFailure>(
             match start(&arguments) {
                 Ok(()) => Exit::Success.into(),
                 Err(error) => {
-                    let code = refuse(name, error.exit(), &error);
+                    let code = refuse(name, error.exit(), error.reason());
                     if was_given_sockets && matches!(error.exit(), Exit::Config | Exit::Data) {
                         thread::sleep(BEFORE_THE_END);
                     }
