@@ -7,6 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rustbalance::config::endpoint::{Endpoint, Target};
 use rustbalance::config::file::{Config, ConfigError};
+use rustbalance::config::proxy::ProxyTarget;
 use rustbalance::config::tor::TorName;
 
 const ADDRESS: &str = "pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion";
@@ -102,7 +103,9 @@ fn the_example_is_a_configuration_and_shows_the_defaults() {
         let end = begin + text[begin..].find("\n\n").unwrap();
         format!("{}{}", &text[..begin], &text[end..])
     };
-    let without_peer = without(&without(&text, "# [[mesh.peers]]"), "# [integrity]");
+    let without_peer = ["# [[mesh.peers]]", "# [[proxy.targets]]", "# [integrity]"]
+        .iter()
+        .fold(text.clone(), |text, section| without(&text, section));
     let shown: Vec<&str> =
         without_peer.lines().map(|line| if is_default(&line) { &line[2..] } else { line }).collect();
     let defaults = without_peer.lines().filter(is_default).count();
@@ -140,7 +143,10 @@ fn every_key_arrives_as_its_type() {
     assert_eq!(order, [TorName::B, TorName::A]);
     assert_eq!(tor.a.control, Endpoint::Unix(PathBuf::from("/run/rustbalance-tor/a/control/socket")));
     let proxy = config.proxy("test").unwrap();
-    assert!(matches!(proxy.target, Target::Onion { port: 8080, .. }));
+    assert!(matches!(
+        proxy.targets()[..],
+        [ProxyTarget { address: Target::Onion { port: 8080, .. }, weight: 1, .. }]
+    ));
     assert_eq!((proxy.max_connections, proxy.drain_timeout_secs), (500, Duration::from_secs(5)));
     let mesh = config.mesh("test").unwrap();
     assert_eq!(mesh.peers.len(), 2);
@@ -223,6 +229,45 @@ fn a_bad_value_is_refused_with_line_key_and_reason() {
         "no user number",
     );
     refused("directory = ", "directory == ", "", "");
+}
+
+/// Puts these targets in the place of the one of the full file and expects a refusal of this key.
+fn targets_refused(targets: &str, key: &str, reason: &str) {
+    let one = format!("target = \"http://{OTHER}:8080\"");
+    let text = full();
+    assert!(text.contains(&one));
+    let error = parse(&format!("{}\n{targets}", text.replace(&one, ""))).expect_err(targets);
+    let ConfigError::Invalid { key: found, reason: why, .. } = &error else { panic!("{targets}: {error}") };
+    assert_eq!(found, key, "{targets}: {error}");
+    assert!(why.contains(reason), "{targets}: {error}");
+}
+
+#[test]
+fn targets_are_one_or_several_and_never_the_same_twice() {
+    let table = |address: &str, more: &str| format!("[[proxy.targets]]\naddress = \"{address}\"\n{more}\n");
+    let (one, two) = (table("unix:/a", ""), table("unix:/b", ""));
+    targets_refused("", "proxy.target", "is missing");
+    targets_refused(&[one.clone(), two.clone(), one.clone()].concat(), "proxy.targets.2.address", "target 0");
+    targets_refused(&table("unix:/a", "weight = 0"), "proxy.targets.weight", "expected 1 to 1000");
+    targets_refused(&table("unix:/a", "weight = 1001"), "proxy.targets.weight", "expected 1 to 1000");
+    targets_refused(&table("unix:/a", "host = \"a\""), "proxy.targets.0.host", "set mode = \"http\"");
+    targets_refused(&table("unix:/a", "colour = 1"), "proxy.targets", "unknown field `colour`");
+    targets_refused("[[proxy.targets]]\nweight = 1", "proxy.targets", "missing field `address`");
+    let own = table("unix:/run/rustbalance/onion.sock", "");
+    targets_refused(&[one.clone(), own].concat(), "proxy.targets.1.address", "own listen address");
+    targets_refused(&table(&format!("http://{ADDRESS}"), ""), "proxy.targets.0.address", "round");
+    let many: String = (0..17).map(|number| table(&format!("unix:/{number}"), "")).collect();
+    targets_refused(&many, "proxy.targets", "at most 16");
+    let both = parse(&format!("{}\n{one}", full())).unwrap_err().to_string();
+    assert!(both.contains("proxy.targets: cannot stand beside proxy.target"), "{both}");
+
+    let text = format!(
+        "[proxy]\nmode = \"http\"\nhost = \"a\"\n{one}{}",
+        table("unix:/b", "host = \"b\"\nweight = 7")
+    );
+    let targets = parse(&text).unwrap().proxy("x").unwrap().targets();
+    let facts: Vec<_> = targets.iter().map(|target| (target.weight, target.host.as_deref())).collect();
+    assert_eq!(facts, [(1, Some("a")), (7, Some("b"))]);
 }
 
 #[test]

@@ -9,17 +9,17 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 
 use super::cluster::Cluster;
-use super::endpoint::Target;
 use super::integrity::Integrity;
 use super::ipc::Ipc;
 use super::join::Join;
 use super::log::Log;
 use super::mesh::{MAX_PEERS, Mesh};
 use super::node::{Node, Service};
-use super::proxy::{Mode, Proxy};
+use super::proxy::Proxy;
 use super::publisher::Publisher;
 use super::tor::{Tor, TorName};
 use super::vault::Vault;
+use super::wrong::{Wrong, wrong};
 use crate::proto::cluster::timing::TimingError;
 
 /// Where the configuration is unless `--config` says otherwise.
@@ -211,7 +211,7 @@ impl Config {
     fn check(&self) -> Result<(), Wrong> {
         self.tor.as_ref().map_or(Ok(()), check_tor)?;
         self.cluster.as_ref().map_or(Ok(()), check_cluster)?;
-        self.proxy.as_ref().map_or(Ok(()), check_proxy)?;
+        self.proxy.as_ref().map_or(Ok(()), |proxy| proxy.check(self.service.as_ref()))?;
         self.mesh.as_ref().map_or(Ok(()), |mesh| check_mesh(mesh, self.node.as_ref()))?;
         if let (Some(Mesh { tunnel_address: Some(_), .. }), Some(_)) = (&self.mesh, &self.join) {
             return wrong(
@@ -219,27 +219,8 @@ impl Config {
                 "cannot be chosen in a cluster that nodes join ([join]): a new node's address is derived from its key",
             );
         }
-        if let (Some(Proxy { target: Target::Onion { address, .. }, .. }), Some(service)) =
-            (&self.proxy, &self.service)
-            && *address == service.address
-        {
-            return wrong(
-                ["proxy", "target"],
-                "is the master address itself; requests would go round for ever",
-            );
-        }
         Ok(())
     }
-}
-
-/// A finding of a check: the key it is about, and why.
-struct Wrong {
-    key: Vec<String>,
-    reason: String,
-}
-
-fn wrong<const N: usize>(key: [&str; N], reason: impl Into<String>) -> Result<(), Wrong> {
-    Err(Wrong { key: key.map(str::to_owned).to_vec(), reason: reason.into() })
 }
 
 fn check_tor(tor: &Tor) -> Result<(), Wrong> {
@@ -266,21 +247,6 @@ fn check_cluster(cluster: &Cluster) -> Result<(), Wrong> {
         TimingError::Grace => "takeover_grace_secs",
     };
     wrong(["cluster", key], format!("is out of range: {error}"))
-}
-
-fn check_proxy(proxy: &Proxy) -> Result<(), Wrong> {
-    if proxy.host.is_some() && proxy.mode == Mode::Tcp {
-        return wrong(
-            ["proxy", "host"],
-            "has no meaning where bytes are carried as they are; set mode = \"http\"",
-        );
-    }
-    match (&proxy.listen, &proxy.target) {
-        (Some(listen), Target::Local(target)) if listen == target => {
-            wrong(["proxy", "target"], "is the proxy's own listen address; requests would go round for ever")
-        }
-        _ => Ok(()),
-    }
 }
 
 fn check_mesh(mesh: &Mesh, node: Option<&Node>) -> Result<(), Wrong> {

@@ -22,3 +22,4 @@ pub mod secret;
 pub mod secret_file;
 pub mod tor;
 pub mod vault;
+mod wrong;

@@ -6,11 +6,16 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
 use super::endpoint::{Endpoint, Target};
+use super::node::Service;
 use super::seconds;
+use super::wrong::{Wrong, wrong};
+use crate::proto::balance::member::MAX_WEIGHT;
 use crate::proto::http::head::is_host;
 
 /// More connections than this cannot be meant: each takes two files and two buffers.
 const MAX_CONNECTIONS: usize = 100_000;
+/// More targets than this belong behind a balancer of their own: each is looked at for every connection.
+const MAX_TARGETS: usize = 16;
 
 /// `[proxy]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -18,14 +23,17 @@ const MAX_CONNECTIONS: usize = 100_000;
 pub struct Proxy {
     /// Where tor's onion port connects to; ignored when the service manager hands over a socket named `onion`.
     pub listen: Option<Endpoint>,
-    /// Where connections are carried to.
-    pub target: Target,
+    /// Where connections are carried to, if that is one target.
+    target: Option<Target>,
+    /// Where connections are carried to, if those are several.
+    #[serde(default)]
+    targets: Vec<ProxyTarget>,
     /// What is carried.
     #[serde(default)]
     pub mode: Mode,
-    /// In HTTP mode, what the target calls itself; without it, what `target` says.
+    /// In HTTP mode, what a target calls itself that does not say so; without it, what its address says.
     #[serde(default, deserialize_with = "host")]
-    pub host: Option<String>,
+    host: Option<String>,
     /// How long reaching the target may take, SOCKS and onion rendezvous included.
     #[serde(default = "Proxy::default_connect", deserialize_with = "seconds::between::<_, 100, 600_000>")]
     pub connect_timeout_secs: Duration,
@@ -43,6 +51,31 @@ pub struct Proxy {
     pub max_connections: usize,
 }
 
+/// `[[proxy.targets]]`: one of several targets.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyTarget {
+    /// Where it is.
+    pub address: Target,
+    /// How many connections it gets, compared to the others.
+    #[serde(default = "ProxyTarget::default_weight", deserialize_with = "weight")]
+    pub weight: u32,
+    /// In HTTP mode, what it calls itself.
+    #[serde(default, deserialize_with = "host")]
+    pub host: Option<String>,
+}
+
+impl ProxyTarget {
+    fn default_weight() -> u32 {
+        1
+    }
+
+    /// Whether this is the same target, whatever its weight.
+    pub fn is_same(&self, other: &Self) -> bool {
+        *self == Self { weight: self.weight, ..other.clone() }
+    }
+}
+
 /// What the proxy understands of what it carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -55,6 +88,97 @@ pub enum Mode {
 }
 
 impl Proxy {
+    /// Where connections are carried to: at least one.
+    pub fn targets(&self) -> Vec<ProxyTarget> {
+        let only = self.target.clone().map(|address| ProxyTarget {
+            address,
+            weight: ProxyTarget::default_weight(),
+            host: None,
+        });
+        let with_defaults =
+            |target: ProxyTarget| ProxyTarget { host: target.host.or_else(|| self.host.clone()), ..target };
+        only.into_iter().chain(self.targets.iter().cloned()).map(with_defaults).collect()
+    }
+
+    /// What no single key can tell.
+    pub(super) fn check(&self, service: Option<&Service>) -> Result<(), Wrong> {
+        match (&self.target, self.targets.len()) {
+            (None, 0) => {
+                return wrong(
+                    ["proxy", "target"],
+                    "is missing: say where connections are carried to, with target = \"...\" or with a \
+                     [[proxy.targets]] for each of several targets",
+                );
+            }
+            (Some(_), 1..) => {
+                return wrong(
+                    ["proxy", "targets"],
+                    "cannot stand beside proxy.target; list that one, too, and delete it",
+                );
+            }
+            (_, count) if count > MAX_TARGETS => {
+                return wrong(
+                    ["proxy", "targets"],
+                    format!("has {count} entries, at most {MAX_TARGETS} are possible"),
+                );
+            }
+            _ => {}
+        }
+        let targets = self.targets();
+        for (index, target) in targets.iter().enumerate() {
+            self.check_target(target, service)
+                .map_err(|(name, reason)| self.wrong_target(index, name, reason))?;
+            if let Some(other) = targets[..index].iter().position(|other| other.address == target.address) {
+                let reason = format!("is also that of target {other}");
+                return Err(self.wrong_target(index, "address", reason));
+            }
+        }
+        if self.host.is_some() {
+            self.check_host().map_err(|reason| Wrong { key: own("host"), reason })?;
+        }
+        Ok(())
+    }
+
+    /// The key of a target, and what is wrong with it.
+    fn check_target(
+        &self,
+        target: &ProxyTarget,
+        service: Option<&Service>,
+    ) -> Result<(), (&'static str, String)> {
+        let round = |what| Err(("address", format!("is {what}; requests would go round for ever")));
+        match &target.address {
+            Target::Local(endpoint) if self.listen.as_ref() == Some(endpoint) => {
+                round("the proxy's own listen address")
+            }
+            Target::Onion { address, .. } if service.is_some_and(|service| service.address == *address) => {
+                round("the master address itself")
+            }
+            _ if target.host.is_some() && self.host.is_none() => {
+                self.check_host().map_err(|reason| ("host", reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_host(&self) -> Result<(), String> {
+        match self.mode {
+            Mode::Http => Ok(()),
+            Mode::Tcp => {
+                Err("has no meaning where bytes are carried as they are; set mode = \"http\"".to_owned())
+            }
+        }
+    }
+
+    /// What is wrong with a target, at the key where it stands.
+    fn wrong_target(&self, index: usize, name: &str, reason: String) -> Wrong {
+        let key = if self.target.is_none() {
+            ["proxy", "targets", &index.to_string(), name].map(str::to_owned).to_vec()
+        } else {
+            own(if name == "address" { "target" } else { name })
+        };
+        Wrong { key, reason }
+    }
+
     fn default_connect() -> Duration {
         Duration::from_secs(30)
     }
@@ -76,6 +200,20 @@ impl Proxy {
     /// Two files each: fits the usual limit of 4096 files in a hardened unit with room to spare.
     fn default_connections() -> usize {
         1024
+    }
+}
+
+/// A key of `[proxy]` itself.
+fn own(name: &str) -> Vec<String> {
+    ["proxy", name].map(str::to_owned).to_vec()
+}
+
+fn weight<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = u32::deserialize(deserializer)?;
+    if (1..=MAX_WEIGHT).contains(&number) {
+        Ok(number)
+    } else {
+        Err(de::Error::custom(format!("{number} is out of range, expected 1 to {MAX_WEIGHT}")))
     }
 }
 

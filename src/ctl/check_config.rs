@@ -45,6 +45,9 @@ impl Arguments {
         writeln!(out, "{}", Line("configuration", self.file.display()))?;
         writeln!(out, "{}", Line("node", &node.id))?;
         writeln!(out, "{}", Line("address", service.address))?;
-        Ok(writeln!(out, "{}", Line("target", &proxy.target))?)
+        for target in proxy.targets() {
+            writeln!(out, "{}", Line("target", &target.address))?;
+        }
+        Ok(())
     }
 }

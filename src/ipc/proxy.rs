@@ -23,8 +23,11 @@ pub enum ProxyCall {
 /// The proxy's counters since it started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProxyStatus {
-    /// Where connections are carried to.
+    /// Where connections are carried to, all targets in one line.
     pub target: String,
+    /// The targets one by one, in the configuration's order.
+    #[serde(default)]
+    pub targets: Vec<TargetStatus>,
     /// Connections accepted from tor, the refused ones included.
     pub accepted: u64,
     /// Connections being carried now.
@@ -35,7 +38,7 @@ pub struct ProxyStatus {
     pub finished: u64,
     /// Connections that asked to join and were answered.
     pub joins: u64,
-    /// Whether the target could be reached when it was last tried, a failure or two aside.
+    /// Whether any target could be reached when it was last tried, a failure or two aside.
     pub target_well: bool,
     /// Connections that failed, by reason.
     pub failed: BTreeMap<FailureReason, u64>,
@@ -45,6 +48,21 @@ pub struct ProxyStatus {
     pub bytes_to_client: u64,
     /// Whether the proxy is stopping and accepts nothing more.
     pub draining: bool,
+}
+
+/// One of the targets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetStatus {
+    /// Its address.
+    pub target: String,
+    /// How many connections it gets, compared to the others.
+    pub weight: u32,
+    /// Whether it gets connections.
+    pub well: bool,
+    /// Why it could not be reached when it was last tried, if it could not.
+    pub trouble: Option<FailureReason>,
+    /// Connections on their way to it, or with it.
+    pub connections: u32,
 }
 
 /// Why a connection failed.

@@ -1,5 +1,6 @@
 //! Decisions: values in, values out. No tokio, no async, no clock, no randomness of its own, no I/O.
 
+pub mod balance;
 pub mod cluster;
 pub mod health;
 pub mod http;

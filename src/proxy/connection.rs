@@ -9,9 +9,10 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::caller::{Caller, Client};
-use super::dial::Dialer;
 use super::door::Door;
 use super::http::naming::Naming;
+use super::link::Link;
+use super::pool::Pool;
 use super::relay::{Traffic, relay};
 use crate::ipc::proxy::FailureReason;
 use crate::tor::stream::Stream;
@@ -25,8 +26,8 @@ const GREETING_BYTES: usize = 1024;
 /// Where connections lead.
 #[derive(Debug, Clone)]
 pub struct Ways {
-    /// To the target.
-    pub dialer: Arc<Dialer>,
+    /// To the targets.
+    pub pool: Arc<Pool>,
     /// To the coordinator, for those who ask to join; `None`: nobody joins here.
     pub door: Option<Arc<Door>>,
     /// See `idle_timeout_secs`.
@@ -91,7 +92,7 @@ pub async fn carry(
 /// Carries bytes both ways until both sides have ended, one breaks, or the connection has to end.
 pub async fn carry_bytes(
     mut client: Client<Stream>,
-    mut target: Client<Stream>,
+    mut target: Client<Link>,
     idle: Duration,
     traffic: &Traffic,
     mut ending: watch::Receiver<Ending>,
@@ -119,11 +120,11 @@ pub async fn cut(ending: &mut watch::Receiver<Ending>) {
 /// has been answered.
 async fn meet(
     caller: &mut Caller<Stream>,
-    target: &mut Option<Stream>,
+    target: &mut Option<Link>,
     ways: &Ways,
     traffic: &Traffic,
 ) -> Result<Option<Finish>, FailureReason> {
-    let dial = ways.dialer.dial();
+    let dial = Link::open(&ways.pool);
     tokio::pin!(dial);
     let mut known = false;
     let target = loop {

@@ -1,61 +1,58 @@
-//! Reaching the target: directly, or over SOCKS through the first tor that is there.
+//! Reaching one target: directly, or over SOCKS through the first tor that is there.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
 use tokio::time::timeout;
 
-use super::health::Health;
 use crate::config::endpoint::{Endpoint, Target};
+use crate::config::proxy::ProxyTarget;
 use crate::ipc::proxy::FailureReason;
+use crate::proto::http::authority::{Authority, Scheme};
 use crate::tor::address::SocketAddress;
 use crate::tor::dial::SocksDialer;
 use crate::tor::error::SocksError;
 use crate::tor::stream::Stream;
 
-/// Knows the way to the target.
+/// Knows the way to a target.
 #[derive(Debug)]
 pub struct Dialer {
-    target: Target,
+    target: ProxyTarget,
+    name: Option<Authority>,
     socks: SocksDialer,
     timeout: Duration,
-    health: Arc<Health>,
 }
 
 impl Dialer {
-    /// `tors` are the SOCKS ports in order of preference, `timeout` bounds one whole dial. `before` is the dialer whose
-    /// place this one takes: what is known about the same target stays known.
-    pub fn new(target: Target, tors: &[Endpoint], timeout: Duration, before: Option<&Self>) -> Self {
+    /// `tors` are the SOCKS ports in order of preference, `timeout` bounds one whole dial.
+    pub fn new(target: ProxyTarget, tors: &[Endpoint], timeout: Duration) -> Self {
         let tors = tors.iter().map(address).collect();
-        let health = before.filter(|before| before.target == target).map(|before| Arc::clone(&before.health));
         Self {
+            name: name(&target),
             target,
             socks: SocksDialer::new(tors, timeout, rand::rng().random()),
             timeout,
-            health: health.unwrap_or_default(),
         }
     }
 
-    /// What the dials so far say about the target.
-    pub fn health(&self) -> &Health {
-        &self.health
+    /// Where it leads.
+    pub fn target(&self) -> &ProxyTarget {
+        &self.target
     }
 
-    /// Where it leads.
-    pub fn target(&self) -> &Target {
-        &self.target
+    /// What the target calls itself, where it has a name of its own.
+    pub fn name(&self) -> Option<&Authority> {
+        self.name.as_ref()
+    }
+
+    /// How long a dial may take.
+    pub fn limit(&self) -> Duration {
+        self.timeout
     }
 
     /// Opens a connection to the target.
     pub async fn dial(&self) -> Result<Stream, FailureReason> {
-        let dialled = self.reach().await;
-        self.health.note(dialled.as_ref().map(|_| ()).map_err(|reason| *reason));
-        dialled
-    }
-
-    async fn reach(&self) -> Result<Stream, FailureReason> {
-        match &self.target {
+        match &self.target.address {
             Target::Local(endpoint) => {
                 let address = address(endpoint);
                 match timeout(self.timeout, Stream::connect(&address)).await {
@@ -68,6 +65,16 @@ impl Dialer {
             }
         }
     }
+}
+
+/// A unix socket has no name.
+fn name(target: &ProxyTarget) -> Option<Authority> {
+    let own = match &target.address {
+        Target::Local(Endpoint::Unix(_)) => None,
+        Target::Local(Endpoint::Tcp(address)) => Some(address.to_string()),
+        onion @ Target::Onion { .. } => Some(onion.to_string()),
+    };
+    target.host.clone().or(own).and_then(|name| Authority::new(Scheme::Http, &name))
 }
 
 fn address(endpoint: &Endpoint) -> SocketAddress {

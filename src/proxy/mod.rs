@@ -1,12 +1,12 @@
 //! Carries client connections from tor to the target.
 //!
 //! The onion port of the serving tor connects here, once per client stream. Each connection becomes one task
-//! ([`connection`]): reach the target ([`dial`], over SOCKS through a tor where the target is an onion service), then
-//! carry bytes both ways ([`relay`]) until both sides have ended or one of the bounds is met. Meanwhile the client's first
-//! bytes are looked at ([`caller`]): a node that asks to join is answered by the coordinator ([`door`]). The main loop
-//! ([`serve`]) accepts, counts ([`tally`]), answers calls, feeds the keepalive and drains; [`probe`] and every dial tell
-//! the target's [`health`]; [`settings`] is what the configuration comes to, at the start and when it is read again;
-//! [`start`] is the recipe of the process.
+//! ([`connection`]): reach a target ([`link`]), the one whose turn it is ([`pool`]), over SOCKS through a tor where it is an
+//! onion service ([`dial`]), then carry bytes both ways ([`relay`]) until both sides have ended or one of the bounds is met.
+//! Meanwhile the client's first bytes are looked at ([`caller`]): a node that asks to join is answered by the coordinator
+//! ([`door`]). The main loop ([`serve`]) accepts, counts ([`tally`]), answers calls, feeds the keepalive and drains; every
+//! dial, and every [`probe`], tells the pool how a target is; [`settings`] is what the configuration comes to, at the start
+//! and when it is read again; [`start`] is the recipe of the process.
 //!
 //! In HTTP mode requests are carried instead of bytes, with what both sides are called exchanged in them ([`http`]).
 //!
@@ -17,8 +17,9 @@ pub mod caller;
 pub mod connection;
 pub mod dial;
 pub mod door;
-pub mod health;
 pub mod http;
+pub mod link;
+pub mod pool;
 pub mod probe;
 pub mod relay;
 pub mod serve;

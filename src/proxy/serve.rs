@@ -2,12 +2,13 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::connection::{Ending, Finish, carry};
@@ -16,7 +17,7 @@ use super::probe::probe;
 use super::settings::{Reload, Settings};
 use super::tally::{News, Tally};
 use crate::ipc::call::Taken;
-use crate::ipc::proxy::{FailureReason, ProxyCall, ProxyStatus};
+use crate::ipc::proxy::{FailureReason, ProxyCall, ProxyStatus, TargetStatus};
 use crate::sys::listen::Listener;
 use crate::sys::notify::{Keepalive, Notice, notify};
 use crate::sys::stop::{Hangup, Stop};
@@ -95,6 +96,8 @@ pub struct Proxy {
     calls: mpsc::Receiver<ProxyCall>,
     tally: Tally,
     connections: JoinSet<Result<Finish, FailureReason>>,
+    /// One for each target.
+    probes: JoinSet<()>,
     /// Whether the connections under way have to end.
     ending: watch::Sender<Ending>,
     /// Clients who are being told that all places are taken.
@@ -118,7 +121,8 @@ impl Proxy {
         let (mut status, mut report) = (interval(STATUS_EVERY), interval(REPORT_EVERY));
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let tally = Tally::new(settings.ways.dialer.target().to_string());
+        settings.ways.pool.lead_to(&settings.dialers);
+        let tally = Tally::new(settings.ways.pool.status());
         Self {
             listeners,
             settings,
@@ -127,6 +131,7 @@ impl Proxy {
             reports: watch::Sender::new(tally.status()),
             tally,
             connections: JoinSet::new(),
+            probes: JoinSet::new(),
             ending: watch::Sender::default(),
             turned_away: JoinSet::new(),
             keepalive: Keepalive::from_environment(),
@@ -139,7 +144,7 @@ impl Proxy {
     /// Serves until told to stop, then finishes what is under way, within the bound.
     pub async fn run(mut self, mut stop: Stop, mut hangup: Hangup) {
         notify(&[Notice::Ready]);
-        let mut probing = self.probe();
+        self.probe();
         loop {
             tokio::select! {
                 accepted = self.listeners.accept() => self.admit(accepted).await,
@@ -148,33 +153,34 @@ impl Proxy {
                 () = self.keepalive.ping() => {}
                 _ = self.report.tick() => self.report(),
                 _ = self.status.tick() => self.tell_status(),
-                () = hangup.heard() => if self.take_over() {
-                    probing.abort();
-                    probing = self.probe();
-                },
+                () = hangup.heard() => self.take_over(),
                 () = stop.wanted() => break,
             }
         }
-        probing.abort();
+        self.probes.abort_all();
         self.drain(stop).await;
     }
 
-    fn probe(&self) -> JoinHandle<()> {
-        tokio::spawn(probe(self.settings.ways.dialer.clone(), self.settings.bounds.probe))
+    /// Begins to look at the targets, and ends what looked at those from before.
+    fn probe(&mut self) {
+        let pool = &self.settings.ways.pool;
+        self.probes = JoinSet::new();
+        for id in pool.ids() {
+            self.probes.spawn(probe(Arc::clone(pool), id, self.settings.bounds.probe));
+        }
     }
 
-    /// Takes a changed configuration over; whether there is one. Connections under way keep what they began with.
-    fn take_over(&mut self) -> bool {
+    /// Takes a changed configuration over, if there is one. Connections under way go on where they are.
+    fn take_over(&mut self) {
         notify(&[Notice::Reloading]);
-        let settings = self.reload.settings(&self.settings);
-        let changed = settings.is_some();
-        if let Some(settings) = settings {
-            self.tally.leads_to(settings.ways.dialer.target().to_string());
+        if let Some(settings) = self.reload.settings(&self.settings) {
+            settings.ways.pool.lead_to(&settings.dialers);
+            self.tally.leads_to(settings.ways.pool.status());
             self.settings = settings;
+            self.probe();
         }
         notify(&[Notice::Ready]);
         self.report();
-        changed
     }
 
     /// A new connection: carry it, or refuse it at once when all places are taken.
@@ -229,7 +235,10 @@ impl Proxy {
 
     fn answer(&mut self, call: ProxyCall) {
         match call {
-            ProxyCall::Status(reply) => reply.answer(&self.tally.status()),
+            ProxyCall::Status(reply) => {
+                self.report();
+                reply.answer(&self.tally.status());
+            }
             ProxyCall::Watch(watcher) => {
                 self.report();
                 watcher.follow(self.reports.subscribe());
@@ -248,7 +257,15 @@ impl Proxy {
 
     /// Tells those who watch, and the log, what has changed.
     fn report(&mut self) {
-        let verdict = self.settings.ways.dialer.health().verdict();
+        let pool = &self.settings.ways.pool;
+        for target in self.tally.targets(pool.status()) {
+            let TargetStatus { target, well, trouble, .. } = target;
+            match trouble {
+                Some(reason) if !well => tracing::warn!("{target} gets no connections for now: {reason}"),
+                _ => tracing::info!("{target} gets connections again, few at first"),
+            }
+        }
+        let verdict = pool.verdict();
         if self.tally.target_well(verdict.is_ok()) {
             match verdict {
                 Ok(()) => tracing::info!("the target is well again"),

@@ -12,7 +12,6 @@ use crate::config::endpoint::{Endpoint, Target};
 use crate::config::file::{Config, ConfigError};
 use crate::config::proxy::{Mode, Proxy as ProxyConfig};
 use crate::config::reload::{Reloads, Scope, tell_refused};
-use crate::proto::http::authority::{Authority, Scheme};
 use crate::sys::logging::LogLevel;
 use crate::sys::process;
 
@@ -21,6 +20,7 @@ const SCOPE: Scope = Scope {
     sections: &["proxy", "service.address", "tor", "join", "ipc", "log", "integrity"],
     live: &[
         "proxy.target",
+        "proxy.targets",
         "proxy.mode",
         "proxy.host",
         "service.address",
@@ -49,8 +49,10 @@ pub struct Bounds {
 }
 
 /// What new connections meet.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Settings {
+    /// The ways to the targets.
+    pub dialers: Vec<Arc<Dialer>>,
     /// Where they lead.
     pub ways: Ways,
     /// What bounds them.
@@ -68,14 +70,18 @@ impl Settings {
     ) -> Result<Self, ConfigError> {
         let proxy = config.proxy(daemon)?;
         let tors = tors(config, proxy, daemon)?;
-        let before = before.map(|before| &*before.ways.dialer);
-        let dialer = Dialer::new(proxy.target.clone(), &tors, proxy.connect_timeout_secs, before);
+        let dialer = |target| Arc::new(Dialer::new(target, &tors, proxy.connect_timeout_secs));
+        let dialers = proxy.targets().into_iter().map(dialer).collect();
+        let pool = before.map_or_else(Arc::default, |before| Arc::clone(&before.ways.pool));
         // Whether there is a secret is all that this daemon has to know of it.
         let joining = config.join().is_some_and(|join| join.secret_file.is_some());
         let door = joining.then(|| Arc::new(Door::new(coordinator)));
-        let naming = naming(config, proxy, daemon).map(Arc::new);
-        let ways = Ways { dialer: Arc::new(dialer), door, idle: proxy.idle_timeout_secs, naming };
-        Ok(Self { ways, bounds: bounds(proxy) })
+        let naming = (proxy.mode == Mode::Http).then(|| {
+            let public = config.service(daemon).ok().map(|service| service.address.to_string());
+            Arc::new(Naming { public })
+        });
+        let ways = Ways { pool, door, idle: proxy.idle_timeout_secs, naming };
+        Ok(Self { dialers, ways, bounds: bounds(proxy) })
     }
 }
 
@@ -118,30 +124,13 @@ impl Reload {
     }
 }
 
-/// The SOCKS ports to use, in order; none are needed for a local target.
+/// The SOCKS ports to use, in order; none are needed where all targets are local.
 fn tors(config: &Config, proxy: &ProxyConfig, daemon: &str) -> Result<Vec<Endpoint>, ConfigError> {
-    match proxy.target {
-        Target::Local(_) => Ok(Vec::new()),
-        Target::Onion { .. } => {
-            let tor = config.tor(daemon)?;
-            Ok(tor.outgoing().into_iter().map(|(_, instance)| instance.socks.clone()).collect())
-        }
+    if proxy.targets().iter().all(|target| matches!(target.address, Target::Local(_))) {
+        return Ok(Vec::new());
     }
-}
-
-/// What both sides are called, in HTTP mode.
-fn naming(config: &Config, proxy: &ProxyConfig, daemon: &str) -> Option<Naming> {
-    if proxy.mode == Mode::Tcp {
-        return None;
-    }
-    let own = match &proxy.target {
-        Target::Local(Endpoint::Unix(_)) => None,
-        Target::Local(Endpoint::Tcp(address)) => Some(address.to_string()),
-        onion @ Target::Onion { .. } => Some(onion.to_string()),
-    };
-    let target = proxy.host.clone().or(own).and_then(|name| Authority::new(Scheme::Http, &name));
-    let public = config.service(daemon).ok().map(|service| service.address.to_string());
-    Some(Naming { target, public })
+    let tor = config.tor(daemon)?;
+    Ok(tor.outgoing().into_iter().map(|(_, instance)| instance.socks.clone()).collect())
 }
 
 /// The configured bounds, as far as the limit of open files allows: a connection takes two.

@@ -85,7 +85,7 @@ fn listeners(inherited: &mut InheritedSockets, proxy: &ProxyConfig) -> Result<Ve
         });
     }
     for listener in &listeners {
-        tracing::info!(%listener, how, target = %proxy.target, "listening");
+        tracing::info!(%listener, how, "listening");
     }
     Ok(listeners)
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::connection::Finish;
 use super::relay::Traffic;
-use crate::ipc::proxy::{FailureReason, ProxyStatus};
+use crate::ipc::proxy::{FailureReason, ProxyStatus, TargetStatus};
 
 /// The main loop's counters. Only numbers: nothing about who connected.
 #[derive(Debug, Default)]
@@ -27,19 +27,24 @@ pub enum News {
 }
 
 impl Tally {
-    /// Counters at zero.
-    pub fn new(target: String) -> Self {
-        let status = ProxyStatus { target, target_well: true, ..ProxyStatus::default() };
-        Self { status, ..Self::default() }
+    /// Counters at zero, with these targets.
+    pub fn new(targets: Vec<TargetStatus>) -> Self {
+        let status = ProxyStatus { target_well: true, ..ProxyStatus::default() };
+        let mut tally = Self { status, ..Self::default() };
+        tally.leads_to(targets);
+        tally
     }
 
-    /// New connections are carried to this target.
-    pub fn leads_to(&mut self, target: String) {
-        if self.status.target != target {
-            self.status.target = target;
-            // What was wrong with the other one.
+    /// New connections are carried to these targets.
+    pub fn leads_to(&mut self, targets: Vec<TargetStatus>) {
+        let names: Vec<&str> = targets.iter().map(|target| target.target.as_str()).collect();
+        let names = names.join(", ");
+        if self.status.target != names {
+            self.status.target = names;
+            // What was wrong with the others.
             self.trouble = None;
         }
+        self.status.targets = targets;
     }
 
     /// Where connections count their bytes.
@@ -82,6 +87,16 @@ impl Tally {
     /// Whether the target can be reached; true if that is news.
     pub fn target_well(&mut self, well: bool) -> bool {
         std::mem::replace(&mut self.status.target_well, well) != well
+    }
+
+    /// How the targets stand now; gives those of several that get connections again, or no more.
+    pub fn targets(&mut self, targets: Vec<TargetStatus>) -> Vec<&TargetStatus> {
+        let before = std::mem::replace(&mut self.status.targets, targets);
+        let now = self.status.targets.iter();
+        let pairs = now.zip(&before).filter(|(now, before)| now.target == before.target);
+        let changed = pairs.filter(|(now, before)| before.well != now.well);
+        let changed: Vec<_> = changed.map(|(now, _)| now).collect();
+        if self.status.targets.len() > 1 { changed } else { Vec::new() }
     }
 
     /// The counters now.
@@ -128,7 +143,7 @@ mod tests {
 
     #[test]
     fn trouble_is_told_once_per_reason_and_its_end_once() {
-        let mut tally = Tally::new("x".into());
+        let mut tally = Tally::new(Vec::new());
         let gone = Err(FailureReason::TargetUnreachable);
         assert_eq!(tally.ended(Ok(Finish::Carried)), None);
         assert_eq!(tally.ended(gone), Some(News::Trouble(FailureReason::TargetUnreachable)));
@@ -142,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_answered_join_is_counted_apart_and_says_nothing_of_the_target() {
-        let mut tally = Tally::new("x".into());
+        let mut tally = Tally::new(Vec::new());
         tally.ended(Err(FailureReason::TargetUnreachable));
         tally.accepted();
         assert_eq!(tally.ended(Ok(Finish::Answered)), None);
@@ -154,7 +169,7 @@ mod tests {
 
     #[test]
     fn counters_add_up() {
-        let mut tally = Tally::new("x".into());
+        let mut tally = Tally::new(Vec::new());
         tally.accepted();
         tally.accepted();
         tally.refused();

@@ -114,6 +114,8 @@ fn answer_of(error: &ClientError) -> Answer {
 fn traffic(status: &ProxyStatus) -> Traffic {
     Traffic {
         target_well: status.target_well,
+        targets: count(status.targets.len()),
+        targets_well: count(status.targets.iter().filter(|target| target.well).count()),
         active: status.active,
         accepted: status.accepted,
         refused: status.refused,

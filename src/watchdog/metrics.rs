@@ -139,8 +139,12 @@ fn of_the_daemons(report: &HealthReport, page: &mut Page) {
         page.sample("datagrams_refused_for_clock_total", &[], cluster.refused_for_clock);
     }
     if let Some(traffic) = &vitals.traffic {
-        page.gauge("target_up", "", "Whether the target could be reached when it was last tried.");
+        page.gauge("target_up", "", "Whether any target could be reached when it was last tried.");
         page.sample("target_up", &[], u8::from(traffic.target_well));
+        page.gauge("targets", "", "Targets that connections are carried to.");
+        page.sample("targets", &[], traffic.targets);
+        page.gauge("targets_up", "", "Targets that get connections.");
+        page.sample("targets_up", &[], traffic.targets_well);
         page.gauge("connections", "", "Connections being carried.");
         page.sample("connections", &[], traffic.active);
         page.counter("connections_accepted", "", "Connections accepted from tor.");

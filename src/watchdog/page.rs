@@ -117,8 +117,12 @@ fn facts(report: &HealthReport, now: u64, page: &mut String) {
         }
     }
     if let Some(traffic) = &vitals.traffic {
-        let target = if traffic.target_well { "can be reached" } else { "cannot be reached" };
-        fact("Target", target.to_owned());
+        let target = match (traffic.target_well, traffic.targets) {
+            (true, 2..) => format!("{} of {} can be reached", traffic.targets_well, traffic.targets),
+            (true, _) => "can be reached".to_owned(),
+            (false, _) => "cannot be reached".to_owned(),
+        };
+        fact("Target", target);
         fact("Connections", format!("{} now, {} since the proxy's start", traffic.active, traffic.accepted));
     }
     if let Some(until) = vitals.serving_tor.and_then(|tor| tor.consensus_valid_until) {

@@ -100,7 +100,7 @@ fn an_invited_node_has_all_it_needs_and_its_own_wireguard_key() {
         (Config::load(&founder.config).unwrap(), Config::load(&beta.join("config.toml")).unwrap());
     assert_eq!(alpha.service("x").unwrap().address, beta.service("x").unwrap().address);
     assert_eq!((beta.node("x").unwrap().id.as_str(), beta.node("x").unwrap().priority.0), ("beta", 20));
-    assert_eq!(alpha.proxy("x").unwrap().target, beta.proxy("x").unwrap().target);
+    assert_eq!(alpha.proxy("x").unwrap().targets(), beta.proxy("x").unwrap().targets());
     assert_eq!(alpha.cluster("x").unwrap().timing(), beta.cluster("x").unwrap().timing());
     let join = beta.join().unwrap();
     assert_eq!((join.port, alpha.join().unwrap().port), (8080, 8080));
@@ -166,7 +166,7 @@ fn an_invitation_travels_through_pipes_and_mail() {
     );
     assert!(output.status.success(), "{output:?}");
     let config = Config::load(&beta.join("config.toml")).unwrap();
-    assert_eq!(config.proxy("x").unwrap().target.to_string(), "127.0.0.1:1");
+    assert_eq!(config.proxy("x").unwrap().targets()[0].address.to_string(), "127.0.0.1:1");
     // No two invitations are the same.
     assert_ne!(answer(&founder.create(&[])), invitation);
 }

@@ -10,6 +10,7 @@ mod peer;
 mod reload;
 mod streaming;
 mod supervisor;
+mod targets;
 mod unseen;
 
 use std::sync::Arc;
@@ -299,6 +300,8 @@ async fn a_dead_target_is_a_reset_with_a_reason_and_no_client_data_in_the_log() 
     assert!(scene.notified("the target cannot be reached", LONG));
     // The target comes back: said once, as the trouble was.
     let listener = TcpListener::bind(closed).await.unwrap();
+    drop(timeout(LONG, listener.accept()).await.unwrap());
+    scene.status_until(|status| status.target_well).await;
     let client = TcpStream::connect(scene.address()).await.unwrap();
     let port = client.local_addr().unwrap().port();
     drop((client, timeout(LONG, listener.accept()).await.unwrap()));

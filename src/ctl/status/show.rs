@@ -12,7 +12,7 @@ use crate::ctl::status::report::Report;
 use crate::ctl::status::table::{Cell, Table};
 use crate::ctl::status::trouble::troubles;
 use crate::ipc::coordinator::{CoordinatorStatus, TunnelStatus};
-use crate::ipc::proxy::ProxyStatus;
+use crate::ipc::proxy::{ProxyStatus, TargetStatus};
 use crate::proto::cluster::drain::DrainPhase;
 use crate::proto::cluster::status::{ClusterStatus, Lifecycle, NodeStatus};
 use crate::proto::onion::network::SlotKind;
@@ -32,6 +32,7 @@ pub fn lines(report: &Report, paint: Paint) -> String {
     }
     if let Some(proxy) = &report.proxy {
         let _ = writeln!(text, "{}", Line("proxy", proxy_in_words(proxy)));
+        targets(proxy, &mut text);
     }
     for trouble in troubles(report) {
         let _ = writeln!(text, "{}", paint.tone(Tone::Bad, &Line("!", trouble).to_string()));
@@ -96,9 +97,12 @@ fn publisher_in_words(publisher: &PublisherReport) -> String {
 fn proxy_in_words(proxy: &ProxyStatus) -> String {
     let failed: u64 = proxy.failed.values().sum();
     let mut words = format!(
-        "{} connections now, {} finished, {} refused, {failed} failed; target {}",
-        proxy.active, proxy.finished, proxy.refused, proxy.target
+        "{} connections now, {} finished, {} refused, {failed} failed",
+        proxy.active, proxy.finished, proxy.refused
     );
+    if proxy.targets.len() < 2 {
+        let _ = write!(words, "; target {}", proxy.target);
+    }
     if let Some((reason, number)) = proxy.failed.iter().max_by_key(|(_, number)| **number) {
         let _ = write!(words, "; mostly ({number}): {reason}");
     }
@@ -106,6 +110,16 @@ fn proxy_in_words(proxy: &ProxyStatus) -> String {
         words.push_str("; it is stopping");
     }
     words
+}
+
+/// Several targets, one by one.
+fn targets(proxy: &ProxyStatus, text: &mut String) {
+    for target in proxy.targets.iter().filter(|_| proxy.targets.len() > 1) {
+        let TargetStatus { target, weight, connections, well, .. } = target;
+        let out = if *well { "" } else { ", out" };
+        let words = format!("{target}: {connections} connections, weight {weight}{out}");
+        let _ = writeln!(text, "{}", Line("target", words));
+    }
 }
 
 /// The nodes, this one marked.

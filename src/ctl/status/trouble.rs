@@ -3,6 +3,7 @@
 use crate::ctl::names::names;
 use crate::ctl::status::report::Report;
 use crate::ipc::coordinator::CoordinatorStatus;
+use crate::ipc::proxy::ProxyStatus;
 use crate::proto::cluster::status::{ClusterStatus, NodeStatus};
 use crate::proto::publish::report::{Alarm, Duty, PublisherReport, TorState};
 
@@ -21,8 +22,8 @@ pub fn troubles(report: &Report) -> Vec<String> {
     if let Some(publisher) = &report.publisher {
         of_the_publisher(publisher, &mut troubles);
     }
-    if report.proxy.as_ref().is_some_and(|proxy| !proxy.target_well) {
-        troubles.push("the target cannot be reached from this node".to_owned());
+    if let Some(proxy) = &report.proxy {
+        of_the_proxy(proxy, &mut troubles);
     }
     troubles.extend(report.silent.iter().map(|silent| silent.reason.clone()));
     troubles
@@ -74,6 +75,18 @@ fn of_the_publisher(publisher: &PublisherReport, troubles: &mut Vec<String>) {
         );
     }
     troubles.extend(publisher.alarms.iter().map(|alarm| in_words(*alarm).to_owned()));
+}
+
+fn of_the_proxy(proxy: &ProxyStatus, troubles: &mut Vec<String>) {
+    if !proxy.target_well {
+        let which = if proxy.targets.len() > 1 { "none of the targets can" } else { "the target cannot" };
+        troubles.push(format!("{which} be reached from this node"));
+        return;
+    }
+    for target in proxy.targets.iter().filter(|target| !target.well) {
+        let why = target.trouble.map(|reason| format!(": {reason}")).unwrap_or_default();
+        troubles.push(format!("{} gets no connections{why}; the other targets get its share", target.target));
+    }
 }
 
 fn in_words(alarm: Alarm) -> &'static str {

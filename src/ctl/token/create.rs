@@ -111,7 +111,8 @@ impl Arguments {
     fn invitation(&self) -> Result<Invitation, CtlError> {
         let config = Config::load(&self.config)?;
         let (service, cluster, mesh) = (config.service(TOOL)?, config.cluster(TOOL)?, config.mesh(TOOL)?);
-        let target = target_text(&config.proxy(TOOL)?.target);
+        let targets = config.proxy(TOOL)?.targets();
+        let target = targets.first().map(|target| target_text(&target.address)).unwrap_or_default();
         let secret_missing = || {
             config.refuse(
                 &["join", "secret_file"],

@@ -126,8 +126,14 @@ pub struct ClusterVitals {
 /// The proxy, in its own words. Numbers since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
-    /// Whether the target could be reached when it was last tried.
+    /// Whether any target could be reached when it was last tried.
     pub target_well: bool,
+    /// Targets there are.
+    #[serde(default)]
+    pub targets: u32,
+    /// Those of them that get connections.
+    #[serde(default)]
+    pub targets_well: u32,
     /// Connections being carried.
     pub active: u64,
     /// Connections accepted.

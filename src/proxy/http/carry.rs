@@ -27,6 +27,7 @@ use crate::proto::http::head::MAX_HEAD_BYTES;
 use crate::proxy::activity::Activity;
 use crate::proxy::caller::{Caller, Client};
 use crate::proxy::connection::{Ending, Finish, Ways, carry_bytes, cut};
+use crate::proxy::link::Link;
 use crate::proxy::relay::Traffic;
 use crate::tor::stream::Stream;
 
@@ -180,7 +181,7 @@ async fn switch(
     mut switched: OnUpgrade,
     exchange: &Exchange,
     limit: Duration,
-) -> Result<Client<Stream>, FailureReason> {
+) -> Result<Client<Link>, FailureReason> {
     let upgraded = poll_fn(|cx| {
         exchange.drive(cx);
         Pin::new(&mut switched).poll(cx)

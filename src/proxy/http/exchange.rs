@@ -14,7 +14,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::sync::watch;
 
 use super::answer::{Answer, Turn, Upload, is_idempotent, own_page};
-use super::lane::{Lane, SendError};
+use super::lane::{Lane, Open, SendError};
 use super::metered::Meter;
 use super::naming::Naming;
 use crate::ipc::proxy::FailureReason;
@@ -22,11 +22,11 @@ use crate::proto::http::guard::refused_status;
 use crate::proto::http::hop::{lists, upgrade};
 use crate::proto::http::rewrite::{Names, request as for_target, response as for_client};
 use crate::proxy::connection::{Ending, Ways};
-use crate::proxy::dial::Dialer;
+use crate::proxy::pool::Pool;
 
 /// The requests of one client connection, one after the other.
 pub struct Exchange {
-    dialer: Arc<Dialer>,
+    pool: Arc<Pool>,
     naming: Arc<Naming>,
     /// How long the target may be silent.
     idle: Duration,
@@ -39,6 +39,17 @@ pub struct Exchange {
     passing: Arc<AtomicBool>,
     outcome: Mutex<Outcome>,
 }
+
+/// A request as it came.
+#[derive(Clone)]
+struct Asked {
+    parts: Parts,
+    /// What it wants to change to.
+    protocol: Option<HeaderValue>,
+}
+
+/// A response, and the names to be exchanged in it.
+type Reached = (Response<Incoming>, Option<Arc<Names>>);
 
 /// What the requests so far came to.
 #[derive(Default)]
@@ -53,7 +64,7 @@ impl Exchange {
     /// For a connection with this meter, which `ending` tells when to finish.
     pub fn new(ways: &Ways, naming: Arc<Naming>, meter: Meter, ending: watch::Receiver<Ending>) -> Self {
         Self {
-            dialer: Arc::clone(&ways.dialer),
+            pool: Arc::clone(&ways.pool),
             naming,
             idle: ways.idle,
             meter,
@@ -96,16 +107,15 @@ impl Exchange {
             return own_page(status);
         }
         let (parts, body) = request.into_parts();
-        let names = self.naming.names(&parts.headers);
         let protocol = upgrade(&parts.headers).filter(|_| body.is_end_stream());
+        let switching = protocol.is_some();
         let broke = Arc::default();
         let upload = Upload::new(body, Arc::clone(&broke));
-        let head = head_for_target(parts, names.as_deref(), protocol.as_ref(), &upload);
         self.waiting.store(true, Ordering::Relaxed);
-        let reached = self.reach(head, upload).await;
+        let reached = self.reach(Asked { parts, protocol }, upload).await;
         self.waiting.store(false, Ordering::Relaxed);
         match reached {
-            Ok(response) => self.pass(response, names, protocol.is_some()),
+            Ok((response, names)) => self.pass(response, names, switching),
             Err(_) if broke.load(Ordering::Relaxed) => self.fail(FailureReason::ClientBroke),
             Err(reason) => self.fail(reason),
         }
@@ -113,22 +123,25 @@ impl Exchange {
 
     /// Sends the request; a second time if a connection that had been used before turns out to be closed, and nothing can
     /// have come of the first time.
-    async fn reach(&self, head: Request<()>, upload: Upload) -> Result<Response<Incoming>, FailureReason> {
-        let repeatable = is_idempotent(head.method()) && upload.is_end_stream();
-        let spare = repeatable.then(|| head.clone());
-        let unsent = match self.send(head.map(|()| upload)).await {
+    async fn reach(&self, asked: Asked, upload: Upload) -> Result<Reached, FailureReason> {
+        let open = self.lane.ready(&self.pool, &self.meter).await?;
+        let repeatable = is_idempotent(&asked.parts.method) && upload.is_end_stream();
+        let spare = open.is_reused().then(|| asked.clone());
+        let unsent = match self.send(open, asked, upload).await {
             Err(SendError::Broke { reused: true, heard: false, unsent }) => unsent,
             sent => return sent.map_err(SendError::reason),
         };
-        let again = unsent.map(|request| *request).or_else(|| Some(spare?.map(|()| Upload::none())));
-        match again {
-            Some(request) => self.send(request).await.map_err(SendError::reason),
-            None => Err(FailureReason::TargetBroke),
-        }
+        let upload = unsent.map(|request| request.into_body()).or_else(|| repeatable.then(Upload::none));
+        let (Some(asked), Some(upload)) = (spare, upload) else { return Err(FailureReason::TargetBroke) };
+        let open = self.lane.ready(&self.pool, &self.meter).await?;
+        self.send(open, asked, upload).await.map_err(SendError::reason)
     }
 
-    async fn send(&self, request: Request<Upload>) -> Result<Response<Incoming>, SendError> {
-        self.lane.send(request, &self.dialer, &self.meter, self.idle).await
+    async fn send(&self, open: Open, asked: Asked, upload: Upload) -> Result<Reached, SendError> {
+        let names = self.naming.names(open.dialer.name(), &asked.parts.headers);
+        let head = head_for_target(asked, names.as_deref(), &upload);
+        let response = self.lane.send(open, head.map(|()| upload), &self.meter, self.idle).await?;
+        Ok((response, names))
     }
 
     /// The target's response as the client gets it.
@@ -182,12 +195,8 @@ impl Exchange {
 }
 
 /// The head of the request to the target.
-fn head_for_target(
-    parts: Parts,
-    names: Option<&Names>,
-    protocol: Option<&HeaderValue>,
-    body: &Upload,
-) -> Request<()> {
+fn head_for_target(asked: Asked, names: Option<&Names>, body: &Upload) -> Request<()> {
+    let Asked { parts, protocol } = asked;
     let mut head = Request::new(());
     // Of a whole URL only the path goes on: its host is the one in `Host`.
     *head.uri_mut() = parts.uri.path_and_query().map_or(parts.uri.clone(), |path| Uri::from(path.clone()));
@@ -207,7 +216,7 @@ fn head_for_target(
         headers.append(header::CONNECTION, HeaderValue::from_static("te"));
     }
     if let Some(protocol) = protocol {
-        headers.insert(header::UPGRADE, protocol.clone());
+        headers.insert(header::UPGRADE, protocol);
         headers.append(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
     *head.headers_mut() = headers;

@@ -17,7 +17,8 @@ use super::answer::Upload;
 use super::metered::{Meter, Metered, Side};
 use crate::ipc::proxy::FailureReason;
 use crate::proxy::dial::Dialer;
-use crate::tor::stream::Stream;
+use crate::proxy::link::Link;
+use crate::proxy::pool::Pool;
 
 /// How long the connection may take to become free behind a response that has arrived whole. It takes no time; but a
 /// request body that the target did not want may still be on its way, and then another connection is quicker.
@@ -28,7 +29,7 @@ const FREE_LIMIT: Duration = Duration::from_millis(50);
 const READ_BYTES: usize = 32 * 1024;
 
 /// A connection to the target as the library sees it.
-pub type TargetIo = TokioIo<Metered<Stream>>;
+pub type TargetIo = TokioIo<Metered<Link>>;
 
 /// The library's work on a connection.
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
@@ -41,16 +42,25 @@ pub struct Lane {
     driver: Mutex<Option<Driver>>,
 }
 
-struct Open {
+/// A connection that can take a request.
+pub struct Open {
     sender: SendRequest<Upload>,
     heard: Arc<AtomicBool>,
+    reused: bool,
+    /// The way to its target.
+    pub dialer: Arc<Dialer>,
+}
+
+impl Open {
+    /// Whether it has carried a request before.
+    pub fn is_reused(&self) -> bool {
+        self.reused
+    }
 }
 
 /// How sending a request failed.
 #[derive(Debug)]
 pub enum SendError {
-    /// The target cannot be reached.
-    Unreachable(FailureReason),
     /// No byte moved for too long.
     Silent,
     /// The connection broke, after the target had said something or not.
@@ -68,7 +78,6 @@ impl SendError {
     /// Why, in the words of the counters.
     pub fn reason(self) -> FailureReason {
         match self {
-            Self::Unreachable(reason) => reason,
             Self::Silent => FailureReason::Idle,
             Self::Broke { .. } => FailureReason::TargetBroke,
         }
@@ -87,18 +96,22 @@ impl Lane {
         }
     }
 
+    /// The connection for the next request: the one that is open, or a new one.
+    pub async fn ready(&self, pool: &Arc<Pool>, meter: &Meter) -> Result<Open, FailureReason> {
+        match self.free().await {
+            Some(open) => Ok(Open { reused: true, ..open }),
+            None => self.open(pool, meter).await,
+        }
+    }
+
     /// Sends a request and waits for the head of the response, as long as bytes move: no longer than `idle` without one.
     pub async fn send(
         &self,
+        mut open: Open,
         request: Request<Upload>,
-        dialer: &Dialer,
         meter: &Meter,
         idle: Duration,
     ) -> Result<Response<Incoming>, SendError> {
-        let (mut open, reused) = match self.free().await {
-            Some(open) => (open, true),
-            None => (self.open(dialer, meter).await.map_err(SendError::Unreachable)?, false),
-        };
         open.heard.store(false, Ordering::Relaxed);
         // Reaching the target had bounds of its own.
         meter.activity.note();
@@ -108,7 +121,7 @@ impl Lane {
         };
         let heard = open.heard.load(Ordering::Relaxed);
         let response = sent.map_err(|mut error: TrySendError<_>| SendError::Broke {
-            reused,
+            reused: open.reused,
             heard,
             unsent: error.take_message().map(Box::new),
         });
@@ -125,14 +138,16 @@ impl Lane {
         matches!(ready, Ok(Ok(()))).then_some(open)
     }
 
-    async fn open(&self, dialer: &Dialer, meter: &Meter) -> Result<Open, FailureReason> {
-        let stream = Metered::new(dialer.dial().await?, meter.clone(), Side::Target);
+    async fn open(&self, pool: &Arc<Pool>, meter: &Meter) -> Result<Open, FailureReason> {
+        let link = Link::open(pool).await?;
+        let dialer = Arc::clone(link.dialer());
+        let stream = Metered::new(link, meter.clone(), Side::Target);
         let heard = stream.heard();
         let handshake = Builder::new().max_buf_size(READ_BYTES).handshake::<_, Upload>(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|_| FailureReason::TargetBroke)?;
         // One that was open before is closed by this.
         *lock(&self.driver) = Some(Box::pin(connection.with_upgrades()));
-        Ok(Open { sender, heard })
+        Ok(Open { sender, heard, reused: false, dialer })
     }
 }
 

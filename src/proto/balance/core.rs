@@ -1,0 +1,141 @@
+//! The decisions: who is next, who is out, who may be tried.
+
+use std::time::{Duration, Instant};
+
+use super::member::{Limits, Member, MemberId};
+
+/// The targets and what is known of them.
+#[derive(Debug, Clone)]
+pub struct Balance {
+    limits: Limits,
+    members: Vec<Member>,
+}
+
+/// Where a connection is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pick {
+    /// To this one.
+    pub id: MemberId,
+    /// Whether another one could take it if this one fails.
+    pub others: bool,
+}
+
+/// How a member stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Whose it is.
+    pub id: MemberId,
+    /// Its weight.
+    pub weight: u32,
+    /// Whether it gets connections.
+    pub well: bool,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Connections on their way to it, or with it.
+    pub outstanding: u32,
+}
+
+impl Balance {
+    /// Without members; [`Balance::arrange`] says who they are.
+    pub fn new(limits: Limits) -> Self {
+        Self { limits, members: Vec::new() }
+    }
+
+    /// These are the members from now on, with these limits and weights. What is known of those that stay stays known.
+    pub fn arrange(&mut self, limits: Limits, members: &[(MemberId, u32)]) {
+        self.limits = limits;
+        let before = std::mem::take(&mut self.members);
+        let member = |&(id, weight): &(MemberId, u32)| match before.iter().find(|member| member.id == id) {
+            Some(known) => known.with_weight(weight),
+            None => Member::new(id, weight),
+        };
+        self.members = members.iter().map(member).collect();
+    }
+
+    /// Who gets the next connection, those left out that have failed it already; it counts as outstanding from now on.
+    /// `None`: nobody can be tried now.
+    pub fn pick(&mut self, failed: &[MemberId], now: Instant) -> Option<Pick> {
+        let any_in = self.members.iter().any(Member::is_in);
+        let limits = self.limits;
+        let can = |member: &Member| {
+            !failed.contains(&member.id)
+                && match member.next_trial(&limits) {
+                    None => true,
+                    Some(due) => !any_in && due <= now,
+                }
+        };
+        let others = self.members.iter().filter(|member| can(member)).count() > 1;
+        let floor = self.members.iter().filter(|member| member.is_in()).map(|member| member.turn).min();
+        let next = self.members.iter_mut().filter(|member| can(member));
+        let next = next.min_by(|one, other| one.compare(other, &limits, now))?;
+        next.tried(now);
+        next.outstanding = next.outstanding.saturating_add(1);
+        next.take_turn(floor.unwrap_or(0), &limits, now);
+        let id = next.id;
+        self.level();
+        Some(Pick { id, others })
+    }
+
+    /// Whether a member may be tried although nobody asks for it. While it is out, this is its trial.
+    pub fn may_try(&mut self, id: MemberId, now: Instant) -> bool {
+        let limits = self.limits;
+        let Some(member) = self.member(id) else { return false };
+        let may = member.next_trial(&limits).is_none_or(|due| due <= now);
+        if may {
+            member.tried(now);
+        }
+        may
+    }
+
+    /// How long until a member may be tried; `None` if it is in.
+    pub fn until_trial(&self, id: MemberId, now: Instant) -> Option<Duration> {
+        let member = self.members.iter().find(|member| member.id == id)?;
+        Some(member.next_trial(&self.limits)?.saturating_duration_since(now))
+    }
+
+    /// A member was reached.
+    pub fn succeeded(&mut self, id: MemberId, now: Instant) {
+        if let Some(member) = self.member(id) {
+            member.succeeded(now);
+        }
+    }
+
+    /// A member could not be reached.
+    pub fn failed(&mut self, id: MemberId, now: Instant) {
+        let limits = self.limits;
+        if let Some(member) = self.member(id) {
+            member.failed(&limits, now);
+        }
+    }
+
+    /// A connection that was picked for a member has ended, or was never made.
+    pub fn released(&mut self, id: MemberId) {
+        if let Some(member) = self.member(id) {
+            member.outstanding = member.outstanding.saturating_sub(1);
+        }
+    }
+
+    /// How all members stand, in their order.
+    pub fn standings(&self) -> impl Iterator<Item = Standing> {
+        self.members.iter().map(|member| Standing {
+            id: member.id,
+            weight: member.weight,
+            well: member.is_in(),
+            failures: member.failures,
+            outstanding: member.outstanding,
+        })
+    }
+
+    fn member(&mut self, id: MemberId) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.id == id)
+    }
+
+    /// Moves all turns back by what they have in common, so that they never run over.
+    fn level(&mut self) {
+        let members = || self.members.iter().filter(|member| member.is_in());
+        let common = members().map(|member| member.turn).min().unwrap_or(0);
+        for member in &mut self.members {
+            member.turn = member.turn.saturating_sub(common);
+        }
+    }
+}
