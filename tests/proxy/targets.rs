@@ -148,8 +148,10 @@ async fn where_all_are_away_clients_are_refused_at_once_and_only_trials_reach_a_
     let trial = tokio::spawn(async move { listener.accept().await.map(drop) });
     let mut refused = 0;
     while !trial.is_finished() {
-        let mut client = TcpStream::connect(scene.address()).await.unwrap();
-        assert!(ends(&mut client, LONG).await);
+        // The reset can be quicker than the connect call.
+        if let Ok(mut client) = TcpStream::connect(scene.address()).await {
+            assert!(ends(&mut client, LONG).await);
+        }
         refused += 1;
     }
     assert!(refused > 20, "{refused}");
