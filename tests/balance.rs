@@ -28,6 +28,14 @@ fn eject(balance: &mut Balance, id: MemberId, now: Instant) {
     assert!(!standing(balance, id).well);
 }
 
+fn end_of_dial(balance: &mut Balance, id: MemberId, answers: bool, now: Instant) {
+    if answers {
+        balance.succeeded(id, now);
+    } else {
+        balance.failed(id, now);
+    }
+}
+
 /// Whether nobody has more than one connection above what its weight, compared to anybody else's, allows; where there is a
 /// past, the last turn of that counts, too.
 fn is_fair(got: &[(u32, u64)], past: bool) -> bool {
@@ -109,12 +117,8 @@ impl World {
         let Some(before) = self.balance.standings().find(|standing| standing.id == id) else { return };
         if self.balance.may_try(id, self.now) {
             self.tried(before);
-            self.end_of_dial(id, answers);
+            end_of_dial(&mut self.balance, id, answers, self.now);
         }
-    }
-
-    fn end_of_dial(&mut self, id: MemberId, answers: bool) {
-        if answers { self.balance.succeeded(id, self.now) } else { self.balance.failed(id, self.now) }
     }
 
     fn tried(&mut self, before: Standing) {
@@ -140,7 +144,7 @@ impl World {
             assert_eq!(standing(&self.balance, pick.id).outstanding, before.outstanding + 1);
             self.tried(before);
             let answers = failing & (1 << pick.id.0) == 0;
-            self.end_of_dial(pick.id, answers);
+            end_of_dial(&mut self.balance, pick.id, answers, self.now);
             if answers && lasts {
                 self.lasting.push(pick.id);
             } else {
@@ -222,11 +226,7 @@ proptest! {
 fn three_failures_in_a_row_are_an_illness_and_one_success_is_the_cure() {
     let (mut balance, one, now) = (balance(&[1]), MemberId(0), Instant::now());
     for answers in [false, false, true, false, false] {
-        if answers {
-            balance.succeeded(one, now)
-        } else {
-            balance.failed(one, now)
-        }
+        end_of_dial(&mut balance, one, answers, now);
         assert!(standing(&balance, one).well);
     }
     balance.failed(one, now);

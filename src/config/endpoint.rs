@@ -53,55 +53,84 @@ impl<'de> Deserialize<'de> for Endpoint {
 /// What client connections are carried to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Another onion service, through tor's SOCKS port: `http://ADDRESS.onion[:port]` or `tcp://ADDRESS.onion:port`.
+    /// Another onion service, through tor's SOCKS port: `http(s)://ADDRESS.onion[:port]` or `tcp://ADDRESS.onion:port`.
     Onion {
         /// Its address.
         address: HsId,
         /// Its virtual port.
         port: u16,
+        /// Whether it is spoken to over TLS.
+        tls: bool,
     },
-    /// A socket on this machine or network: `http://ip[:port]`, `tcp://ip:port` or `unix:/path`.
-    Local(Endpoint),
+    /// A socket on this machine or network: `http(s)://ip[:port]`, `tcp://ip:port` or `unix:/path`.
+    Local {
+        /// Where it is.
+        endpoint: Endpoint,
+        /// Whether it is spoken to over TLS.
+        tls: bool,
+    },
 }
 
 /// The port of `http://` when none is written.
 const HTTP_PORT: u16 = 80;
+/// The port of `https://` when none is written.
+const HTTPS_PORT: u16 = 443;
+
+impl Target {
+    /// Whether it is spoken to over TLS.
+    pub fn is_tls(&self) -> bool {
+        match self {
+            Self::Onion { tls, .. } | Self::Local { tls, .. } => *tls,
+        }
+    }
+
+    /// Its host and port; `None` for a socket that has only a path.
+    pub fn authority(&self) -> Option<String> {
+        match self {
+            Self::Onion { address, port, .. } => Some(format!("{address}:{port}")),
+            Self::Local { endpoint: Endpoint::Tcp(address), .. } => Some(address.to_string()),
+            Self::Local { endpoint: Endpoint::Unix(_), .. } => None,
+        }
+    }
+}
 
 impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |endpoint| Self::Local { endpoint, tls: false };
         if text.starts_with("unix:") {
-            return text.parse().map(Self::Local);
+            return text.parse().map(plain);
         }
-        if let Some(rest) = text.strip_prefix("http://") {
+        for (scheme, port, tls) in [("http://", HTTP_PORT, false), ("https://", HTTPS_PORT, true)] {
+            let Some(rest) = text.strip_prefix(scheme) else { continue };
             let rest = rest.strip_suffix('/').unwrap_or(rest);
-            return match local(rest) {
-                Some(address) => Ok(Self::Local(Endpoint::Tcp(address))),
-                None => onion(rest, Some(HTTP_PORT)),
+            return match local(rest, port) {
+                Some(address) => Ok(Self::Local { endpoint: Endpoint::Tcp(address), tls }),
+                None => onion(rest, Some(port), tls),
             };
         }
         if let Some(rest) = text.strip_prefix("tcp://") {
             return match rest.parse() {
-                Ok(address) => Ok(Self::Local(Endpoint::Tcp(address))),
-                Err(_) => onion(rest, None),
+                Ok(address) => Ok(plain(Endpoint::Tcp(address))),
+                Err(_) => onion(rest, None, false),
             };
         }
         Err(format!(
-            "{text:?} is no target; expected `http://ADDRESS.onion[:port]`, `http://ip[:port]`, `tcp://ip:port`, \
-             `tcp://ADDRESS.onion:port` or `unix:/absolute/path`"
+            "{text:?} is no target; expected `http://ADDRESS.onion[:port]`, `http://ip[:port]`, the same with `https://`, \
+             `tcp://ip:port`, `tcp://ADDRESS.onion:port` or `unix:/absolute/path`"
         ))
     }
 }
 
-/// An IP address, with the port of HTTP where none is written.
-fn local(text: &str) -> Option<SocketAddr> {
+/// An IP address, with this port where none is written.
+fn local(text: &str, port: u16) -> Option<SocketAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let alone = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, HTTP_PORT));
+    let alone = bare.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port));
     text.parse().or(alone).ok().filter(|address: &SocketAddr| address.port() != 0)
 }
 
-fn onion(text: &str, default_port: Option<u16>) -> Result<Target, String> {
+fn onion(text: &str, default_port: Option<u16>, tls: bool) -> Result<Target, String> {
     let (host, port) = match text.split_once(':') {
         Some((host, port)) => {
             let port = port.parse().ok().filter(|port| *port != 0);
@@ -118,14 +147,15 @@ fn onion(text: &str, default_port: Option<u16>) -> Result<Target, String> {
     }
     let address =
         HsId::from_address(host).map_err(|error| format!("{host:?} is no onion address: {error}"))?;
-    Ok(Target::Onion { address, port })
+    Ok(Target::Onion { address, port, tls })
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_tls() { "https://" } else { "" })?;
         match self {
-            Self::Onion { address, port } => write!(f, "{address}:{port}"),
-            Self::Local(endpoint) => write!(f, "{endpoint}"),
+            Self::Onion { address, port, .. } => write!(f, "{address}:{port}"),
+            Self::Local { endpoint, .. } => write!(f, "{endpoint}"),
         }
     }
 }
@@ -181,16 +211,22 @@ mod tests {
     #[test]
     fn targets() {
         let address = HsId::from_address(ONION).unwrap();
+        let onion = |port, tls| Target::Onion { address, port, tls };
+        let local = |text: &str, tls| Target::Local { endpoint: text.parse().unwrap(), tls };
         let cases = [
-            (format!("http://{ONION}"), Target::Onion { address, port: 80 }),
-            (format!("http://{ONION}/"), Target::Onion { address, port: 80 }),
-            (format!("http://{ONION}:8080"), Target::Onion { address, port: 8080 }),
-            (format!("tcp://{ONION}:22"), Target::Onion { address, port: 22 }),
-            ("tcp://127.0.0.1:80".into(), Target::Local("127.0.0.1:80".parse().unwrap())),
-            ("http://127.0.0.1:8080/".into(), Target::Local("127.0.0.1:8080".parse().unwrap())),
-            ("http://127.0.0.1".into(), Target::Local("127.0.0.1:80".parse().unwrap())),
-            ("http://[::1]".into(), Target::Local("[::1]:80".parse().unwrap())),
-            ("unix:/run/app".into(), Target::Local("unix:/run/app".parse().unwrap())),
+            (format!("http://{ONION}"), onion(80, false)),
+            (format!("http://{ONION}/"), onion(80, false)),
+            (format!("http://{ONION}:8080"), onion(8080, false)),
+            (format!("https://{ONION}"), onion(443, true)),
+            (format!("https://{ONION}:8443/"), onion(8443, true)),
+            (format!("tcp://{ONION}:22"), onion(22, false)),
+            ("tcp://127.0.0.1:80".into(), local("127.0.0.1:80", false)),
+            ("http://127.0.0.1:8080/".into(), local("127.0.0.1:8080", false)),
+            ("http://127.0.0.1".into(), local("127.0.0.1:80", false)),
+            ("https://127.0.0.1".into(), local("127.0.0.1:443", true)),
+            ("https://[::1]:8443".into(), local("[::1]:8443", true)),
+            ("http://[::1]".into(), local("[::1]:80", false)),
+            ("unix:/run/app".into(), local("unix:/run/app", false)),
         ];
         for (text, expected) in cases {
             assert_eq!(text.parse::<Target>().unwrap(), expected, "{text}");
@@ -200,6 +236,7 @@ mod tests {
             ONION,
             "http://example.org",
             "https://x.onion",
+            "https://example.org",
             "tcp://localhost:1",
             "unix:app",
             &format!("tcp://{ONION}"),

@@ -1,11 +1,13 @@
 //! `[proxy]`: carrying client connections to the target.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::endpoint::{Endpoint, Target};
+use super::endpoint::{Endpoint, Target, absolute_path};
 use super::node::Service;
 use super::seconds;
 use super::wrong::{Wrong, wrong};
@@ -14,6 +16,9 @@ use crate::proto::http::head::is_host;
 
 /// More connections than this cannot be meant: each takes two files and two buffers.
 const MAX_CONNECTIONS: usize = 100_000;
+/// A key, the next one, and some that are kept in a safe; more pins are none.
+const MAX_PINS: usize = 16;
+const WITHOUT_TLS: &str = "has no meaning for a target without https://";
 /// More targets than this belong behind a balancer of their own: each is looked at for every connection.
 const MAX_TARGETS: usize = 16;
 
@@ -31,9 +36,18 @@ pub struct Proxy {
     /// What is carried.
     #[serde(default)]
     pub mode: Mode,
-    /// In HTTP mode, what a target calls itself that does not say so; without it, what its address says.
+    /// What a target calls itself, in HTTP mode and in its certificate, if it has no `host` of its own; without both, what
+    /// its address says.
     #[serde(default, deserialize_with = "host")]
     host: Option<String>,
+    /// Which certificates are accepted from targets with `https://` that do not say.
+    verify: Option<Verify>,
+    /// Belongs to that.
+    #[serde(default, deserialize_with = "optional_path")]
+    roots: Option<PathBuf>,
+    /// Belongs to that.
+    #[serde(default)]
+    pins: Vec<Pin>,
     /// How long reaching the target may take, SOCKS and onion rendezvous included.
     #[serde(default = "Proxy::default_connect", deserialize_with = "seconds::between::<_, 100, 600_000>")]
     pub connect_timeout_secs: Duration,
@@ -60,14 +74,58 @@ pub struct ProxyTarget {
     /// How many connections it gets, compared to the others.
     #[serde(default = "ProxyTarget::default_weight", deserialize_with = "weight")]
     pub weight: u32,
-    /// In HTTP mode, what it calls itself.
+    /// What it calls itself: in HTTP mode, and in its certificate.
     #[serde(default, deserialize_with = "host")]
     pub host: Option<String>,
+    /// Which certificates are accepted from a target with `https://`.
+    pub verify: Option<Verify>,
+    /// For `webpki`: the file of the roots that are trusted (PEM); without it, the system's.
+    #[serde(default, deserialize_with = "optional_path")]
+    pub roots: Option<PathBuf>,
+    /// For `spki-pin`: the keys that are accepted.
+    #[serde(default)]
+    pub pins: Vec<Pin>,
+}
+
+/// Which certificates are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verify {
+    /// One for the target's name that leads to a trusted root, as in a browser.
+    Webpki,
+    /// One with a key that is pinned, whoever signed it and however old it is.
+    SpkiPin,
+    /// Any: the onion address says already whose key it is.
+    Onion,
+}
+
+/// The digest of a public key: `sha256/BASE64`, as in HTTP's and OkHttp's pins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pin(pub [u8; 32]);
+
+impl<'de> Deserialize<'de> for Pin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digest = text.strip_prefix("sha256/").and_then(|base64| BASE64.decode(base64.as_bytes()).ok());
+        digest.and_then(|digest| digest.try_into().ok()).map(Self).ok_or_else(|| {
+            de::Error::custom(format!("{text:?} is no pin; expected `sha256/` and 44 characters of base64"))
+        })
+    }
 }
 
 impl ProxyTarget {
+    /// Of which nothing else is said.
+    fn at(address: Target) -> Self {
+        let weight = Self::default_weight();
+        Self { address, weight, host: None, verify: None, roots: None, pins: Vec::new() }
+    }
+
     fn default_weight() -> u32 {
         1
+    }
+
+    fn says_how_to_verify(&self) -> bool {
+        self.verify.is_some() || self.roots.is_some() || !self.pins.is_empty()
     }
 
     /// Whether this is the same target, whatever its weight.
@@ -90,13 +148,15 @@ pub enum Mode {
 impl Proxy {
     /// Where connections are carried to: at least one.
     pub fn targets(&self) -> Vec<ProxyTarget> {
-        let only = self.target.clone().map(|address| ProxyTarget {
-            address,
-            weight: ProxyTarget::default_weight(),
-            host: None,
-        });
-        let with_defaults =
-            |target: ProxyTarget| ProxyTarget { host: target.host.or_else(|| self.host.clone()), ..target };
+        let only = self.target.clone().map(ProxyTarget::at);
+        let with_defaults = |mut target: ProxyTarget| {
+            target.host = target.host.or_else(|| self.host.clone());
+            if target.address.is_tls() && !target.says_how_to_verify() {
+                (target.verify, target.roots, target.pins) =
+                    (self.verify, self.roots.clone(), self.pins.clone());
+            }
+            target
+        };
         only.into_iter().chain(self.targets.iter().cloned()).map(with_defaults).collect()
     }
 
@@ -133,8 +193,8 @@ impl Proxy {
                 return Err(self.wrong_target(index, "address", reason));
             }
         }
-        if self.host.is_some() {
-            self.check_host().map_err(|reason| Wrong { key: own("host"), reason })?;
+        if self.verify.is_some() && !targets.iter().any(|target| target.address.is_tls()) {
+            return wrong(["proxy", "verify"], WITHOUT_TLS);
         }
         Ok(())
     }
@@ -147,36 +207,36 @@ impl Proxy {
     ) -> Result<(), (&'static str, String)> {
         let round = |what| Err(("address", format!("is {what}; requests would go round for ever")));
         match &target.address {
-            Target::Local(endpoint) if self.listen.as_ref() == Some(endpoint) => {
+            Target::Local { endpoint, .. } if self.listen.as_ref() == Some(endpoint) => {
                 round("the proxy's own listen address")
             }
             Target::Onion { address, .. } if service.is_some_and(|service| service.address == *address) => {
                 round("the master address itself")
             }
-            _ if target.host.is_some() && self.host.is_none() => {
-                self.check_host().map_err(|reason| ("host", reason))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn check_host(&self) -> Result<(), String> {
-        match self.mode {
-            Mode::Http => Ok(()),
-            Mode::Tcp => {
-                Err("has no meaning where bytes are carried as they are; set mode = \"http\"".to_owned())
+            address => {
+                if target.host.is_some() && self.mode == Mode::Tcp && !address.is_tls() {
+                    return Err((
+                        "host",
+                        "has no meaning where bytes are carried as they are; set mode = \"http\"".to_owned(),
+                    ));
+                }
+                check_verify(target)
             }
         }
     }
 
     /// What is wrong with a target, at the key where it stands.
     fn wrong_target(&self, index: usize, name: &str, reason: String) -> Wrong {
-        let key = if self.target.is_none() {
+        Wrong { key: self.key_of(index, name), reason }
+    }
+
+    /// Where a key of a target stands in the file.
+    pub fn key_of(&self, index: usize, name: &str) -> Vec<String> {
+        if self.target.is_none() {
             ["proxy", "targets", &index.to_string(), name].map(str::to_owned).to_vec()
         } else {
             own(if name == "address" { "target" } else { name })
-        };
-        Wrong { key, reason }
+        }
     }
 
     fn default_connect() -> Duration {
@@ -203,9 +263,43 @@ impl Proxy {
     }
 }
 
+/// Whether it is said which certificates a target may have, where it has one.
+fn check_verify(target: &ProxyTarget) -> Result<(), (&'static str, String)> {
+    let refuse = |key, reason: &str| Err((key, reason.to_owned()));
+    match target.verify {
+        _ if !target.address.is_tls() && target.says_how_to_verify() => refuse("verify", WITHOUT_TLS),
+        None if target.address.is_tls() => refuse(
+            "verify",
+            "is missing: say which certificates are accepted. \"webpki\": one that a trusted root vouches for; \
+             \"spki-pin\": one with a key in `pins`; \"onion\": any, because the onion address says whose key it is",
+        ),
+        Some(Verify::Onion) if !matches!(target.address, Target::Onion { .. }) => refuse(
+            "verify",
+            "can be \"onion\" only where the target is an onion address, which says whose key it is",
+        ),
+        Some(Verify::SpkiPin) if target.pins.is_empty() => {
+            refuse("pins", "is missing: list the keys that are accepted, as \"sha256/BASE64\"")
+        }
+        Some(Verify::Webpki | Verify::Onion) if !target.pins.is_empty() => {
+            refuse("pins", "has a meaning with verify = \"spki-pin\" only")
+        }
+        Some(Verify::SpkiPin | Verify::Onion) if target.roots.is_some() => {
+            refuse("roots", "has a meaning with verify = \"webpki\" only")
+        }
+        _ if target.pins.len() > MAX_PINS => {
+            refuse("pins", &format!("has {} entries, at most {MAX_PINS} are possible", target.pins.len()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A key of `[proxy]` itself.
 fn own(name: &str) -> Vec<String> {
     ["proxy", name].map(str::to_owned).to_vec()
+}
+
+fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    absolute_path(deserializer).map(Some)
 }
 
 fn weight<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {

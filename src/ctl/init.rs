@@ -109,7 +109,14 @@ impl NodeArguments {
 
 /// A target that configurations take.
 pub fn checked_target(text: &str) -> Result<String, String> {
-    text.parse::<Target>().map(|_| text.to_owned())
+    let target: Target = text.parse()?;
+    if target.is_tls() {
+        return Err(format!(
+            "{text} needs more than one line: name an http:// target here, and write this one into [proxy] afterwards, with \
+             `verify`, which says what certificates are accepted"
+        ));
+    }
+    Ok(text.to_owned())
 }
 
 impl Arguments {

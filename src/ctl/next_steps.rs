@@ -55,7 +55,7 @@ fn changed_units(settings: &Settings<'_>) -> Vec<String> {
              shipped, both know {DEFAULT_DIRECTORY} only."
         ));
     }
-    if let Ok(Target::Local(Endpoint::Tcp(address))) = settings.target.parse() {
+    if let Ok(Target::Local { endpoint: Endpoint::Tcp(address), .. }) = settings.target.parse() {
         let mut step =
             "Copy nixos/units/optional/rustbalance-proxy.service.d to /etc/systemd/system: without it the \
                         proxy may not connect to a target on TCP."

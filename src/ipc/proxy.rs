@@ -93,6 +93,10 @@ pub enum FailureReason {
     TargetUnreachable,
     /// The target took longer than `connect_timeout_secs`.
     ConnectTimedOut,
+    /// The target does not speak TLS, or none that is known here.
+    TlsFailed,
+    /// The target's certificate is not one that `verify` accepts.
+    CertificateRefused,
     /// No byte in either direction for `idle_timeout_secs`.
     Idle,
     /// The client's side broke.
@@ -127,6 +131,8 @@ impl fmt::Display for FailureReason {
             Self::IntroductionTimedOut => "the target's introduction points do not answer (F7)",
             Self::TargetUnreachable => "the target refuses or cannot be reached",
             Self::ConnectTimedOut => "reaching the target took longer than connect_timeout_secs",
+            Self::TlsFailed => "the target does not speak TLS, or none that is known here",
+            Self::CertificateRefused => "the target's certificate is not one that `verify` accepts",
             Self::Idle => "no byte moved for idle_timeout_secs",
             Self::ClientBroke => "the client's side broke",
             Self::TargetBroke => "the target's side broke",

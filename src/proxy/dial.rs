@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::time::timeout;
 
+use super::tls::{TargetStream, Tls, TlsError};
 use crate::config::endpoint::{Endpoint, Target};
 use crate::config::proxy::ProxyTarget;
 use crate::ipc::proxy::FailureReason;
@@ -19,20 +20,23 @@ use crate::tor::stream::Stream;
 pub struct Dialer {
     target: ProxyTarget,
     name: Option<Authority>,
+    tls: Option<Tls>,
     socks: SocksDialer,
     timeout: Duration,
 }
 
 impl Dialer {
     /// `tors` are the SOCKS ports in order of preference, `timeout` bounds one whole dial.
-    pub fn new(target: ProxyTarget, tors: &[Endpoint], timeout: Duration) -> Self {
+    /// Fails if the target's certificate could not be judged.
+    pub fn new(target: ProxyTarget, tors: &[Endpoint], timeout: Duration) -> Result<Self, TlsError> {
         let tors = tors.iter().map(address).collect();
-        Self {
+        Ok(Self {
             name: name(&target),
+            tls: Tls::of(&target)?,
             target,
             socks: SocksDialer::new(tors, timeout, rand::rng().random()),
             timeout,
-        }
+        })
     }
 
     /// Where it leads.
@@ -51,16 +55,24 @@ impl Dialer {
     }
 
     /// Opens a connection to the target.
-    pub async fn dial(&self) -> Result<Stream, FailureReason> {
-        match &self.target.address {
-            Target::Local(endpoint) => {
-                let address = address(endpoint);
-                match timeout(self.timeout, Stream::connect(&address)).await {
-                    Ok(connected) => connected.map_err(|_| FailureReason::TargetUnreachable),
-                    Err(_) => Err(FailureReason::ConnectTimedOut),
-                }
+    pub async fn dial(&self) -> Result<TargetStream, FailureReason> {
+        let connected = timeout(self.timeout, async {
+            let stream = self.reach().await?;
+            match &self.tls {
+                Some(tls) => tls.begin(stream).await,
+                None => Ok(TargetStream::Plain(stream)),
             }
-            Target::Onion { address, port } => {
+        });
+        connected.await.unwrap_or(Err(FailureReason::ConnectTimedOut))
+    }
+
+    async fn reach(&self) -> Result<Stream, FailureReason> {
+        match &self.target.address {
+            Target::Local { endpoint, .. } => {
+                let connected = Stream::connect(&address(endpoint)).await;
+                connected.map_err(|_| FailureReason::TargetUnreachable)
+            }
+            Target::Onion { address, port, .. } => {
                 self.socks.dial(&address.to_string(), *port).await.map_err(reason)
             }
         }
@@ -69,12 +81,9 @@ impl Dialer {
 
 /// A unix socket has no name.
 fn name(target: &ProxyTarget) -> Option<Authority> {
-    let own = match &target.address {
-        Target::Local(Endpoint::Unix(_)) => None,
-        Target::Local(Endpoint::Tcp(address)) => Some(address.to_string()),
-        onion @ Target::Onion { .. } => Some(onion.to_string()),
-    };
-    target.host.clone().or(own).and_then(|name| Authority::new(Scheme::Http, &name))
+    let scheme = if target.address.is_tls() { Scheme::Https } else { Scheme::Http };
+    let name = target.host.clone().or_else(|| target.address.authority())?;
+    Authority::new(scheme, &name)
 }
 
 fn address(endpoint: &Endpoint) -> SocketAddress {

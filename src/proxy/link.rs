@@ -10,13 +10,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::dial::Dialer;
 use super::pool::{Pool, Seat};
+use super::tls::TargetStream;
 use crate::ipc::proxy::FailureReason;
-use crate::tor::stream::Stream;
 
 /// A connection to a target, and its place there.
 #[derive(Debug)]
 pub struct Link {
-    stream: Stream,
+    stream: TargetStream,
     seat: Seat,
 }
 
@@ -48,7 +48,7 @@ impl Link {
         &self.seat.dialer
     }
 
-    /// See [`Stream::reset`].
+    /// See [`TargetStream::reset`].
     pub fn reset(self) {
         self.stream.reset();
     }

@@ -23,6 +23,9 @@ const SCOPE: Scope = Scope {
         "proxy.targets",
         "proxy.mode",
         "proxy.host",
+        "proxy.verify",
+        "proxy.roots",
+        "proxy.pins",
         "service.address",
         "proxy.connect_timeout_secs",
         "proxy.idle_timeout_secs",
@@ -70,8 +73,13 @@ impl Settings {
     ) -> Result<Self, ConfigError> {
         let proxy = config.proxy(daemon)?;
         let tors = tors(config, proxy, daemon)?;
-        let dialer = |target| Arc::new(Dialer::new(target, &tors, proxy.connect_timeout_secs));
-        let dialers = proxy.targets().into_iter().map(dialer).collect();
+        let dialer = |(index, target)| {
+            let dialer = Dialer::new(target, &tors, proxy.connect_timeout_secs);
+            dialer
+                .map(Arc::new)
+                .map_err(|error| config.refuse(&proxy.key_of(index, error.key()), error.to_string()))
+        };
+        let dialers = proxy.targets().into_iter().enumerate().map(dialer).collect::<Result<_, _>>()?;
         let pool = before.map_or_else(Arc::default, |before| Arc::clone(&before.ways.pool));
         // Whether there is a secret is all that this daemon has to know of it.
         let joining = config.join().is_some_and(|join| join.secret_file.is_some());
@@ -126,7 +134,7 @@ impl Reload {
 
 /// The SOCKS ports to use, in order; none are needed where all targets are local.
 fn tors(config: &Config, proxy: &ProxyConfig, daemon: &str) -> Result<Vec<Endpoint>, ConfigError> {
-    if proxy.targets().iter().all(|target| matches!(target.address, Target::Local(_))) {
+    if proxy.targets().iter().all(|target| matches!(target.address, Target::Local { .. })) {
         return Ok(Vec::new());
     }
     let tor = config.tor(daemon)?;

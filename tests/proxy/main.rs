@@ -11,6 +11,7 @@ mod reload;
 mod streaming;
 mod supervisor;
 mod targets;
+mod tls;
 mod unseen;
 
 use std::sync::Arc;
@@ -319,6 +320,8 @@ async fn a_dead_target_is_a_reset_with_a_reason_and_no_client_data_in_the_log() 
 enum Tor {
     /// Connects, and then answers every byte with itself.
     Works,
+    /// Connects to this address, whatever it is asked for.
+    LeadsTo(std::net::SocketAddr),
     /// Answers the greeting, and never the request.
     Stalls,
     /// Accepts and says nothing at all: a frozen process.
@@ -368,6 +371,11 @@ async fn socks(
     match behaviour {
         Tor::Stalls | Tor::Frozen => sleep(LONG).await,
         Tor::Fails(code) => stream.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).await.ok()?,
+        Tor::LeadsTo(address) => {
+            let mut target = TcpStream::connect(address).await.ok()?;
+            stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.ok()?;
+            tokio::io::copy_bidirectional(&mut stream, &mut target).await.ok()?;
+        }
         Tor::Works => {
             stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.ok()?;
             let (mut read, mut write) = stream.split();
@@ -380,11 +388,16 @@ async fn socks(
 
 /// A proxy for an onion target, with tors at `a` and `b` in `directory`; `a` serves, so `b` is asked first.
 fn onion_scene(directory: &std::path::Path, more: &str) -> Scene {
+    Scene::new(&format!("target = \"http://{ADDRESS}:8080\"\n{more}\n{}", tors(directory)))
+}
+
+/// The sections of two tors at `a` and `b` in `directory`.
+fn tors(directory: &std::path::Path) -> String {
     let tor = |name: &str| {
         let path = directory.join(name);
         format!("[tor.{name}]\ncontrol = \"unix:{0}.control\"\nsocks = \"unix:{0}\"\n", path.display())
     };
-    Scene::new(&format!("target = \"http://{ADDRESS}:8080\"\n{more}\n{}{}", tor("a"), tor("b")))
+    tor("a") + &tor("b")
 }
 
 #[tokio::test(flavor = "multi_thread")]

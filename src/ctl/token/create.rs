@@ -10,7 +10,7 @@ use rand::RngExt;
 use secrecy::ExposeSecret;
 
 use crate::config::cluster::{Cluster, MEMORY_FILE};
-use crate::config::endpoint::Target;
+use crate::config::endpoint::{Endpoint, Target};
 use crate::config::file::{Config, DEFAULT_PATH};
 use crate::config::mesh::{Mesh, Prefix};
 use crate::config::secret::Unseal;
@@ -228,8 +228,8 @@ fn timing(cluster: &Cluster) -> InvitedTiming {
 /// A target as configurations write it.
 fn target_text(target: &Target) -> String {
     match target {
-        Target::Onion { address, port } => format!("http://{address}:{port}"),
-        Target::Local(crate::config::endpoint::Endpoint::Tcp(address)) => format!("tcp://{address}"),
-        Target::Local(unix) => unix.to_string(),
+        Target::Onion { tls: false, .. } => format!("http://{target}"),
+        Target::Local { endpoint: Endpoint::Tcp(_), tls: false } => format!("tcp://{target}"),
+        unix_or_https => unix_or_https.to_string(),
     }
 }

@@ -1,0 +1,251 @@
+//! Targets that speak TLS, and which certificates are accepted from them.
+//!
+//! Sessions are not resumed: what resumes could be known again, and then the target knew which connections came over one
+//! node, and in which order.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use sha2::{Digest, Sha256};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::crypto::{
+    CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::{
+    self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+
+use crate::config::proxy::{Pin as KeyPin, ProxyTarget, Verify};
+use crate::ipc::proxy::FailureReason;
+use crate::tor::stream::Stream;
+
+/// The roots that the system trusts, where most distributions have them.
+const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// A file above this size is no list of roots; the system's has 200 KiB.
+const MAX_ROOTS_BYTES: u64 = 4 * 1024 * 1024;
+/// What is spoken inside.
+const PROTOCOL: &[u8] = b"http/1.1";
+
+/// How TLS with one target begins.
+#[derive(Clone)]
+pub struct Tls {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+/// Why certificates could not be judged. Nothing was connected.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The file of roots cannot be used.
+    #[error("{path}: {reason}; without roots no certificate would be accepted")]
+    Roots {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The library refuses.
+    #[error("{0}")]
+    Library(#[from] rustls::Error),
+    /// A certificate cannot be for such a name.
+    #[error("{0:?} is no name that a certificate could be for")]
+    Name(String),
+}
+
+impl TlsError {
+    /// The key of the configuration that it is about.
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Roots { .. } => "roots",
+            Self::Library(_) => "verify",
+            Self::Name(_) => "host",
+        }
+    }
+}
+
+impl Tls {
+    /// As this target wants it; `None` for one that does not speak TLS.
+    pub fn of(target: &ProxyTarget) -> Result<Option<Self>, TlsError> {
+        let Some(verify) = target.verify.filter(|_| target.address.is_tls()) else { return Ok(None) };
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+        let builder = builder.with_safe_default_protocol_versions()?;
+        let mut config = match verify {
+            Verify::Webpki => {
+                let roots = roots(target.roots.as_deref().unwrap_or(Path::new(SYSTEM_ROOTS)))?;
+                builder.with_root_certificates(roots).with_no_client_auth()
+            }
+            Verify::SpkiPin | Verify::Onion => {
+                let pins = (verify == Verify::SpkiPin).then(|| target.pins.clone());
+                let verifier = KeyVerifier { pins, algorithms: algorithms(&provider) };
+                let dangerous = builder.dangerous();
+                dangerous.with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+            }
+        };
+        config.alpn_protocols = vec![PROTOCOL.to_vec()];
+        config.resumption = Resumption::disabled();
+        Ok(Some(Self { connector: TlsConnector::from(Arc::new(config)), name: name(target)? }))
+    }
+
+    /// Shakes hands over a connection that was just made.
+    pub async fn begin(&self, stream: Stream) -> Result<TargetStream, FailureReason> {
+        let begun = self.connector.connect(self.name.clone(), stream).await;
+        begun.map(|stream| TargetStream::Tls(Box::new(stream))).map_err(|error| reason(&error))
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The name that the certificate is for: a host without its port.
+fn name(target: &ProxyTarget) -> Result<ServerName<'static>, TlsError> {
+    let text = target.host.clone().or_else(|| target.address.authority()).unwrap_or_default();
+    let host = match text.rfind(':') {
+        Some(colon) if !text[colon..].contains(']') => &text[..colon],
+        _ => &text,
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+    let refuse = |reason: String| TlsError::Roots { path: path.display().to_string(), reason };
+    let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_reader_iter(BufReader::new(file.take(MAX_ROOTS_BYTES))) {
+        let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
+        // A system's list can hold one that is too old to be understood; the others are as good as before.
+        roots.add_parsable_certificates([certificate]);
+    }
+    if roots.is_empty() { Err(refuse("it holds no certificate".to_owned())) } else { Ok(roots) }
+}
+
+fn reason(error: &io::Error) -> FailureReason {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            FailureReason::CertificateRefused
+        }
+        _ => FailureReason::TlsFailed,
+    }
+}
+
+fn algorithms(provider: &CryptoProvider) -> WebPkiSupportedAlgorithms {
+    provider.signature_verification_algorithms
+}
+
+/// Accepts certificates for their key alone.
+#[derive(Debug)]
+struct KeyVerifier {
+    /// `None`: any key.
+    pins: Option<Vec<KeyPin>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for KeyVerifier {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let key = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
+        let digest: [u8; 32] = Sha256::digest(key).into();
+        let accepted = self.pins.as_ref().is_none_or(|pins| pins.contains(&KeyPin(digest)));
+        let refused = rustls::Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+        if accepted { Ok(ServerCertVerified::assertion()) } else { Err(refused) }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// A connection to a target, in the clear or not.
+#[derive(Debug)]
+pub enum TargetStream {
+    /// Bytes as they are.
+    Plain(Stream),
+    /// In TLS.
+    Tls(Box<TlsStream<Stream>>),
+}
+
+impl TargetStream {
+    /// Closes at once; see [`Stream::reset`].
+    pub fn reset(self) {
+        match self {
+            Self::Plain(stream) => stream.reset(),
+            Self::Tls(stream) => stream.into_inner().0.reset(),
+        }
+    }
+}
+
+impl AsyncRead for TargetStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for TargetStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, data),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, data),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
