@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rustbalance::config::endpoint::{Endpoint, Target};
 use rustbalance::config::file::{Config, ConfigError};
-use rustbalance::config::proxy::ProxyTarget;
+use rustbalance::config::proxy::{ProxyTarget, Verify};
 use rustbalance::config::tor::TorName;
 
 const ADDRESS: &str = "pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion";
@@ -268,6 +268,64 @@ fn targets_are_one_or_several_and_never_the_same_twice() {
     let targets = parse(&text).unwrap().proxy("x").unwrap().targets();
     let facts: Vec<_> = targets.iter().map(|target| (target.weight, target.host.as_deref())).collect();
     assert_eq!(facts, [(1, Some("a")), (7, Some("b"))]);
+}
+
+#[test]
+fn how_certificates_are_judged_is_said_and_fits() {
+    let onion = format!("https://{OTHER}");
+    let table = |address: &str, more: &str| format!("[[proxy.targets]]\naddress = \"{address}\"\n{more}\n");
+    let pin = "\"sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"";
+    let pins = format!("verify = \"spki-pin\"\npins = [{pin}]");
+    for more in ["verify = \"onion\"", "verify = \"webpki\"", "verify = \"webpki\"\nroots = \"/r\"", &pins] {
+        parse(&table(&onion, more)).unwrap();
+        let single = format!("[proxy]\ntarget = \"{onion}\"\n{more}\n");
+        assert_eq!(
+            parse(&single).unwrap().proxy("x").unwrap().targets()[0].address.to_string(),
+            format!("{onion}:443")
+        );
+    }
+    let without = parse(&format!("[proxy]\ntarget = \"{onion}\"\n")).unwrap_err().to_string();
+    for way in [":1: proxy.verify: is missing", "\"webpki\"", "\"spki-pin\"", "\"onion\""] {
+        assert!(without.contains(way), "{without}");
+    }
+    for (address, more, key, reason) in [
+        (onion.as_str(), "", "proxy.targets.0.verify", "is missing"),
+        (&onion, "verify = \"none\"", "proxy.targets.verify", "unknown variant `none`"),
+        (&onion, "verify = \"spki-pin\"", "proxy.targets.0.pins", "is missing"),
+        (&onion, "verify = \"spki-pin\"\npins = [\"sha256/AA==\"]", "proxy.targets.pins", "is no pin"),
+        (&onion, &format!("verify = \"onion\"\npins = [{pin}]"), "proxy.targets.0.pins", "spki-pin"),
+        (&onion, &format!("{pins}\nroots = \"/r\""), "proxy.targets.0.roots", "webpki"),
+        (&onion, "verify = \"webpki\"\nroots = \"r\"", "proxy.targets.roots", "absolute"),
+        (
+            &onion,
+            &format!("verify = \"spki-pin\"\npins = [{}]", [pin; 17].join(",")),
+            "proxy.targets.0.pins",
+            "at most 16",
+        ),
+        (
+            "https://127.0.0.1",
+            "verify = \"onion\"",
+            "proxy.targets.0.verify",
+            "only where the target is an onion",
+        ),
+        ("http://127.0.0.1", "verify = \"webpki\"", "proxy.targets.0.verify", "without https://"),
+    ] {
+        targets_refused(&table(address, more), key, reason);
+    }
+    refused("drain_timeout_secs = 5", "verify = \"webpki\"", "proxy.verify", "without https://");
+    refused("drain_timeout_secs = 5", "roots = \"/r\"", "proxy.roots", "without https://");
+    refused("drain_timeout_secs = 5", &format!("pins = [{pin}]"), "proxy.pins", "without https://");
+
+    // What [proxy] says counts for those that say nothing.
+    let text = format!(
+        "[proxy]\n{pins}\n{}{}{}",
+        table(&onion, ""),
+        table("https://127.0.0.1", "verify = \"webpki\""),
+        table("unix:/a", "")
+    );
+    let targets = parse(&text).unwrap().proxy("x").unwrap().targets();
+    let facts: Vec<_> = targets.iter().map(|target| (target.verify, target.pins.len())).collect();
+    assert_eq!(facts, [(Some(Verify::SpkiPin), 1), (Some(Verify::Webpki), 0), (None, 0)]);
 }
 
 #[test]

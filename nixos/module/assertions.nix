@@ -119,8 +119,11 @@ let
   isEndpoint = text: builtins.match "([0-9.]+|\\[[0-9a-fA-F:.]+]):[0-9]{1,5}" text != null;
   isTarget =
     text:
-    builtins.match "unix:/.+|http://[a-z2-7]{56}[.]onion(:[0-9]+)?/?|tcp://[a-z2-7]{56}[.]onion:[0-9]+|tcp://([0-9.]+|\\[[0-9a-fA-F:.]+]):[0-9]+|http://([0-9.]+|\\[[0-9a-fA-F:.]+])(:[0-9]+)?/?" text
+    builtins.match "unix:/.+|https?://[a-z2-7]{56}[.]onion(:[0-9]+)?/?|tcp://[a-z2-7]{56}[.]onion:[0-9]+|tcp://([0-9.]+|\\[[0-9a-fA-F:.]+]):[0-9]+|https?://([0-9.]+|\\[[0-9a-fA-F:.]+])(:[0-9]+)?/?" text
     != null;
+
+  targets = import ./targets.nix lib settings;
+  wrongTargets = lib.filter (target: !isTarget target) targets;
 
   # What the units fix, so that another value leaves the daemons asking at places where nobody is.
   fixed =
@@ -150,17 +153,17 @@ in
       secrets
       ++ [
         {
-          assertion = settings.proxy.target != null || cfg.volume.enable;
+          assertion = targets != [ ] || cfg.volume.enable;
           message = ''
             ${option [ "target" ]} is missing: where are clients' connections carried to? For a service on this machine write
             target = "tcp://127.0.0.1:8080", for an onion service target = "http://ADDRESS.onion".'';
         }
         {
-          assertion = settings.proxy.target == null || isTarget settings.proxy.target;
+          assertion = wrongTargets == [ ];
           message = ''
-            ${option [ "target" ]} is "${toString settings.proxy.target}", which is none of tcp://IP:PORT, unix:/PATH,
-            http://IP[:PORT], http://ADDRESS.onion[:PORT] and tcp://ADDRESS.onion:PORT. Names are not looked up: write the IP
-            address.'';
+            ${option [ "target" ]} is "${lib.head wrongTargets}", which is none of tcp://IP:PORT, unix:/PATH,
+            http://IP[:PORT], http://ADDRESS.onion[:PORT], the same two with https://, and tcp://ADDRESS.onion:PORT. Names are
+            not looked up: write the IP address.'';
         }
         {
           assertion = ways != [ ];

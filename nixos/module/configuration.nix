@@ -80,7 +80,8 @@ let
           "--node-id"
           cfg.settings.node.id
           "--target"
-          cfg.settings.proxy.target
+          # Several are laid over it.
+          (if cfg.settings.proxy.target == null then "unix:/nowhere" else cfg.settings.proxy.target)
         ]
         ++ lib.optionals (cfg.masterKeyFile != null) [
           "--master-key"
@@ -179,21 +180,17 @@ in
             systemd-tmpfiles --create --prefix=/etc/rustbalance rustbalance.conf
           ''
           + lib.optionalString cfg.volume.enable ''
-            # The proxy's sandbox follows the target, which the image does not know.
-            target=$(rustbalance check-config config.toml | sed -n 's/^target *//p')
-            case $target in
-            unix:* | *.onion:*) ;;
-            *)
-              address=''${target%:*}
-              address=''${address#[}
+            # The proxy's sandbox follows the targets, which the image does not know.
+            addresses=$(rustbalance check-config config.toml |
+              sed -n 's/^target *//; T; /^unix:/d; /[.]onion:/d; s|^https://||; s/:[0-9]*$//; s/[][]//g; p')
+            if [ -n "$addresses" ]; then
               mkdir -p /run/systemd/system/rustbalance-proxy.service.d
               {
                 cat ${../units/optional/rustbalance-proxy.service.d/tcp-target.conf}
-                echo "IPAddressAllow=''${address%]}"
+                printf 'IPAddressAllow=%s\n' $addresses
               } >/run/systemd/system/rustbalance-proxy.service.d/tcp-target.conf
               systemctl daemon-reload
-              ;;
-            esac
+            fi
           '';
           serviceConfig = {
             Type = "oneshot";

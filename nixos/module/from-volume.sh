@@ -21,7 +21,7 @@ settings=$volume/settings.toml
 [ -r "$settings" ] || refuse "the volume has no settings.toml."
 # Two nodes of one image would be the same one without these.
 grep -q '^ *id *= *"' "$settings" || refuse 'settings.toml names no node: [node] and below it id = "alpha".'
-grep -q '^ *target *= *"' "$settings" || refuse 'settings.toml has no target: [proxy] and below it target = "tcp://IP:PORT".'
+grep -q '^ *target *= *"\|^ *\[\[proxy\.targets]]' "$settings" || refuse 'settings.toml has no target: [proxy] and below it target = "tcp://IP:PORT".'
 
 # Name and target are those of the settings in the end, which are laid over what is made.
 if [ -e "$directory/config.toml" ]; then

@@ -30,8 +30,9 @@ in
       example = "tcp://127.0.0.1:8080";
       description = ''
         Where clients' connections are carried to: `tcp://IP:PORT`, `unix:/PATH`, `http://IP[:PORT]`,
-        `http://ADDRESS.onion[:PORT]` or `tcp://ADDRESS.onion:PORT`. The proxy has a network of its own only where this is an
-        address on TCP.
+        `http://ADDRESS.onion[:PORT]`, the same two with `https://` (which needs {option}`settings.proxy.verify`), or
+        `tcp://ADDRESS.onion:PORT`. Several stand in {option}`settings.proxy.targets` instead. The proxy has a network of its
+        own only where one of them is an address on TCP.
       '';
     };
 

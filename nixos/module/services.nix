@@ -9,20 +9,22 @@ let
   cfg = config.services.rustbalance;
   inherit (cfg) settings;
 
-  # `tcp://IP:PORT` or `http://IP`, to which the proxy connects itself; everything else it reaches through sockets in the
-  # file system.
-  tcpTarget =
-    if settings.proxy.target == null then
-      null
-    else
-      builtins.match "(tcp|http)://(\\[([0-9a-fA-F:.]+)]|([0-9.]+))(:[0-9]+)?/?" settings.proxy.target;
-  tcpAddress =
-    if lib.elemAt tcpTarget 2 != null then lib.elemAt tcpTarget 2 else lib.elemAt tcpTarget 3;
-  isLocal = lib.hasPrefix "127." tcpAddress || tcpAddress == "::1";
+  # The addresses of targets to which the proxy connects itself (`tcp://IP:PORT` or `http://IP`); everything else it reaches
+  # through sockets in the file system.
+  tcpAddresses = lib.concatMap (
+    target:
+    let
+      parts = builtins.match "(tcp|https?)://(\\[([0-9a-fA-F:.]+)]|([0-9.]+))(:[0-9]+)?/?" target;
+      address = if lib.elemAt parts 2 != null then lib.elemAt parts 2 else lib.elemAt parts 3;
+    in
+    lib.optional (parts != null) address
+  ) (import ./targets.nix lib settings);
+  isLocal = address: lib.hasPrefix "127." address || address == "::1";
+  remoteAddresses = lib.unique (lib.filter (address: !isLocal address) tcpAddresses);
 
   units = pkgs.callPackage ../unit-files.nix {
     optional =
-      lib.optional (tcpTarget != null) "rustbalance-proxy.service.d/tcp-target.conf"
+      lib.optional (tcpAddresses != [ ]) "rustbalance-proxy.service.d/tcp-target.conf"
       ++ lib.optional (
         settings.mesh.backend == "userspace"
       ) "rustbalance-coordinator.service.d/userspace-wireguard.conf";
@@ -81,7 +83,7 @@ in
         rustbalance-proxy = {
           path = lib.mkForce [ ];
           serviceConfig = lib.mkMerge [
-            (lib.mkIf (tcpTarget != null && !isLocal) { IPAddressAllow = tcpAddress; })
+            (lib.mkIf (remoteAddresses != [ ]) { IPAddressAllow = remoteAddresses; })
             (lib.mkIf (drainSeconds > 50) { TimeoutStopSec = builtins.ceil drainSeconds + 10; })
             (lib.mkIf (connections > 8000) { LimitNOFILE = 2 * connections + 384; })
           ];

@@ -80,11 +80,25 @@ in
         };
         proxy = {
           target = optionalKey types.str "See {option}`services.rustbalance.target`.";
+          targets = optionalKey (types.listOf (
+            types.submodule {
+              freeformType = toml.type;
+              options.address = mkOption {
+                type = types.str;
+                description = "Where it is, as {option}`services.rustbalance.target` has it.";
+              };
+            }
+          )) "Several targets instead of one, each with a `weight` and whatever else belongs to it.";
+          verify = optionalKey (types.enum [
+            "webpki"
+            "spki-pin"
+            "onion"
+          ]) "Which certificates are accepted from a target with `https://`.";
           mode = optionalKey (types.enum [
             "tcp"
             "http"
           ]) "What is carried: bytes of any protocol, or HTTP/1.1 with the target's name exchanged for the onion service's.";
-          host = optionalKey types.str "In HTTP mode, what the target calls itself where that is not what the target option says.";
+          host = optionalKey types.str "What the target calls itself, in HTTP mode and in its certificate, where that is not what the target option says.";
           max_connections = optionalKey (types.ints.between 1 100000) "Connections carried at once. The proxy's limit of open files grows with it.";
           drain_timeout_secs = optionalKey types.numbers.nonnegative "How long connections may take to finish when the proxy stops. systemd waits for longer.";
         };

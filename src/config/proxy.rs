@@ -99,7 +99,7 @@ pub enum Verify {
     Onion,
 }
 
-/// The digest of a public key: `sha256/BASE64`, as in HTTP's and OkHttp's pins.
+/// The digest of a public key: `sha256/BASE64`, as HTTP's own pins had it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pin(pub [u8; 32]);
 
@@ -193,10 +193,18 @@ impl Proxy {
                 return Err(self.wrong_target(index, "address", reason));
             }
         }
-        if self.verify.is_some() && !targets.iter().any(|target| target.address.is_tls()) {
-            return wrong(["proxy", "verify"], WITHOUT_TLS);
+        if targets.iter().any(|target| target.address.is_tls()) {
+            return Ok(());
         }
-        Ok(())
+        let said = [
+            ("verify", self.verify.is_some()),
+            ("roots", self.roots.is_some()),
+            ("pins", !self.pins.is_empty()),
+        ];
+        match said.into_iter().find(|(_, said)| *said) {
+            Some((key, _)) => wrong(["proxy", key], WITHOUT_TLS),
+            None => Ok(()),
+        }
     }
 
     /// The key of a target, and what is wrong with it.

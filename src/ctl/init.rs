@@ -35,7 +35,7 @@ Examples:
 
 Nothing that exists is overwritten. Keep a copy of hs_ed25519_secret_key at a safe place: it is the address.")]
 pub struct Arguments {
-    /// Where connections are carried to: `tcp://ip:port`, `unix:/path` or `http://ADDRESS.onion:port`
+    /// Where connections are carried to: `tcp://ip:port`, `http(s)://ip:port`, `unix:/path` or `http(s)://ADDRESS.onion:port`
     #[arg(long, value_name = "TARGET", value_parser = checked_target)]
     target: String,
     /// The virtual port of the onion service: what stands first in tor's `HiddenServicePort`
@@ -109,14 +109,7 @@ impl NodeArguments {
 
 /// A target that configurations take.
 pub fn checked_target(text: &str) -> Result<String, String> {
-    let target: Target = text.parse()?;
-    if target.is_tls() {
-        return Err(format!(
-            "{text} needs more than one line: name an http:// target here, and write this one into [proxy] afterwards, with \
-             `verify`, which says what certificates are accepted"
-        ));
-    }
-    Ok(text.to_owned())
+    text.parse::<Target>().map(|_| text.to_owned())
 }
 
 impl Arguments {

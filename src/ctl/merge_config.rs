@@ -19,7 +19,8 @@ const MAX_BYTES: usize = 1024 * 1024;
 Examples:
   rustbalance merge-config /etc/rustbalance/config.toml settings.toml > new.toml && rustbalance check-config new.toml
 
-A section's keys are taken one by one, anything else is replaced whole, also a list. Comments are not kept.")]
+A section's keys are taken one by one, anything else is replaced whole, also a list. proxy.target and proxy.targets take \
+each other's place, and with them goes what was said about certificates. Comments are not kept.")]
 pub struct Arguments {
     /// The configuration
     #[arg(value_name = "FILE")]
@@ -33,7 +34,9 @@ impl Arguments {
     /// Writes the result.
     pub fn run(&self, mut out: impl Write) -> Result<(), CtlError> {
         let mut merged = table(&self.base)?;
-        lay_over(&mut merged, table(&self.over)?);
+        let over = table(&self.over)?;
+        make_way(&mut merged, &over);
+        lay_over(&mut merged, over);
         Ok(out.write_all(merged.to_string().as_bytes())?)
     }
 }
@@ -45,6 +48,18 @@ fn table(path: &Path) -> Result<Table, CtlError> {
         path: path.to_owned(),
         reason: error.message().to_owned(),
     })
+}
+
+/// Takes away what cannot stand beside what comes.
+fn make_way(base: &mut Table, over: &Table) {
+    let proxy = |table: &Table, key| table.get("proxy").is_some_and(|proxy| proxy.get(key).is_some());
+    let Some(Value::Table(below)) = base.get_mut("proxy") else { return };
+    for (comes, goes) in [("target", "targets"), ("targets", "target")] {
+        if proxy(over, comes) {
+            // The certificates are those of the target that goes.
+            [goes, "verify", "roots", "pins"].map(|key| below.remove(key));
+        }
+    }
 }
 
 fn lay_over(base: &mut Table, over: Table) {
@@ -59,6 +74,23 @@ fn lay_over(base: &mut Table, over: Table) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_targets_take_the_place_of_one_and_the_other_way_round() {
+        let one: Table = "[proxy]\ntarget = \"a\"\nmode = \"http\"\n".parse().unwrap();
+        let tls: Table = "[proxy]\ntarget = \"a\"\nverify = \"onion\"\n".parse().unwrap();
+        let several: Table = "[proxy]\ntargets = [{ address = \"b\" }]\n".parse().unwrap();
+        for (below, above, left) in [
+            (&one, &several, "[proxy]\nmode = \"http\"\ntargets = [{ address = \"b\" }]\n"),
+            (&tls, &several, "[proxy]\ntargets = [{ address = \"b\" }]\n"),
+            (&several, &one, "[proxy]\ntarget = \"a\"\nmode = \"http\"\n"),
+        ] {
+            let mut merged = below.clone();
+            make_way(&mut merged, above);
+            lay_over(&mut merged, above.clone());
+            assert_eq!(merged, left.parse().unwrap());
+        }
+    }
 
     #[test]
     fn sections_are_merged_and_all_else_is_replaced() {

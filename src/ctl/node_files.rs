@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::config::endpoint::Target;
 use crate::config::file::{Config, ConfigError};
 use crate::config::mesh::Prefix;
 use crate::proto::cluster::timing::Timing;
@@ -121,6 +122,25 @@ impl Display for Settings<'_> {
     }
 }
 
+/// Which certificates are accepted from a target that speaks TLS, to begin with: what is safe without knowing more.
+struct VerifyLine<'a>(&'a str);
+
+impl Display for VerifyLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.parse() {
+            Ok(Target::Onion { tls: true, .. }) => f.write_str(
+                "# Any certificate: the onion address says already whose key it is. Or webpki, or spki-pin.\n\
+                 verify = \"onion\"\n",
+            ),
+            Ok(Target::Local { tls: true, .. }) => f.write_str(
+                "# A certificate for `host` that a root of this system's vouches for. Or spki-pin, with `pins`.\n\
+                 verify = \"webpki\"\n",
+            ),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Settings<'_> {
     fn node_and_service(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { node, priority, address, .. } = self;
@@ -140,7 +160,7 @@ impl Settings<'_> {
     }
 
     fn tor_and_proxy(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let target = Quoted(self.target);
+        let (target, verify) = (Quoted(self.target), VerifyLine(self.target));
         write!(
             f,
             "[tor]\n\
@@ -155,8 +175,9 @@ impl Settings<'_> {
              [proxy]\n\
              # Where tor's HiddenServicePort points; not used when the service manager hands the socket over.\n\
              listen = \"unix:/run/rustbalance/onion.sock\"\n\
-             # Your service: tcp://ip:port, unix:/path, or another onion service, http://ADDRESS.onion:port.\n\
+             # Your service: http(s)://ip:port, tcp://ip:port, unix:/path, or another onion service, http(s)://ADDRESS.onion:port.\n\
              target = {target}\n\
+             {verify}\
              # How long may take: reaching the target, silence in both directions, and connections in flight when the proxy stops.\n\
              # connect_timeout_secs = 30\n\
              # idle_timeout_secs = 120\n\

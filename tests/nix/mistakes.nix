@@ -26,6 +26,14 @@ in
       options.target = "127.0.0.1:8080";
       says = "which is none of tcp://IP:PORT, unix:/PATH";
     };
+    one-of-several-by-name = {
+      options.target = null;
+      options.settings.proxy.targets = [
+        { address = "unix:/run/app"; }
+        { address = "https://www.example.org"; }
+      ];
+      says = ''target is "https://www.example.org", which is none of'';
+    };
     no-address = {
       options.newCluster = false;
       says = "does not know which onion address to serve";

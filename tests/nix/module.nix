@@ -59,6 +59,22 @@ let
       };
     };
   };
+  several = system {
+    services.rustbalance = {
+      newCluster = true;
+      endpoint = "192.0.2.1:51820";
+      settings.proxy.targets = [
+        { address = "tcp://127.0.0.1:8080"; }
+        {
+          address = "https://[2001:db8::8]:8443";
+          weight = 3;
+          verify = "webpki";
+          host = "www.example.org";
+        }
+        { address = "http://${address}"; }
+      ];
+    };
+  };
   off = system { services.rustbalance.enable = false; };
 
   # Drop-ins that every node has, for what restarts a daemon when its files change.
@@ -92,6 +108,13 @@ let
           "LoadCredential=hs_ed25519_secret_key:/run/secrets/onion"
           "LoadCredential=rustbalance-passphrase"
         ];
+      };
+    };
+    several = {
+      config = several;
+      optional = [ "rustbalance-proxy.service.d/tcp-target.conf" ];
+      overrides = always // {
+        "rustbalance-proxy.service" = [ "IPAddressAllow=2001:db8::8" ];
       };
     };
     changed = {
