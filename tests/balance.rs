@@ -11,7 +11,7 @@ use rustbalance::proto::balance::member::{Limits, MemberId};
 const LIMITS: Limits = Limits { failures: 3, trial: Duration::from_secs(5), ramp: Duration::from_secs(30) };
 
 fn balance(weights: &[u32]) -> Balance {
-    let mut balance = Balance::new(LIMITS);
+    let mut balance = Balance::default();
     let members: Vec<_> = (0..).map(MemberId).zip(weights.iter().copied()).collect();
     balance.arrange(LIMITS, &members);
     balance

@@ -206,6 +206,14 @@ fn a_bad_value_is_refused_with_line_key_and_reason() {
     refused("drain_timeout_secs = 5", "mode = \"udp\"", "proxy.mode", "unknown variant `udp`");
     refused("drain_timeout_secs = 5", "host = \"a/b\"", "proxy.host", "is no `host` or `host:port`");
     refused("drain_timeout_secs = 5", "host = \"a\"", "proxy.host", "set mode = \"http\"");
+    refused("drain_timeout_secs = 5", "error_page = \"/e\"", "proxy.error_page", "set mode = \"http\"");
+    refused("drain_timeout_secs = 5", "eject_failures = 0", "proxy.eject_failures", "expected 1 to 1000");
+    refused(
+        "drain_timeout_secs = 5",
+        "trial_interval_secs = 0",
+        "proxy.trial_interval_secs",
+        "expected 1 to 3600",
+    );
     refused("priority = 10", "priority = -1", "node.priority", "expected u32");
     refused("priority = 10", "colour = 1", "node", "unknown field `colour`");
     refused(ADDRESS, "pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryx.onion", "service.address", "");

@@ -11,13 +11,16 @@ use super::endpoint::{Endpoint, Target, absolute_path};
 use super::node::Service;
 use super::seconds;
 use super::wrong::{Wrong, wrong};
-use crate::proto::balance::member::MAX_WEIGHT;
+use crate::proto::balance::member::{Limits, MAX_WEIGHT};
 use crate::proto::http::head::is_host;
 
 /// More connections than this cannot be meant: each takes two files and two buffers.
 const MAX_CONNECTIONS: usize = 100_000;
+/// More failures than this in a row nobody waits for.
+const MAX_FAILURES: u32 = 1000;
 /// A key, the next one, and some that are kept in a safe; more pins are none.
 const MAX_PINS: usize = 16;
+const ONLY_HTTP: &str = "has no meaning where bytes are carried as they are; set mode = \"http\"";
 const WITHOUT_TLS: &str = "has no meaning for a target without https://";
 /// More targets than this belong behind a balancer of their own: each is looked at for every connection.
 const MAX_TARGETS: usize = 16;
@@ -63,6 +66,21 @@ pub struct Proxy {
     /// Connections carried at once; the next one is refused.
     #[serde(default = "Proxy::default_connections", deserialize_with = "connections")]
     pub max_connections: usize,
+    /// In HTTP mode, the page (HTML, UTF-8) that clients see when the target fails them; without it, a plain one.
+    #[serde(default, deserialize_with = "optional_path")]
+    pub error_page: Option<PathBuf>,
+    /// After so many failures in a row a target gets no connections.
+    #[serde(default = "Proxy::default_failures", deserialize_with = "failures")]
+    eject_failures: u32,
+    /// How often such a target is tried.
+    #[serde(default = "Proxy::default_trial", deserialize_with = "seconds::between::<_, 1_000, 3_600_000>")]
+    trial_interval_secs: Duration,
+    /// How long its share grows when it is back.
+    #[serde(
+        default = "Proxy::default_readmission",
+        deserialize_with = "seconds::between::<_, 0, 3_600_000>"
+    )]
+    readmission_secs: Duration,
 }
 
 /// `[[proxy.targets]]`: one of several targets.
@@ -160,6 +178,11 @@ impl Proxy {
         only.into_iter().chain(self.targets.iter().cloned()).map(with_defaults).collect()
     }
 
+    /// When a target gets no connections, and how it comes back.
+    pub fn limits(&self) -> Limits {
+        Limits { failures: self.eject_failures, trial: self.trial_interval_secs, ramp: self.readmission_secs }
+    }
+
     /// What no single key can tell.
     pub(super) fn check(&self, service: Option<&Service>) -> Result<(), Wrong> {
         match (&self.target, self.targets.len()) {
@@ -183,6 +206,9 @@ impl Proxy {
                 );
             }
             _ => {}
+        }
+        if self.error_page.is_some() && self.mode == Mode::Tcp {
+            return wrong(["proxy", "error_page"], ONLY_HTTP);
         }
         let targets = self.targets();
         for (index, target) in targets.iter().enumerate() {
@@ -223,10 +249,7 @@ impl Proxy {
             }
             address => {
                 if target.host.is_some() && self.mode == Mode::Tcp && !address.is_tls() {
-                    return Err((
-                        "host",
-                        "has no meaning where bytes are carried as they are; set mode = \"http\"".to_owned(),
-                    ));
+                    return Err(("host", ONLY_HTTP.to_owned()));
                 }
                 check_verify(target)
             }
@@ -245,6 +268,18 @@ impl Proxy {
         } else {
             own(if name == "address" { "target" } else { name })
         }
+    }
+
+    fn default_failures() -> u32 {
+        Limits::default().failures
+    }
+
+    fn default_trial() -> Duration {
+        Limits::default().trial
+    }
+
+    fn default_readmission() -> Duration {
+        Limits::default().ramp
     }
 
     fn default_connect() -> Duration {
@@ -311,12 +346,20 @@ fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pa
 }
 
 fn weight<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    between(deserializer, 1, MAX_WEIGHT)
+}
+
+fn between<'de, D: Deserializer<'de>>(deserializer: D, least: u32, most: u32) -> Result<u32, D::Error> {
     let number = u32::deserialize(deserializer)?;
-    if (1..=MAX_WEIGHT).contains(&number) {
+    if (least..=most).contains(&number) {
         Ok(number)
     } else {
-        Err(de::Error::custom(format!("{number} is out of range, expected 1 to {MAX_WEIGHT}")))
+        Err(de::Error::custom(format!("{number} is out of range, expected {least} to {most}")))
     }
+}
+
+fn failures<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    between(deserializer, 1, MAX_FAILURES)
 }
 
 fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {

@@ -57,7 +57,9 @@ fn make_way(base: &mut Table, over: &Table) {
     for (comes, goes) in [("target", "targets"), ("targets", "target")] {
         if proxy(over, comes) {
             // The certificates are those of the target that goes.
-            [goes, "verify", "roots", "pins"].map(|key| below.remove(key));
+            for key in [goes, "verify", "roots", "pins"] {
+                below.remove(key);
+            }
         }
     }
 }

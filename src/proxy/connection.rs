@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::caller::{Caller, Client};
 use super::door::Door;
 use super::http::naming::Naming;
+use super::http::pages::Pages;
 use super::link::Link;
 use super::pool::Pool;
 use super::relay::{Traffic, relay};
@@ -34,6 +35,8 @@ pub struct Ways {
     pub idle: Duration,
     /// In HTTP mode, what both sides are called; `None`: bytes are carried as they are.
     pub naming: Option<Arc<Naming>>,
+    /// In HTTP mode, what a client sees for whom there is no response.
+    pub pages: Pages,
 }
 
 /// How a connection ended well.

@@ -10,20 +10,13 @@ use crate::ipc::proxy::{FailureReason, TargetStatus};
 use crate::proto::balance::core::Balance;
 use crate::proto::balance::member::{Limits, MemberId};
 
-/// So many failures in a row are not bad luck any more (seed section 7, 2.1).
-const FAILURES: u32 = 3;
-/// How often a target that is out is tried. Twenty seconds of failures cost a client at most four tries.
-const TRIAL_EVERY: Duration = Duration::from_secs(5);
-/// How long the share of a target grows that is back.
-const RAMP: Duration = Duration::from_secs(30);
-
-/// All targets. Outlives changes of the configuration.
-#[derive(Debug)]
+/// All targets; [`Pool::lead_to`] says what they are. Outlives changes of the configuration.
+#[derive(Debug, Default)]
 pub struct Pool {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Inner {
     balance: Balance,
     ways: Vec<Way>,
@@ -50,17 +43,9 @@ pub struct Seat {
     pub others: bool,
 }
 
-impl Default for Pool {
-    /// Without targets; [`Pool::lead_to`] says what they are.
-    fn default() -> Self {
-        let limits = Limits { failures: FAILURES, trial: TRIAL_EVERY, ramp: RAMP };
-        Self { inner: Mutex::new(Inner { balance: Balance::new(limits), ways: Vec::new(), ids: 0 }) }
-    }
-}
-
 impl Pool {
-    /// These are the targets from now on. What is known of one that stays, stays known, with its connections.
-    pub fn lead_to(&self, dialers: &[Arc<Dialer>]) {
+    /// These are the targets from now on, with these limits. What is known of one that stays, stays known, with its connections.
+    pub fn lead_to(&self, dialers: &[Arc<Dialer>], limits: Limits) {
         let mut inner = self.lock();
         let mut before = std::mem::take(&mut inner.ways);
         for dialer in dialers {
@@ -74,7 +59,6 @@ impl Pool {
             inner.ways.push(way);
         }
         let members: Vec<_> = inner.ways.iter().map(|way| (way.id, way.dialer.target().weight)).collect();
-        let limits = Limits { failures: FAILURES, trial: TRIAL_EVERY, ramp: RAMP };
         inner.balance.arrange(limits, &members);
     }
 

@@ -121,7 +121,7 @@ impl Proxy {
         let (mut status, mut report) = (interval(STATUS_EVERY), interval(REPORT_EVERY));
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
         report.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        settings.ways.pool.lead_to(&settings.dialers);
+        settings.ways.pool.lead_to(&settings.dialers, settings.bounds.limits);
         let tally = Tally::new(settings.ways.pool.status());
         Self {
             listeners,
@@ -174,7 +174,7 @@ impl Proxy {
     fn take_over(&mut self) {
         notify(&[Notice::Reloading]);
         if let Some(settings) = self.reload.settings(&self.settings) {
-            settings.ways.pool.lead_to(&settings.dialers);
+            settings.ways.pool.lead_to(&settings.dialers, settings.bounds.limits);
             self.tally.leads_to(settings.ways.pool.status());
             self.settings = settings;
             self.probe();
@@ -213,7 +213,7 @@ impl Proxy {
         self.tally.refused();
         while self.turned_away.try_join_next().is_some() {}
         if self.settings.ways.naming.is_some() && self.turned_away.len() < TURNED_AWAY {
-            self.turned_away.spawn(turn_away(client));
+            self.turned_away.spawn(turn_away(client, self.settings.ways.pages.clone()));
         } else {
             client.reset();
         }

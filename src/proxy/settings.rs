@@ -8,10 +8,12 @@ use super::connection::Ways;
 use super::dial::Dialer;
 use super::door::Door;
 use super::http::naming::Naming;
+use super::http::pages::Pages;
 use crate::config::endpoint::{Endpoint, Target};
 use crate::config::file::{Config, ConfigError};
 use crate::config::proxy::{Mode, Proxy as ProxyConfig};
 use crate::config::reload::{Reloads, Scope, tell_refused};
+use crate::proto::balance::member::Limits;
 use crate::sys::logging::LogLevel;
 use crate::sys::process;
 
@@ -32,6 +34,10 @@ const SCOPE: Scope = Scope {
         "proxy.probe_interval_secs",
         "proxy.drain_timeout_secs",
         "proxy.max_connections",
+        "proxy.error_page",
+        "proxy.eject_failures",
+        "proxy.trial_interval_secs",
+        "proxy.readmission_secs",
         "tor",
         "join",
         "log.level",
@@ -47,6 +53,8 @@ pub struct Bounds {
     pub connections: usize,
     /// See `probe_interval_secs`.
     pub probe: Duration,
+    /// When a target gets no connections, and how it comes back.
+    pub limits: Limits,
     /// See `drain_timeout_secs`.
     pub drain: Duration,
 }
@@ -88,7 +96,9 @@ impl Settings {
             let public = config.service(daemon).ok().map(|service| service.address.to_string());
             Arc::new(Naming { public })
         });
-        let ways = Ways { pool, door, idle: proxy.idle_timeout_secs, naming };
+        let pages = Pages::read(proxy.error_page.as_deref())
+            .map_err(|reason| config.refuse(&["proxy", "error_page"], reason))?;
+        let ways = Ways { pool, door, idle: proxy.idle_timeout_secs, naming, pages };
         Ok(Self { dialers, ways, bounds: bounds(proxy) })
     }
 }
@@ -152,6 +162,7 @@ fn bounds(proxy: &ProxyConfig) -> Bounds {
     Bounds {
         connections: wanted.min(possible),
         probe: proxy.probe_interval_secs,
+        limits: proxy.limits(),
         drain: proxy.drain_timeout_secs,
     }
 }

@@ -262,3 +262,47 @@ async fn a_request_over_a_connection_that_went_stale_goes_to_another_target_unde
     let status = scene.status().await;
     assert_eq!(well(&status), [true, true]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_page_is_shown_and_read_again() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let scene = Scene::new("target = \"unix:/nowhere\"");
+    let page = scene.path().join("page.html");
+    std::fs::write(&page, "<h1>Ünser {{status}}</h1>{{reason}}").unwrap();
+    let section = |more: &str| {
+        format!("target = \"http://{closed}\"\nmode = \"http\"\nerror_page = \"{}\"\n{more}", page.display())
+    };
+    scene.configure("trace", UNROUTABLE, &section("eject_failures = 1"));
+    let daemon = scene.start();
+    scene.status_until(|status| !status.target_well).await;
+    let request = "GET / HTTP/1.1\r\nHost: x.onion\r\n\r\n";
+    let answer = Client::new(scene.address()).await.ask(request).await;
+    let body = String::from_utf8(answer.body.clone()).unwrap();
+    assert!(body.starts_with("<h1>Ünser 503</h1>The service behind"), "{body}");
+    assert_eq!((answer.status(), answer.header("retry-after")), (503, Some("10")));
+    assert!(answer.header("content-security-policy").unwrap().contains("img-src data:"));
+    // What is the client's own mistake is told by the page that is built in.
+    let mistake = Client::new(scene.address()).await.ask("TRACE / HTTP/1.1\r\nHost: x.onion\r\n\r\n").await;
+    assert_eq!(mistake.status(), 405);
+    assert!(!String::from_utf8(mistake.body).unwrap().contains("Ünser"));
+
+    std::fs::write(&page, "changed").unwrap();
+    scene.configure("trace", UNROUTABLE, &section("max_connections = 1"));
+    scene.reload(&daemon);
+    let answer = Client::new(scene.address()).await.ask(request).await;
+    assert_eq!(answer.body, b"changed");
+    // All places are taken: the same page.
+    scene.status_until(|status| status.active == 0).await;
+    let _holds = TcpStream::connect(scene.address()).await.unwrap();
+    scene.status_until(|status| status.active == 1).await;
+    let full = Client::new(scene.address()).await.receive().await;
+    assert_eq!((full.status(), &full.body[..]), (503, &b"changed"[..]));
+
+    for (bad, complaint) in [(&b"\xff"[..], "valid UTF-8"), (&[b'x'; 64 * 1024 + 1], "larger than 65536")] {
+        std::fs::write(&page, bad).unwrap();
+        scene.configure("trace", UNROUTABLE, &section("max_connections = 2"));
+        scene.reload(&daemon);
+        let log = scene.log();
+        assert!(log.contains("proxy.error_page: ") && log.contains(complaint), "{log}");
+    }
+}

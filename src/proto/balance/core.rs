@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::member::{Limits, Member, MemberId};
 
-/// The targets and what is known of them.
-#[derive(Debug, Clone)]
+/// The targets and what is known of them; [`Balance::arrange`] says who they are.
+#[derive(Debug, Clone, Default)]
 pub struct Balance {
     limits: Limits,
     members: Vec<Member>,
@@ -36,11 +36,6 @@ pub struct Standing {
 }
 
 impl Balance {
-    /// Without members; [`Balance::arrange`] says who they are.
-    pub fn new(limits: Limits) -> Self {
-        Self { limits, members: Vec::new() }
-    }
-
     /// These are the members from now on, with these limits and weights. What is known of those that stay stays known.
     pub fn arrange(&mut self, limits: Limits, members: &[(MemberId, u32)]) {
         self.limits = limits;

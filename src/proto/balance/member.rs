@@ -27,6 +27,18 @@ pub struct Limits {
     pub ramp: Duration,
 }
 
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // So many in a row are not bad luck any more (seed section 7, 2.1).
+            failures: 3,
+            // A target that hangs costs a client its patience; one in five seconds is little.
+            trial: Duration::from_secs(5),
+            ramp: Duration::from_secs(30),
+        }
+    }
+}
+
 /// One target.
 #[derive(Debug, Clone)]
 pub(super) struct Member {

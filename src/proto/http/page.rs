@@ -3,13 +3,17 @@
 /// Seconds after which a client may try again: the target is looked at every five seconds while it is not well.
 pub const RETRY_AFTER_SECS: u64 = 10;
 
-/// What the page may load and run: nothing but its own style.
+/// What the page may load and run: nothing but its own style, and pictures that it holds itself.
 pub const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'";
+/// The statuses that say that trying again later may help; for these there can be a page of the operator's.
+pub const PASSING: [u16; 3] = [502, 503, 504];
+/// Most bytes of the operator's page. It is held in memory, and sent to each client whom the target fails.
+pub const MAX_TEMPLATE_BYTES: u64 = 64 * 1024;
 
 /// Whether trying again later may help.
 pub fn is_passing(status: u16) -> bool {
-    matches!(status, 502..=504)
+    PASSING.contains(&status)
 }
 
 /// The page for a status: whole in itself, and silent about what stands behind it.
@@ -20,6 +24,11 @@ pub fn page(status: u16) -> String {
          <style>body{{font-family:sans-serif;max-width:36em;margin:15vh auto;padding:0 1em}}</style>\n\
          <h1>{title}</h1>\n<p>{text}</p>\n</html>\n"
     )
+}
+
+/// The operator's page for a status: `{{status}}` is its number, `{{reason}}` a sentence for people.
+pub fn filled(template: &str, status: u16) -> String {
+    template.replace("{{status}}", &status.to_string()).replace("{{reason}}", words(status).1)
 }
 
 fn words(status: u16) -> (&'static str, &'static str) {
@@ -50,6 +59,14 @@ fn words(status: u16) -> (&'static str, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_of_the_operators_is_filled_in() {
+        let template = "<p>{{status}}: {{reason}} {{status}} {{other}}";
+        let expected = "<p>504: The service behind this address did not answer in time. Try again in a moment. 504 {{other}}";
+        assert_eq!(filled(template, 504), expected);
+        assert_eq!(filled("", 503), "");
+    }
 
     #[test]
     fn a_page_stands_alone() {

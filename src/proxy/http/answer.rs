@@ -11,8 +11,9 @@ use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::pages::Pages;
 use crate::proto::http::hop::clean_trailers;
-use crate::proto::http::page::{CONTENT_SECURITY_POLICY, RETRY_AFTER_SECS, is_passing, page};
+use crate::proto::http::page::{CONTENT_SECURITY_POLICY, RETRY_AFTER_SECS, is_passing};
 use crate::proto::http::rewrite::{Names, response_trailers};
 
 /// A client's body on its way to the target: handed on piece by piece, as the target takes it.
@@ -131,9 +132,9 @@ fn with_trailers(frame: Frame<Bytes>, change: impl FnOnce(&mut HeaderMap)) -> Fr
 }
 
 /// The page for this status. The connection ends with it: what else the client sent, or is sending, is not read.
-pub fn own_page(status: u16) -> Response<Answer> {
+pub fn own_page(status: u16, pages: &Pages) -> Response<Answer> {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    let mut response = Response::new(Answer::Own(Some(page(status.as_u16()).into())));
+    let mut response = Response::new(Answer::Own(Some(pages.page(status.as_u16()))));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     for (name, value) in [
@@ -157,15 +158,15 @@ pub fn own_page(status: u16) -> Response<Answer> {
 }
 
 /// The page for a client who finds all places taken, as it goes over the wire.
-pub fn full_page() -> Vec<u8> {
-    let response = own_page(StatusCode::SERVICE_UNAVAILABLE.as_u16());
-    let body = page(response.status().as_u16());
+pub fn full_page(pages: &Pages) -> Vec<u8> {
+    let response = own_page(StatusCode::SERVICE_UNAVAILABLE.as_u16(), pages);
+    let body = pages.page(response.status().as_u16());
     let mut bytes =
         format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", response.status(), body.len()).into_bytes();
     for (name, value) in response.headers() {
         bytes.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }
-    bytes.extend([b"\r\n", body.as_bytes()].concat());
+    bytes.extend([b"\r\n", &body[..]].concat());
     bytes
 }
 

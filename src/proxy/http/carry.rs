@@ -22,6 +22,7 @@ use super::gate::Gate;
 use super::lane::TargetIo;
 use super::metered::{Meter, Metered, Side};
 use super::naming::Naming;
+use super::pages::Pages;
 use crate::ipc::proxy::FailureReason;
 use crate::proto::http::head::MAX_HEAD_BYTES;
 use crate::proxy::activity::Activity;
@@ -193,9 +194,9 @@ async fn switch(
 }
 
 /// Turns a client away because all places are taken.
-pub async fn turn_away(client: Stream) {
+pub async fn turn_away(client: Stream, pages: Pages) {
     let mut client = Client::new(client);
-    if matches!(timeout(LINGER, client.write_all(&full_page())).await, Ok(Ok(()))) {
+    if matches!(timeout(LINGER, client.write_all(&full_page(&pages))).await, Ok(Ok(()))) {
         linger(client).await;
     }
 }

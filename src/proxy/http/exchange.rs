@@ -17,6 +17,7 @@ use super::answer::{Answer, Turn, Upload, is_idempotent, own_page};
 use super::lane::{Lane, Open, SendError};
 use super::metered::Meter;
 use super::naming::Naming;
+use super::pages::Pages;
 use crate::ipc::proxy::FailureReason;
 use crate::proto::http::guard::refused_status;
 use crate::proto::http::hop::{lists, upgrade};
@@ -28,6 +29,7 @@ use crate::proxy::pool::Pool;
 pub struct Exchange {
     pool: Arc<Pool>,
     naming: Arc<Naming>,
+    pages: Pages,
     /// How long the target may be silent.
     idle: Duration,
     meter: Meter,
@@ -66,6 +68,7 @@ impl Exchange {
         Self {
             pool: Arc::clone(&ways.pool),
             naming,
+            pages: ways.pages.clone(),
             idle: ways.idle,
             meter,
             ending,
@@ -104,7 +107,7 @@ impl Exchange {
     /// Answers a request: with the target's response, or with a page.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
         if let Some(status) = refused_status(request.method().as_str(), request.uri().path()) {
-            return own_page(status);
+            return own_page(status, &self.pages);
         }
         let (parts, body) = request.into_parts();
         let protocol = upgrade(&parts.headers).filter(|_| body.is_end_stream());
@@ -181,12 +184,13 @@ impl Exchange {
 
     fn fail(&self, reason: FailureReason) -> Response<Answer> {
         self.outcome().trouble = Some(reason);
-        own_page(match reason {
+        let status = match reason {
             FailureReason::ClientBroke => 400,
             FailureReason::TargetBroke => 502,
             FailureReason::ConnectTimedOut | FailureReason::Idle => 504,
             _ => 503,
-        })
+        };
+        own_page(status, &self.pages)
     }
 
     fn outcome(&self) -> MutexGuard<'_, Outcome> {

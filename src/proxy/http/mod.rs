@@ -3,7 +3,7 @@
 //! ```text
 //! client ──► caller ──► gate ──► hyper's server ──► exchange ──► lane: hyper's client ──► target
 //!            a node that    checks every byte           │  rules of `proto::http` both ways
-//!            asks to join   before hyper reads it       └─ answer: a page when nothing came
+//!            asks to join   before hyper reads it       └─ answer: one of the pages when nothing came
 //! ```
 //!
 //! One task carries one client connection ([`carry`]) and drives both sides of it: what a slow client does not take is not
@@ -18,3 +18,4 @@ pub mod gate;
 pub mod lane;
 pub mod metered;
 pub mod naming;
+pub mod pages;
