@@ -298,7 +298,7 @@ async fn the_operators_page_is_shown_and_read_again() {
     let full = Client::new(scene.address()).await.receive().await;
     assert_eq!((full.status(), &full.body[..]), (503, &b"changed"[..]));
 
-    for (bad, complaint) in [(&b"\xff"[..], "valid UTF-8"), (&[b'x'; 64 * 1024 + 1], "larger than 65536")] {
+    for (bad, complaint) in [(vec![0xff], "valid UTF-8"), (vec![b'x'; 64 * 1024 + 1], "larger than 65536")] {
         std::fs::write(&page, bad).unwrap();
         scene.configure("trace", UNROUTABLE, &section("max_connections = 2"));
         scene.reload(&daemon);
