@@ -122,6 +122,44 @@ impl Display for Settings<'_> {
     }
 }
 
+/// The other keys of `[proxy]`, as they are by default or could be.
+const PROXY_KEYS: &str = "\
+# tcp carries bytes as they are, of any protocol. http understands requests, exchanges the target's name for this
+# service's in their headers, and answers with a page when the target cannot be reached.
+# mode = \"tcp\"
+# What the target calls itself, in mode http and in its certificate, if it is not what stands in `target`.
+# for example: host = \"www.example.org\"
+# Which certificates are accepted from a target with https://. webpki: one for `host` that leads to a trusted root, of
+# this system or of a file of its own. spki-pin: one with a key listed in `pins`, whoever signed it and however old it is.
+# onion: any, because the onion address says already whose key it is.
+# for example: verify = \"webpki\"
+# for example: roots = \"/etc/rustbalance/roots.pem\"
+# for example: pins = [\"sha256/5r/ApdUADkdeO/GQaY+pp+MDR1LHdd6dLpZTvs3orEw=\"]
+# How long may take: reaching the target, silence in both directions, and connections in flight when the proxy stops.
+# connect_timeout_secs = 30
+# idle_timeout_secs = 120
+# drain_timeout_secs = 20
+# max_connections = 1024
+# How often reaching the target is tried although no client asks for it.
+# probe_interval_secs = 60
+# The page that clients see in mode http when the target fails them: HTML in UTF-8, at most 64 KiB, with what it needs
+# inside; {{status}} and {{reason}} are filled in.
+# for example: error_page = \"/etc/rustbalance/error.html\"
+# After so many failures in a row a target gets no connections; how often it is tried then; how long its share grows when it
+# is back.
+# eject_failures = 3
+# trial_interval_secs = 5
+# readmission_secs = 30
+# Several targets stand here instead of `target`, each with its share of the connections. For example:
+# [[proxy.targets]]
+# address = \"tcp://127.0.0.1:8080\"
+# weight = 3
+# [[proxy.targets]]
+# address = \"tcp://127.0.0.1:8081\"
+# host = \"www.example.org\"
+
+";
+
 /// Which certificates are accepted from a target that speaks TLS, to begin with: what is safe without knowing more.
 struct VerifyLine<'a>(&'a str);
 
@@ -177,15 +215,9 @@ impl Settings<'_> {
              listen = \"unix:/run/rustbalance/onion.sock\"\n\
              # Your service: http(s)://ip:port, tcp://ip:port, unix:/path, or another onion service, http(s)://ADDRESS.onion:port.\n\
              target = {target}\n\
-             {verify}\
-             # How long may take: reaching the target, silence in both directions, and connections in flight when the proxy stops.\n\
-             # connect_timeout_secs = 30\n\
-             # idle_timeout_secs = 120\n\
-             # drain_timeout_secs = 20\n\
-             # max_connections = 1024\n\
-             # How often reaching the target is tried although no client asks for it.\n\
-             # probe_interval_secs = 60\n\n"
-        )
+             {verify}"
+        )?;
+        f.write_str(PROXY_KEYS)
     }
 
     fn mesh(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -62,6 +62,7 @@ let
   several = system {
     services.rustbalance = {
       newCluster = true;
+      target = null;
       endpoint = "192.0.2.1:51820";
       settings.proxy.targets = [
         { address = "tcp://127.0.0.1:8080"; }
