@@ -125,7 +125,7 @@ impl Reload {
     }
 
     /// Reads the configuration again, and says what is and what is not taken over. Gives what new connections meet from now
-    /// on; `None` if that is as before.
+    /// on; `None` if that is refused, and all stays as before.
     pub fn settings(&mut self, before: &Settings) -> Option<Settings> {
         let read = self.reloads.read().and_then(|(config, changes)| {
             let settings = Settings::of(&config, self.daemon, self.coordinator.clone(), Some(before))?;
@@ -137,8 +137,8 @@ impl Reload {
         }
         self.reloads.adopt(config);
         changes.tell();
-        let ours = ["proxy", "service", "tor", "join"].into_iter().any(|section| changes.live.touch(section));
-        ours.then_some(settings)
+        // Also where nothing in it has changed: the files that it names may have.
+        Some(settings)
     }
 }
 

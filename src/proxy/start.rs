@@ -84,8 +84,9 @@ fn listeners(inherited: &mut InheritedSockets, proxy: &ProxyConfig) -> Result<Ve
             Endpoint::Unix(path) => Listener::open_unix(path)?,
         });
     }
+    let targets: Vec<_> = proxy.targets().iter().map(|target| target.address.to_string()).collect();
     for listener in &listeners {
-        tracing::info!(%listener, how, "listening");
+        tracing::info!(%listener, how, target = %targets.join(", "), "listening");
     }
     Ok(listeners)
 }

@@ -287,10 +287,11 @@ async fn the_operators_page_is_shown_and_read_again() {
     assert!(!String::from_utf8(mistake.body).unwrap().contains("Ünser"));
 
     std::fs::write(&page, "changed").unwrap();
-    scene.configure("trace", UNROUTABLE, &section("max_connections = 1"));
     scene.reload(&daemon);
     let answer = Client::new(scene.address()).await.ask(request).await;
     assert_eq!(answer.body, b"changed");
+    scene.configure("trace", UNROUTABLE, &section("max_connections = 1"));
+    scene.reload(&daemon);
     // All places are taken: the same page.
     scene.status_until(|status| status.active == 0).await;
     let _holds = TcpStream::connect(scene.address()).await.unwrap();
