@@ -51,5 +51,6 @@ mod tor_network;
 mod torrc;
 mod unit;
 mod unit_file;
+mod web_socket;
 mod wires;
 mod world;

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub enum SceneName {
     /// Nothing happens: sixty pages, every node serves its share.
     Spread,
+    /// Nothing happens, and web sockets go through the address in HTTP mode.
+    WebSocket,
     /// A node's serving tor crashes and is started again.
     TorRestart,
     /// A node's serving tor hangs, and the watchdog kills it.
@@ -69,7 +71,7 @@ impl SceneName {
     pub(super) fn least_nodes(self) -> u8 {
         match self {
             // Nobody has to take over in these, or the one who does is a new node.
-            Self::Spread | Self::Rotate | Self::Join | Self::Chain | Self::Replace => 1,
+            Self::Spread | Self::WebSocket | Self::Rotate | Self::Join | Self::Chain | Self::Replace => 1,
             _ => 2,
         }
     }

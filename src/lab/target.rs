@@ -1,6 +1,6 @@
 //! The target: a web server that counts its requests, behind an onion service on a tor of its own.
 //!
-//! It answers with a short page, or slowly with a long download where one is asked for.
+//! It answers with a short page, or slowly with a long download where one is asked for, or as a WebSocket.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::content::{self, Length};
 use super::error::{LabError, io as doing};
+use super::web_socket;
 
 /// What every page begins with, so that a client knows it from anyone else's.
 pub(super) const GREETING: &str = "rustbalance lab, request ";
@@ -92,6 +93,9 @@ impl Drop for Door {
 async fn answer(mut stream: UnixStream, requests: &AtomicU64) -> std::io::Result<()> {
     let request = timeout(REQUEST_LIMIT, request(&mut stream)).await??;
     let number = requests.fetch_add(1, Ordering::Relaxed) + 1;
+    if web_socket::is_wanted(&request) {
+        return web_socket::echo(&mut stream, &request).await;
+    }
     let line = request.lines().next().unwrap_or_default();
     match Length::of_request(line) {
         Some(length) => download(&mut stream, length).await?,

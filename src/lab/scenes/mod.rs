@@ -31,6 +31,7 @@ mod target_down;
 mod targets_down;
 mod tors;
 mod two_nodes;
+mod web_socket;
 
 use hsdir::Illness;
 use load::Played;
@@ -54,6 +55,7 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
     world.screen.doing(format!("scene {}", name.word()));
     match name {
         SceneName::Spread => spread::play(world).await,
+        SceneName::WebSocket => web_socket::play(world).await,
         SceneName::TorRestart => tors::play(world, Blow::Crash).await,
         SceneName::TorHung => tors::play(world, Blow::Hang).await,
         SceneName::TorsKilled => tors::play(world, Blow::CrashBoth).await,
