@@ -81,14 +81,6 @@ pub enum CtlError {
     /// Standard input has no place to be replaced in.
     #[error("standard input cannot be unsealed in place; leave --in-place out")]
     NoPlace,
-    /// A file should be TOML and is none.
-    #[error("{} is no TOML: {reason}", path.display())]
-    NotToml {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// The configuration cannot be used. Nothing was changed.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -193,7 +185,7 @@ impl CtlError {
             {
                 Exit::Permission
             }
-            Self::Config(_) | Self::Secret(_) | Self::NotToml { .. } => Exit::Config,
+            Self::Config(_) | Self::Secret(_) => Exit::Config,
             Self::NoNodeName(_) | Self::Path { .. } | Self::NoPlace | Self::NobodyToAsk => Exit::Usage,
             Self::NotDrained { .. } => Exit::TemporaryFailure,
             Self::Seal { .. }

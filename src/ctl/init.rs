@@ -20,6 +20,7 @@ use crate::ctl::node_files::{
     CONFIG, DEFAULT_DATAGRAM_PORT, DEFAULT_DIRECTORY, DEFAULT_LISTEN_PORT, DEFAULT_PORT,
     DEFAULT_TOKEN_OVERLAP, JOIN_SECRET, MASTER_KEY, Settings, TOKEN, WIREGUARD_KEY,
 };
+use crate::ctl::proxy_part::ProxyPart;
 use crate::mesh::wireguard_key::WireGuardKey;
 use crate::proto::cluster::timing::Timing;
 use crate::proto::join::secret::JoinSecret;
@@ -125,7 +126,7 @@ impl Arguments {
             node: &node,
             priority: self.node.priority(),
             address: master_key.hs_id(),
-            target: &self.target,
+            proxy: &ProxyPart::to(&self.target),
             port: self.port,
             listen_port: self.node.listen_port().unwrap_or(DEFAULT_LISTEN_PORT),
             endpoint: self.node.endpoint(),

@@ -11,6 +11,8 @@ use crate::sys::exit::Exit;
 
 /// The name that stands for standard input, and where it is written to for standard output.
 pub const STANDARD_INPUT: &str = "-";
+/// What configurations are below by far.
+const MAX_TOML_BYTES: usize = 1024 * 1024;
 /// The name tor gives the secret key in a `HiddenServiceDir`.
 const TOR_SECRET_KEY_FILE: &str = "hs_ed25519_secret_key";
 
@@ -40,6 +42,14 @@ pub enum InputError {
         /// The file.
         path: PathBuf,
     },
+    /// It should be TOML and is none.
+    #[error("{} is no TOML: {reason}", path.display())]
+    NotToml {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, without the line: that could be a secret in the wrong place.
+        reason: String,
+    },
     /// It should be a key and holds none.
     #[error("{}", path.display())]
     Key {
@@ -51,10 +61,11 @@ pub enum InputError {
 }
 
 impl InputError {
-    /// The exit code: 77 for a file one may not read, 65 for everything else.
+    /// The exit code: 77 for a file one may not read, 78 for a configuration that is none, 65 for everything else.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => Exit::Permission,
+            Self::NotToml { .. } => Exit::Config,
             _ => Exit::Data,
         }
     }
@@ -66,6 +77,15 @@ pub fn read_secret(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Inpu
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
     read_into(&mut bytes, path, limit)?;
     Ok(bytes)
+}
+
+/// Reads a configuration, whatever is in it.
+pub fn read_toml(path: &Path) -> Result<toml::Table, InputError> {
+    let text = read_text(path, MAX_TOML_BYTES)?;
+    text.parse().map_err(|error: toml::de::Error| InputError::NotToml {
+        path: path.to_owned(),
+        reason: error.message().to_owned(),
+    })
 }
 
 /// Reads a document of at most `limit` bytes.

@@ -17,9 +17,10 @@ use crate::ctl::moment::Moment;
 use crate::ctl::next_steps::NextSteps;
 use crate::ctl::node_files::{CONFIG, JOIN_SECRET, MASTER_KEY, Settings, TICKET, TOKEN, WIREGUARD_KEY};
 use crate::ctl::passphrase::PassphraseSource;
+use crate::ctl::proxy_part::ProxyPart;
 use crate::mesh::wireguard_key::WireGuardKey;
 use crate::proto::cluster::timing::Timing;
-use crate::proto::join::invitation::Invitation;
+use crate::proto::join::invitation::{Invitation, InvitationError};
 use crate::vault::armour::{self, MAX_TEXT_BYTES};
 use crate::vault::sealed::{Content, OpenError};
 
@@ -62,7 +63,7 @@ impl Arguments {
             node: &node,
             priority: self.node.priority(),
             address: invitation.address,
-            target: self.target.as_deref().unwrap_or(&invitation.target),
+            proxy: &self.proxy(&invitation)?,
             port: invitation.port,
             listen_port: self.node.listen_port().unwrap_or(invitation.listen_port),
             endpoint: self.node.endpoint(),
@@ -88,6 +89,15 @@ impl Arguments {
         writeln!(out, "{}", Line("configuration", directory.join(CONFIG).display()))?;
         writeln!(out, "{}", Line("invited until", until))?;
         Ok(write!(out, "{}", NextSteps(&settings))?)
+    }
+
+    /// What this node carries, and where to.
+    fn proxy(&self, invitation: &Invitation) -> Result<ProxyPart, CtlError> {
+        let part = ProxyPart::parse(&invitation.proxy).map_err(|_| InvitationError::Malformed)?;
+        Ok(match &self.target {
+            Some(target) => part.aimed_at(target),
+            None => part,
+        })
     }
 
     fn open(&self) -> Result<Invitation, CtlError> {

@@ -2,16 +2,13 @@
 //! NixOS module lays an operator's settings over what `init` or `join` wrote.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use toml::{Table, Value};
 
 use crate::ctl::error::CtlError;
-use crate::ctl::input::read_text;
-
-/// What configurations are below by far.
-const MAX_BYTES: usize = 1024 * 1024;
+use crate::ctl::input::read_toml;
 
 /// Which two.
 #[derive(Debug, Args)]
@@ -33,21 +30,12 @@ pub struct Arguments {
 impl Arguments {
     /// Writes the result.
     pub fn run(&self, mut out: impl Write) -> Result<(), CtlError> {
-        let mut merged = table(&self.base)?;
-        let over = table(&self.over)?;
+        let mut merged = read_toml(&self.base)?;
+        let over = read_toml(&self.over)?;
         make_way(&mut merged, &over);
         lay_over(&mut merged, over);
         Ok(out.write_all(merged.to_string().as_bytes())?)
     }
-}
-
-/// The error does not repeat the line: it could be a secret in the wrong place.
-fn table(path: &Path) -> Result<Table, CtlError> {
-    let text = read_text(path, MAX_BYTES)?;
-    text.parse().map_err(|error: toml::de::Error| CtlError::NotToml {
-        path: path.to_owned(),
-        reason: error.message().to_owned(),
-    })
 }
 
 /// Takes away what cannot stand beside what comes.

@@ -24,6 +24,7 @@ pub mod names;
 pub mod next_steps;
 pub mod node_files;
 pub mod passphrase;
+pub mod proxy_part;
 pub mod rotate_token;
 pub mod sealing;
 pub mod status;

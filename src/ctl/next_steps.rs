@@ -55,17 +55,19 @@ fn changed_units(settings: &Settings<'_>) -> Vec<String> {
              shipped, both know {DEFAULT_DIRECTORY} only."
         ));
     }
-    if let Ok(Target::Local { endpoint: Endpoint::Tcp(address), .. }) = settings.target.parse() {
+    let tcp = |target: &str| match target.parse() {
+        Ok(Target::Local { endpoint: Endpoint::Tcp(address), .. }) => Some(address.ip()),
+        _ => None,
+    };
+    let machines: Vec<_> = settings.proxy.targets().filter_map(tcp).collect();
+    if !machines.is_empty() {
         let mut step =
             "Copy nixos/units/optional/rustbalance-proxy.service.d to /etc/systemd/system: without it the \
                         proxy may not connect to a target on TCP."
                 .to_owned();
-        if !address.ip().is_loopback() {
-            let _ = write!(
-                step,
-                " Write IPAddressAllow={} into it: the target is on another machine.",
-                address.ip()
-            );
+        for address in machines.iter().filter(|address| !address.is_loopback()) {
+            let _ =
+                write!(step, " Write IPAddressAllow={address} into it: the target is on another machine.");
         }
         changed.push(step);
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::endpoint::Target;
 use crate::config::file::{Config, ConfigError};
 use crate::config::mesh::Prefix;
+use crate::ctl::proxy_part::ProxyPart;
 use crate::proto::cluster::timing::Timing;
 use crate::proto::node::{NodeId, Priority};
 use crate::proto::onion::address::HsId;
@@ -39,8 +40,8 @@ pub struct Settings<'a> {
     pub priority: Priority,
     /// The onion service.
     pub address: HsId,
-    /// Where connections are carried to, as configurations write it.
-    pub target: &'a str,
+    /// Where connections are carried to, and how.
+    pub proxy: &'a ProxyPart,
     /// The virtual port of the onion service.
     pub port: u16,
     /// UDP port of WireGuard.
@@ -161,11 +162,12 @@ const PROXY_KEYS: &str = "\
 ";
 
 /// Which certificates are accepted from a target that speaks TLS, to begin with: what is safe without knowing more.
-struct VerifyLine<'a>(&'a str);
+struct VerifyLine<'a>(&'a ProxyPart);
 
 impl Display for VerifyLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.parse() {
+        let target = self.0.targets().next().filter(|_| !self.0.verifies());
+        match target.unwrap_or_default().parse() {
             Ok(Target::Onion { tls: true, .. }) => f.write_str(
                 "# Any certificate: the onion address says already whose key it is. Or webpki, or spki-pin.\n\
                  verify = \"onion\"\n",
@@ -198,7 +200,7 @@ impl Settings<'_> {
     }
 
     fn tor_and_proxy(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (target, verify) = (Quoted(self.target), VerifyLine(self.target));
+        let (target, verify) = (self.proxy.target_line(), VerifyLine(self.proxy));
         write!(
             f,
             "[tor]\n\
@@ -214,10 +216,10 @@ impl Settings<'_> {
              # Where tor's HiddenServicePort points; not used when the service manager hands the socket over.\n\
              listen = \"unix:/run/rustbalance/onion.sock\"\n\
              # Your service: http(s)://ip:port, tcp://ip:port, unix:/path, or another onion service, http(s)://ADDRESS.onion:port.\n\
-             target = {target}\n\
+             {target}\
              {verify}"
         )?;
-        f.write_str(PROXY_KEYS)
+        f.write_str(&self.proxy.lines(PROXY_KEYS))
     }
 
     fn mesh(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -172,6 +172,49 @@ fn an_invitation_travels_through_pipes_and_mail() {
 }
 
 #[test]
+fn the_new_node_carries_what_the_others_carry_and_where_they_do() {
+    let founder = Founder::new();
+    let config = std::fs::read_to_string(&founder.config).unwrap();
+    let several = "targets = [{ address = \"unix:/run/app.sock\", weight = 3 }, { address = \"https://10.0.0.1:443\", \
+                   verify = \"webpki\", roots = \"/etc/ssl/own.pem\" }]";
+    let config = config
+        .replace("target = \"unix:/run/app.sock\"", several)
+        .replace("# mode = \"tcp\"", "mode = \"http\"")
+        .replace("# eject_failures = 3", "eject_failures = 5")
+        .replace("# max_connections = 1024", "max_connections = 12")
+        .replace("# for example: error_page = ", "error_page = ");
+    private(&founder.config, config.as_bytes());
+    let invitation = founder.path("invitation");
+    let output = with_input(&founder.create(&["--output", text(&invitation)]), b"");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("[proxy] error_page names a file") && said.contains("[proxy] roots names"),
+        "{said}"
+    );
+
+    let (beta, gamma) = (founder.path("beta"), founder.path("gamma"));
+    let said = answer(&founder.join(&invitation, &beta, &[]));
+    assert!(said.contains("IPAddressAllow=10.0.0.1 "), "{said}");
+    let written = std::fs::read_to_string(beta.join("config.toml")).unwrap();
+    let alpha = Config::load(&founder.config).unwrap();
+    let beta = Config::load(&beta.join("config.toml")).unwrap();
+    let (old, new) = (alpha.proxy("x").unwrap(), beta.proxy("x").unwrap());
+    assert_eq!((new.mode, new.max_connections, &new.error_page), (old.mode, 1024, &None), "{written}");
+    assert_eq!(new.limits(), old.limits());
+    let mut expected = old.targets();
+    expected[1].roots = None;
+    assert_eq!(new.targets(), expected);
+    assert!(written.contains("\n# for example: error_page = "), "{written}");
+
+    answer(&founder.join(&invitation, &gamma, &["--target", "unix:/run/other.sock"]));
+    let gamma = Config::load(&gamma.join("config.toml")).unwrap();
+    let gamma = gamma.proxy("x").unwrap();
+    assert_eq!((gamma.mode, gamma.targets().len()), (old.mode, 1));
+    assert_eq!(gamma.targets()[0].address.to_string(), "unix:/run/other.sock");
+}
+
+#[test]
 fn a_timing_that_is_not_the_default_is_passed_on() {
     let founder = Founder::new();
     let config = std::fs::read_to_string(&founder.config).unwrap();
@@ -309,7 +352,7 @@ fn invitation(founder: &Founder, change: impl FnOnce(&mut Invitation)) -> PathBu
         prefix: "fd12:3456:789a::".parse().unwrap(),
         master_key,
         ticket: Ticket::issue(&keys, [7; 16], u64::MAX / 2, 1),
-        target: "tcp://127.0.0.1:80".to_owned(),
+        proxy: "target = \"tcp://127.0.0.1:80\"\n".to_owned(),
         timing,
         listen_port: 51820,
         datagram_port: 51821,
@@ -335,7 +378,7 @@ fn an_old_or_impossible_invitation_is_refused_with_its_reason() {
     let odd = invitation(&founder, |made| made.timing.heartbeat_timeout_ms = 1);
     let said = complaint(DATA, &founder.join(&odd, &beta, &[]));
     assert!(said.contains("heartbeat_timeout_secs"), "{said}");
-    let odd = invitation(&founder, |made| made.target = "nonsense \" [".to_owned());
+    let odd = invitation(&founder, |made| made.proxy = "target = 'nonsense \" ['\n".to_owned());
     let said = complaint(CONFIG, &founder.join(&odd, &beta, &[]));
     assert!(said.contains("proxy.target"), "{said}");
     assert!(!beta.exists());

@@ -1,6 +1,6 @@
 //! `rustbalance token create`.
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,15 @@ use rand::RngExt;
 use secrecy::ExposeSecret;
 
 use crate::config::cluster::{Cluster, MEMORY_FILE};
-use crate::config::endpoint::{Endpoint, Target};
 use crate::config::file::{Config, DEFAULT_PATH};
 use crate::config::mesh::{Mesh, Prefix};
 use crate::config::secret::Unseal;
 use crate::ctl::error::CtlError;
 use crate::ctl::files::{NewFiles, make_file};
-use crate::ctl::input::STANDARD_INPUT;
+use crate::ctl::input::{STANDARD_INPUT, read_toml};
 use crate::ctl::moment::Moment;
 use crate::ctl::passphrase::{NoPassphrase, PassphraseSource, passphrase_of_node};
+use crate::ctl::proxy_part::ProxyPart;
 use crate::mesh::keyring::Keyring;
 use crate::mesh::token::ClusterToken;
 use crate::mesh::tunnel::TunnelPrefix;
@@ -111,8 +111,12 @@ impl Arguments {
     fn invitation(&self) -> Result<Invitation, CtlError> {
         let config = Config::load(&self.config)?;
         let (service, cluster, mesh) = (config.service(TOOL)?, config.cluster(TOOL)?, config.mesh(TOOL)?);
-        let targets = config.proxy(TOOL)?.targets();
-        let target = targets.first().map(|target| target_text(&target.address)).unwrap_or_default();
+        config.proxy(TOOL)?;
+        let (proxy, files) = ProxyPart::of(read_toml(&self.config)?);
+        for key in files {
+            // Not a reason to fail, and the invitation itself may be going to standard output.
+            let _ = writeln!(stderr(), "[proxy] {key} names a file of this node: give the new node one, too");
+        }
         let secret_missing = || {
             config.refuse(
                 &["join", "secret_file"],
@@ -158,7 +162,7 @@ impl Arguments {
             prefix: prefix.0,
             master_key,
             ticket,
-            target,
+            proxy: proxy.to_text(),
             timing,
             listen_port: mesh.listen_port,
             datagram_port: mesh.datagram_port,
@@ -222,14 +226,5 @@ fn timing(cluster: &Cluster) -> InvitedTiming {
         heartbeat_timeout_ms: ms(cluster.heartbeat_timeout_secs),
         takeover_grace_ms: ms(cluster.takeover_grace_secs),
         token_overlap_ms: ms(cluster.token_overlap_secs),
-    }
-}
-
-/// A target as configurations write it.
-fn target_text(target: &Target) -> String {
-    match target {
-        Target::Onion { tls: false, .. } => format!("http://{target}"),
-        Target::Local { endpoint: Endpoint::Tcp(_), tls: false } => format!("tcp://{target}"),
-        unix_or_https => unix_or_https.to_string(),
     }
 }

@@ -17,8 +17,8 @@ use crate::proto::onion::identity::HsIdKeypair;
 
 /// Version of the format, its first byte.
 pub const VERSION: u8 = 1;
-/// Most bytes of an invitation: the longest token (1 KiB) and target leave room, and a wrong file is noticed.
-pub const MAX_INVITATION_BYTES: usize = 4096;
+/// Most bytes of an invitation: the longest token (1 KiB) and many targets leave room, and a wrong file is noticed.
+pub const MAX_INVITATION_BYTES: usize = 12 * 1024;
 /// Bytes of tor's secret key file.
 const MASTER_KEY_BYTES: usize = 96;
 
@@ -40,8 +40,8 @@ pub struct Invitation {
     pub master_key: HsIdKeypair,
     /// Permission to join.
     pub ticket: Ticket,
-    /// The target of the proxy, as the configuration writes it.
-    pub target: String,
+    /// What of the proxy's configuration all nodes share, as TOML: targets and mode above all.
+    pub proxy: String,
     /// The cluster's periods, which all nodes must share.
     pub timing: InvitedTiming,
     /// UDP port of WireGuard.
@@ -90,7 +90,7 @@ struct Wire<'a> {
     prefix: [u8; 16],
     master_key: &'a [u8],
     ticket: &'a str,
-    target: &'a str,
+    proxy: &'a str,
     timing: InvitedTiming,
     listen_port: u16,
     datagram_port: u16,
@@ -99,7 +99,7 @@ struct Wire<'a> {
 impl Invitation {
     /// The invitation as bytes, to be sealed.
     ///
-    /// `Malformed`: the token and the target together are longer than any may be.
+    /// `Malformed`: the token and the proxy's part together are longer than any may be.
     pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, InvitationError> {
         let (join_secret, master_key) =
             (self.join_secret.to_text(), self.master_key.to_tor_secret_key_file());
@@ -112,7 +112,7 @@ impl Invitation {
             prefix: self.prefix.octets(),
             master_key: &*master_key,
             ticket: &self.ticket.to_string(),
-            target: &self.target,
+            proxy: &self.proxy,
             timing: self.timing,
             listen_port: self.listen_port,
             datagram_port: self.datagram_port,
@@ -154,7 +154,7 @@ impl Invitation {
             prefix: wire.prefix.into(),
             master_key,
             ticket: wire.ticket.parse().map_err(|_| InvitationError::Malformed)?,
-            target: wire.target.to_owned(),
+            proxy: wire.proxy.to_owned(),
             timing: wire.timing,
             listen_port: wire.listen_port,
             datagram_port: wire.datagram_port,
@@ -168,7 +168,6 @@ impl fmt::Debug for Invitation {
         f.debug_struct("Invitation")
             .field("address", &self.address)
             .field("ticket", &self.ticket)
-            .field("target", &self.target)
             .finish_non_exhaustive()
     }
 }
@@ -191,7 +190,7 @@ mod tests {
             prefix: "fd12:3456:789a::".parse().unwrap(),
             master_key,
             ticket: Ticket::issue(&keys(1), [7; 16], 5_000, 1),
-            target: "tcp://127.0.0.1:80".to_owned(),
+            proxy: "target = \"tcp://127.0.0.1:80\"\n".to_owned(),
             timing: InvitedTiming {
                 heartbeat_interval_ms: 500,
                 heartbeat_timeout_ms: 2000,
@@ -227,7 +226,7 @@ mod tests {
         other[1] ^= 1;
         assert_eq!(refusal(&other), InvitationError::OtherKey);
         let mut long = invitation();
-        long.target = "x".repeat(MAX_INVITATION_BYTES);
+        long.proxy = "x".repeat(MAX_INVITATION_BYTES);
         assert_eq!(long.to_bytes().unwrap_err(), InvitationError::Malformed);
     }
 }
