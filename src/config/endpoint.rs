@@ -102,6 +102,14 @@ impl FromStr for Target {
         if text.starts_with("unix:") {
             return text.parse().map(plain);
         }
+        if text.contains('@') {
+            // It is not repeated: what stands before it may be a password, and this may go into a log.
+            return Err(
+                "a target has no user and no password: the proxy sends none; leave out what stands before \
+                        `@`, and the `@`"
+                    .to_owned(),
+            );
+        }
         for (scheme, port, tls) in [("http://", HTTP_PORT, false), ("https://", HTTPS_PORT, true)] {
             let Some(rest) = text.strip_prefix(scheme) else { continue };
             let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -246,6 +254,10 @@ mod tests {
         ];
         for text in bad {
             assert!(text.parse::<Target>().is_err(), "{text:?}");
+        }
+        for text in ["http://me:hush@127.0.0.1:80", "https://me:hush@example.org", "me:hush@127.0.0.1"] {
+            let error = text.parse::<Target>().unwrap_err();
+            assert!(error.contains("password") && !error.contains("hush"), "{error}");
         }
     }
 }

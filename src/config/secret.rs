@@ -10,8 +10,10 @@ use super::secret_file::{SecretFile, SecretFileError, one_line};
 
 /// What a sealed value begins with, whatever its version.
 const SEALED: &str = "sealed:v";
+/// So many of a sealed value's last letters are shown.
+const SHOWN_LETTERS: usize = 8;
 
-/// A secret, in a file or sealed in the configuration itself. Printing it shows a path or nothing.
+/// A secret, in a file or sealed in the configuration itself. Printing it shows a path, or the last letters of what is sealed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Place);
 
@@ -79,7 +81,11 @@ impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Place::File(file) => write!(f, "the secret file {}", file.path().display()),
-            Place::Here(_) => f.write_str("the sealed value"),
+            // Its end tells it from others, and is no secret: part of the tag.
+            Place::Here(value) => {
+                let tail = value.char_indices().nth_back(SHOWN_LETTERS - 1).map_or(0, |(at, _)| at);
+                write!(f, "the sealed value that ends with {:?}", &value[tail..])
+            }
         }
     }
 }
@@ -151,12 +157,18 @@ mod tests {
         assert_eq!(text(&write("sealed", "sealed:v1:hush\n", 0o640)).unwrap(), "hush");
         assert_eq!(text(&secret("sealed:v1:hush")).unwrap(), "hush");
         assert!(text(&write("open", "hush\n", 0o644)).unwrap_err().contains("chmod o= "));
-        assert_eq!(text(&secret("sealed:v1:bad")).unwrap_err(), "the sealed value: it is bad");
+        assert_eq!(
+            text(&secret("sealed:v1:bad")).unwrap_err(),
+            "the sealed value that ends with \"d:v1:bad\": it is bad"
+        );
         assert_eq!(
             text(&secret("sealed:v1:a\nb")).unwrap_err(),
-            "the sealed value does not hold exactly one line of text"
+            "the sealed value that ends with \"d:v1:a\\nb\" does not hold exactly one line of text"
         );
-        assert_eq!(format!("{:?}", secret("sealed:v1:hush")), "the sealed value");
+        assert_eq!(
+            format!("{:?}", secret("sealed:v1:not-this")),
+            "the sealed value that ends with \"not-this\""
+        );
     }
 
     #[test]
