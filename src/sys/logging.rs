@@ -1,6 +1,7 @@
 //! Logs: to journald with its fields when the service manager connected us to it, otherwise to standard error.
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use tracing::Level;
 use tracing_subscriber::Registry;
@@ -8,6 +9,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
+
+use super::journal::{Journal, SOCKET};
 
 /// This crate warns of every attribute that a newer kernel has added to what it knows, a dozen lines at each look at a
 /// link. Nothing is wrong then: what it does know is read all the same.
@@ -63,9 +66,10 @@ fn filter(level: &str) -> Result<Targets, LoggingError> {
 /// daemon whose error output was redirected elsewhere must not log past that.
 pub fn init(daemon: &str, level: &str, journal: Option<bool>) -> Result<LogLevel, LoggingError> {
     let (filter, handle) = reload::Layer::new(filter(level)?);
+    let journal_of = || Journal::connect(Path::new(SOCKET), daemon);
     let journal = match journal {
-        Some(true) => Some(tracing_journald::layer().map_err(LoggingError::NoJournal)?),
-        None if stderr_is_the_journal() => tracing_journald::layer().ok(),
+        Some(true) => Some(journal_of().map_err(LoggingError::NoJournal)?),
+        None if stderr_is_the_journal() => journal_of().ok(),
         None | Some(false) => None,
     };
     let stderr = journal.is_none().then(|| {
@@ -73,8 +77,6 @@ pub fn init(daemon: &str, level: &str, journal: Option<bool>) -> Result<LogLevel
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal())
     });
-    let journal =
-        journal.map(|layer| layer.with_field_prefix(None).with_syslog_identifier(daemon.to_owned()));
     tracing_subscriber::registry()
         .with(filter)
         .with(journal)

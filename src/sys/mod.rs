@@ -12,6 +12,7 @@ pub mod clock;
 pub mod confine;
 pub mod exit;
 pub mod integrity;
+pub mod journal;
 pub mod listen;
 pub mod logging;
 pub mod notify;
