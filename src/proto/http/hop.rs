@@ -1,5 +1,7 @@
 //! Headers for one hop only, which a proxy does not pass on (RFC 9110 section 7.6.1).
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// Always for one hop, whether `Connection` says so or not.
@@ -25,16 +27,23 @@ const END_TO_END: [HeaderName; 8] = [
     header::REFERER,
     header::SET_COOKIE,
 ];
-/// What only a proxy in front of us could tell, and there is none: clients that send it make it up.
-const FORWARDED: [&str; 7] = [
+/// What only a proxy in front of us could tell, and there is none: clients that send it make it up. The last one becomes
+/// the variable of a program's own proxy where requests become CGI's variables (httpoxy).
+const FORWARDED: [&str; 11] = [
     "forwarded",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-forwarded-server",
+    "x-forwarded",
     "x-real-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "true-client-ip",
+    "x-original-forwarded-for",
+    "x-scheme",
+    "x-url-scheme",
+    "front-end-https",
+    "proxy",
 ];
+/// The same, whatever follows.
+const FORWARDED_WHAT: &str = "x-forwarded-";
 /// What may not stand behind a body, as it is needed before it (RFC 9110 section 6.5.1).
 const NO_TRAILERS: [HeaderName; 9] = [
     header::HOST,
@@ -67,14 +76,23 @@ pub fn remove_hop(headers: &mut HeaderMap) {
 
 /// Removes what a client says about proxies before us.
 pub fn remove_forwarded(headers: &mut HeaderMap) {
-    for name in FORWARDED {
+    let made_up: Vec<_> = headers.keys().filter(|name| is_forwarded(name)).cloned().collect();
+    for name in made_up {
         headers.remove(name);
     }
+}
+
+/// Programs that get headers as variables take both strokes for the same.
+fn is_forwarded(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    let name = if name.contains('_') { Cow::Owned(name.replace('_', "-")) } else { Cow::Borrowed(name) };
+    name.starts_with(FORWARDED_WHAT) || FORWARDED.contains(&&*name)
 }
 
 /// Removes from trailers what may not be there.
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     remove_hop(trailers);
+    remove_forwarded(trailers);
     for name in NO_TRAILERS {
         trailers.remove(name);
     }
@@ -140,10 +158,31 @@ mod tests {
 
     #[test]
     fn what_clients_make_up_goes() {
-        let mut all =
-            headers(&["x-forwarded-for: 127.0.0.1", "forwarded: for=x", "x-real-ip: 1", "accept: */*"]);
+        let stays = ["accept: */*", "x-forward: 1", "proxy-x: 1", "x_app: 1"];
+        let mut all = headers(&stays);
+        all.extend(headers(&[
+            "x-forwarded-for: 127.0.0.1",
+            "X_Forwarded_For: 127.0.0.1",
+            "x-forwarded_proto: https",
+            "x-forwarded-ssl: on",
+            "x-forwarded-scheme: https",
+            "x-forwarded-port: 443",
+            "x-forwarded-server: a",
+            "x-forwarded-prefix: /a",
+            "x-forwarded-anything: b",
+            "x-forwarded: c",
+            "forwarded: for=x",
+            "x-real-ip: 1",
+            "x_real_ip: 1",
+            "true-client-ip: 1",
+            "front-end-https: on",
+            "proxy: http://evil",
+        ]));
+        let mut trailers = all.clone();
         remove_forwarded(&mut all);
-        assert_eq!(all, headers(&["accept: */*"]));
+        assert_eq!(all, headers(&stays));
+        clean_trailers(&mut trailers);
+        assert_eq!(trailers, headers(&stays));
     }
 
     #[test]
