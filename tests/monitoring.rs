@@ -72,6 +72,24 @@ fn every_alert_says_what_it_means_and_how_urgent_it_is() {
 }
 
 #[test]
+fn what_takes_capacity_from_clients_calls_somebody() {
+    let rules = read("nixos/monitoring/rules.yaml");
+    let expressions: Vec<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+    for (metric, compared) in [
+        ("rustbalance_target_up", "== 0"),
+        ("rustbalance_targets_up", "< rustbalance_targets "),
+        ("rustbalance_fenced", "== 1"),
+        ("rustbalance_hsdirs_holding", "< rustbalance_hsdirs"),
+    ] {
+        let watched = expressions
+            .iter()
+            .any(|expression| named(expression).contains(metric) && expression.contains(compared));
+        assert!(watched, "no alert compares {metric} with {compared}");
+    }
+}
+
+#[test]
 fn prometheus_itself_takes_the_rules() {
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("nixos/monitoring/rules.yaml");
     match Command::new("promtool").args(["check", "rules"]).arg(rules).output() {
