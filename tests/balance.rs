@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use rustbalance::proto::balance::core::{Balance, Standing};
-use rustbalance::proto::balance::member::{Limits, MemberId};
+use rustbalance::proto::balance::member::{FIRST_TRIAL, Finding, Limits, MemberId};
+use rustbalance::proto::balance::row::SPAN;
 
-const LIMITS: Limits = Limits { failures: 3, trial: Duration::from_secs(5), ramp: Duration::from_secs(30) };
+const LIMITS: Limits =
+    Limits { failures: 3, trial: Duration::from_secs(5), ramp: Duration::from_secs(30), checked: false };
 
 fn balance(weights: &[u32]) -> Balance {
     let mut balance = Balance::default();
@@ -18,22 +20,24 @@ fn balance(weights: &[u32]) -> Balance {
 }
 
 fn standing(balance: &Balance, id: MemberId) -> Standing {
-    balance.standings().find(|standing| standing.id == id).unwrap()
+    // Whether there is a way is asked for where it matters.
+    balance.standings(Instant::now()).find(|standing| standing.id == id).unwrap()
 }
 
-fn eject(balance: &mut Balance, id: MemberId, now: Instant) {
-    for _ in 0..LIMITS.failures {
-        balance.failed(id, now);
+/// Has a member found ill, with dials that take no time; gives when it is.
+fn eject(balance: &mut Balance, id: MemberId, now: Instant) -> Instant {
+    for failure in 0..LIMITS.failures {
+        assert!(standing(balance, id).well);
+        let now = now + SPAN * failure / (LIMITS.failures - 1);
+        balance.note(id, Finding::Missed, now, now);
     }
     assert!(!standing(balance, id).well);
+    now + SPAN
 }
 
+/// A dial that took no time.
 fn end_of_dial(balance: &mut Balance, id: MemberId, answers: bool, now: Instant) {
-    if answers {
-        balance.succeeded(id, now);
-    } else {
-        balance.failed(id, now);
-    }
+    balance.note(id, if answers { Finding::Reached } else { Finding::Missed }, now, now);
 }
 
 /// Whether nobody has more than one connection above what its weight, compared to anybody else's, allows; where there is a
@@ -114,16 +118,32 @@ impl World {
     }
 
     fn probe(&mut self, id: MemberId, answers: bool) {
-        let Some(before) = self.balance.standings().find(|standing| standing.id == id) else { return };
-        if self.balance.may_try(id, self.now) {
+        let Some(before) = self.balance.standings(self.now).find(|standing| standing.id == id) else {
+            return;
+        };
+        if self.balance.pick_one(id, self.now).is_some() {
             self.tried(before);
-            end_of_dial(&mut self.balance, id, answers, self.now);
+            self.end_of_dial(id, answers);
         }
     }
 
+    /// Each trial waits twice as long as the one before, up to the interval.
     fn tried(&mut self, before: Standing) {
         if !before.well {
-            self.trials.entry(before.id).or_default().push(self.now);
+            let trials = self.trials.entry(before.id).or_default();
+            if let Some(last) = trials.last() {
+                let pause =
+                    LIMITS.trial.min(FIRST_TRIAL * 2_u32.pow(trials.len().min(9).try_into().unwrap()));
+                assert!(self.now - *last >= pause, "{:?} was tried too soon after {trials:?}", before.id);
+            }
+            trials.push(self.now);
+        }
+    }
+
+    fn end_of_dial(&mut self, id: MemberId, answers: bool) {
+        end_of_dial(&mut self.balance, id, answers, self.now);
+        if standing(&self.balance, id).well {
+            self.trials.remove(&id);
         }
     }
 
@@ -131,7 +151,7 @@ impl World {
     fn connect(&mut self, failing: u16, lasts: bool) {
         let mut failed = Vec::new();
         loop {
-            let before: Vec<_> = self.balance.standings().collect();
+            let before: Vec<_> = self.balance.standings(self.now).collect();
             let any_well = before.iter().any(|standing| standing.well);
             let untried_well = before.iter().any(|one| one.well && !failed.contains(&one.id));
             let Some(pick) = self.balance.pick(&failed, self.now) else {
@@ -142,9 +162,10 @@ impl World {
             let before = *before.iter().find(|standing| standing.id == pick.id).unwrap();
             assert!(before.well || !any_well, "an ejected one while another is well");
             assert_eq!(standing(&self.balance, pick.id).outstanding, before.outstanding + 1);
+            assert_eq!(pick.trial, !before.well);
             self.tried(before);
             let answers = failing & (1 << pick.id.0) == 0;
-            end_of_dial(&mut self.balance, pick.id, answers, self.now);
+            self.end_of_dial(pick.id, answers);
             if answers && lasts {
                 self.lasting.push(pick.id);
             } else {
@@ -174,14 +195,9 @@ proptest! {
         };
         for deed in &deeds {
             world.live(deed);
-            let outstanding: u32 = world.balance.standings().map(|standing| standing.outstanding).sum();
+            let outstanding: u32 = world.balance.standings(world.now).map(|standing| standing.outstanding).sum();
             prop_assert_eq!(outstanding as usize, world.lasting.len(), "every connection is somebody's");
-            prop_assert_eq!(world.balance.standings().count(), weights.len());
-        }
-        for (id, trials) in &world.trials {
-            for pair in trials.windows(2) {
-                prop_assert!(pair[1] - pair[0] >= LIMITS.trial, "{:?} was tried twice in an interval", id);
-            }
+            prop_assert_eq!(world.balance.standings(world.now).count(), weights.len());
         }
     }
 
@@ -204,12 +220,12 @@ proptest! {
     ) {
         let mut balance = balance(&weights);
         let (ill, mut now) = (MemberId(0), Instant::now());
-        eject(&mut balance, ill, now);
+        now = eject(&mut balance, ill, now);
         let got = passing(&mut balance, load, now);
         prop_assert_eq!(got.get(&ill), None);
-        prop_assert!(balance.may_try(ill, now + LIMITS.trial));
         now += LIMITS.trial;
-        balance.succeeded(ill, now);
+        prop_assert!(balance.pick_one(ill, now).is_some_and(|pick| pick.trial));
+        end_of_dial(&mut balance, ill, true, now);
         // At once a tenth of its share, as far as connections are whole.
         let at_first = with_weights(&weights, &passing(&mut balance.clone(), 1000, now));
         let mut scaled = at_first;
@@ -222,33 +238,210 @@ proptest! {
     }
 }
 
-#[test]
-fn three_failures_in_a_row_are_an_illness_and_one_success_is_the_cure() {
-    let (mut balance, one, now) = (balance(&[1]), MemberId(0), Instant::now());
-    for answers in [false, false, true, false, false] {
-        end_of_dial(&mut balance, one, answers, now);
-        assert!(standing(&balance, one).well);
-    }
-    balance.failed(one, now);
-    assert!(!standing(&balance, one).well);
-    assert_eq!(balance.until_trial(one, now), Some(LIMITS.trial));
-    balance.succeeded(one, now);
-    assert_eq!((standing(&balance, one).well, balance.until_trial(one, now)), (true, None));
+const ONE: MemberId = MemberId(0);
+const TWO: MemberId = MemberId(1);
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
 }
 
 #[test]
-fn where_all_are_out_one_trial_each_is_let_through_per_interval() {
-    let (mut balance, mut now) = (balance(&[1, 5]), Instant::now());
-    eject(&mut balance, MemberId(0), now);
-    eject(&mut balance, MemberId(1), now);
-    assert_eq!(balance.pick(&[], now), None);
-    for _ in 0..3 {
-        now += LIMITS.trial;
-        let trials: Vec<_> = (0..10).filter_map(|_| balance.pick(&[], now)).map(|pick| pick.id.0).collect();
-        assert_eq!(trials.len(), 2);
-        assert!(trials.contains(&0) && trials.contains(&1));
-        assert!(!balance.may_try(MemberId(0), now), "a probe is a trial like any other");
+fn three_failures_in_a_row_that_lasts_are_an_illness_and_one_success_is_the_cure() {
+    let (mut balance, begin) = (balance(&[1]), Instant::now());
+    for (at, answers) in [(0, false), (600, false), (700, true), (800, false), (1700, false)] {
+        end_of_dial(&mut balance, ONE, answers, begin + ms(at));
+        assert!(standing(&balance, ONE).well);
     }
+    // Three by now, but for less than a second.
+    end_of_dial(&mut balance, ONE, false, begin + ms(1799));
+    assert!(standing(&balance, ONE).well);
+    let now = begin + ms(1800);
+    end_of_dial(&mut balance, ONE, false, now);
+    assert!(!standing(&balance, ONE).well);
+    assert_eq!(balance.until_trial(ONE, now), Some(FIRST_TRIAL));
+    end_of_dial(&mut balance, ONE, true, now);
+    assert_eq!((standing(&balance, ONE).well, balance.until_trial(ONE, now)), (true, None));
+}
+
+#[test]
+fn where_one_failure_is_enough_it_does_not_have_to_last() {
+    let (mut balance, now) = (balance(&[1]), Instant::now());
+    balance.arrange(Limits { failures: 1, ..LIMITS }, &[(ONE, 1)]);
+    end_of_dial(&mut balance, ONE, false, now);
+    assert!(!standing(&balance, ONE).well);
+}
+
+#[test]
+fn dials_that_began_together_are_one_failure_and_those_begun_a_second_apart_are_not() {
+    let (mut together, begin) = (balance(&[1]), Instant::now());
+    for began in (0..1000).step_by(50) {
+        together.note(ONE, Finding::Missed, begin + ms(began), begin + ms(30_000 + began));
+    }
+    together.note(ONE, Finding::Missed, begin + ms(500), begin + ms(60_000));
+    assert!(standing(&together, ONE).well);
+
+    let mut apart = balance(&[1]);
+    for began in [0, 1000, 2000] {
+        assert!(standing(&apart, ONE).well);
+        apart.note(ONE, Finding::Missed, begin + ms(began), begin + ms(30_000 + began));
+    }
+    assert!(!standing(&apart, ONE).well);
+}
+
+#[test]
+fn a_dial_that_began_before_the_last_success_says_nothing() {
+    let (mut balance, begin) = (balance(&[1]), Instant::now());
+    balance.note(ONE, Finding::Reached, begin + ms(9_000), begin + ms(10_000));
+    for began in [0, 2_000, 4_000, 6_000, 9_999] {
+        balance.note(ONE, Finding::Missed, begin + ms(began), begin + ms(30_000 + began));
+    }
+    assert!(standing(&balance, ONE).well);
+}
+
+#[test]
+fn what_this_node_cannot_do_is_not_held_against_a_member() {
+    let (mut balance, mut now) = (balance(&[1]), Instant::now());
+    let has_way = |balance: &Balance, now| balance.standings(now).all(|standing| standing.has_way);
+    for finding in [Finding::Unclear, Finding::NoWay] {
+        assert!(has_way(&balance, now));
+        for _ in 0..10 {
+            now += SPAN;
+            balance.note(ONE, finding, now, now);
+            assert!(standing(&balance, ONE).well, "{finding:?}");
+        }
+    }
+    assert!(!has_way(&balance, now), "but the node may tell the others");
+    end_of_dial(&mut balance, ONE, true, now);
+    assert!(has_way(&balance, now));
+}
+
+#[test]
+fn who_fails_at_once_does_not_draw_everything_to_itself() {
+    for finding in [Finding::Missed, Finding::HungUp] {
+        let (mut balance, begin) = (balance(&[1, 1]), Instant::now());
+        let (mut failed, mut carried) = (0, 0);
+        for at in 0..500 {
+            let now = begin + ms(at);
+            match balance.pick(&[], now).unwrap().id {
+                ONE => {
+                    balance.note(ONE, finding, now, now);
+                    balance.released(ONE);
+                    failed += 1;
+                }
+                _ => carried += 1,
+            }
+        }
+        assert!(failed <= carried + 1, "{finding:?}: {failed} of 500");
+        // A second later nothing of it is left.
+        let now = begin + ms(1500);
+        (0..carried).for_each(|_| balance.released(TWO));
+        assert!(is_fair(&with_weights(&[1, 1], &passing(&mut balance, 100, now)), true), "{finding:?}");
+    }
+}
+
+#[test]
+fn who_hangs_up_on_everybody_goes_but_never_the_last_one() {
+    let (mut balance, begin) = (balance(&[1, 1]), Instant::now());
+    let hang_up = |balance: &mut Balance, id, at: Instant| {
+        for later in [0, 500, 1000] {
+            balance.note(id, Finding::HungUp, at + ms(later), at + ms(later));
+        }
+    };
+    balance.note(ONE, Finding::HungUp, begin, begin);
+    balance.note(ONE, Finding::Spoke, begin, begin + ms(100));
+    hang_up(&mut balance, TWO, begin);
+    balance.note(ONE, Finding::HungUp, begin + ms(1100), begin + ms(1100));
+    assert_eq!((standing(&balance, ONE).well, standing(&balance, TWO).well), (true, false));
+    hang_up(&mut balance, ONE, begin + ms(2000));
+    assert!(standing(&balance, ONE).well, "whom else should clients go to?");
+    // Being reached brings it back: it may be well again. If it is not, it is left alone for longer and longer.
+    let mut now = begin + ms(3000);
+    for times in 0..3 {
+        assert!(balance.pick_one(TWO, now).is_some_and(|pick| pick.trial));
+        end_of_dial(&mut balance, TWO, true, now);
+        hang_up(&mut balance, TWO, now);
+        now += ms(1000);
+        assert!(!standing(&balance, TWO).well);
+        assert_eq!(balance.until_trial(TWO, now), Some(FIRST_TRIAL * 2 * 2_u32.pow(times)));
+        now += LIMITS.trial;
+    }
+}
+
+#[test]
+fn where_all_are_out_one_trial_each_is_let_through_whenever_it_is_due() {
+    let (mut balance, now) = (balance(&[1, 5]), Instant::now());
+    eject(&mut balance, ONE, now);
+    let mut now = eject(&mut balance, TWO, now);
+    assert_eq!(balance.pick(&[], now), None);
+    for pause in [250, 500, 1000, 2000, 4000, 5000, 5000] {
+        assert_eq!(balance.until_trial(ONE, now), Some(ms(pause)));
+        now += ms(pause - 1);
+        assert_eq!(balance.pick(&[], now), None);
+        now += ms(1);
+        let trials: Vec<_> = (0..10).filter_map(|_| balance.pick(&[], now)).map(|pick| pick.id).collect();
+        assert_eq!(trials.len(), 2);
+        assert!(trials.contains(&ONE) && trials.contains(&TWO));
+        assert_eq!(balance.pick_one(ONE, now), None, "a probe is a trial like any other");
+    }
+}
+
+#[test]
+fn a_trial_that_is_given_up_is_due_again_at_once() {
+    let (mut balance, now) = (balance(&[1]), Instant::now());
+    let now = eject(&mut balance, ONE, now) + FIRST_TRIAL;
+    for _ in 0..3 {
+        assert!(balance.pick(&[], now).unwrap().trial);
+        assert_eq!(balance.pick(&[], now), None);
+        balance.untried(ONE, now);
+        balance.released(ONE);
+    }
+    assert!(balance.pick_one(ONE, now).unwrap().trial);
+    assert_eq!(balance.until_trial(ONE, now), Some(FIRST_TRIAL * 2), "as if there had been no other");
+    // Who is in needs no trial.
+    end_of_dial(&mut balance, ONE, true, now);
+    balance.untried(ONE, now);
+    assert_eq!(balance.until_trial(ONE, now), None);
+}
+
+#[test]
+fn where_probes_ask_only_they_say_who_is_well() {
+    let (mut balance, mut now) = (balance(&[1, 1]), Instant::now());
+    balance.arrange(Limits { checked: true, ..LIMITS }, &[(ONE, 1), (TWO, 1)]);
+    for _ in 0..LIMITS.failures {
+        assert!(standing(&balance, ONE).well);
+        now += SPAN;
+        // Clients reach it all the time.
+        balance.note(ONE, Finding::Reached, now, now);
+        balance.note(ONE, Finding::Flunked, now, now);
+    }
+    assert!(!standing(&balance, ONE).well);
+    now = eject(&mut balance, TWO, now) + LIMITS.trial;
+    assert_eq!(balance.pick(&[], now), None, "no client has to find out");
+    for id in [ONE, TWO] {
+        assert!(balance.pick_one(id, now).unwrap().trial);
+        balance.note(id, Finding::Reached, now, now);
+        assert!(!standing(&balance, id).well);
+        balance.note(id, Finding::Passed, now, now);
+        assert!(standing(&balance, id).well);
+    }
+    // Without probes, being reached is enough again.
+    balance.note(ONE, Finding::Flunked, now, now);
+    now = eject(&mut balance, ONE, now);
+    balance.arrange(LIMITS, &[(ONE, 1), (TWO, 1)]);
+    balance.note(ONE, Finding::Reached, now, now);
+    assert!(standing(&balance, ONE).well);
+}
+
+#[test]
+fn a_connection_that_is_there_is_used_again_unless_its_member_is_out_and_another_is_not() {
+    let (mut balance, now) = (balance(&[1, 1]), Instant::now());
+    assert!(balance.take_again(ONE));
+    assert_eq!(standing(&balance, ONE).outstanding, 1);
+    let now = eject(&mut balance, ONE, now);
+    assert!(!balance.take_again(ONE) && balance.take_again(TWO));
+    eject(&mut balance, TWO, now);
+    assert!(balance.take_again(ONE));
+    assert_eq!(standing(&balance, ONE).outstanding, 2);
 }
 
 #[test]
@@ -264,15 +457,15 @@ fn a_busy_past_is_not_held_against_anybody() {
 #[test]
 fn what_is_known_of_who_stays_stays_known() {
     let (mut balance, now) = (balance(&[1, 1, 1]), Instant::now());
-    eject(&mut balance, MemberId(1), now);
+    let now = eject(&mut balance, MemberId(1), now);
     let held = balance.pick(&[], now).unwrap().id;
     balance.arrange(LIMITS, &[(MemberId(7), 1), (MemberId(1), 9), (held, 2)]);
     let known: Vec<_> =
-        balance.standings().map(|one| (one.id, one.weight, one.well, one.outstanding)).collect();
+        balance.standings(now).map(|one| (one.id, one.weight, one.well, one.outstanding)).collect();
     assert_eq!(known, [(MemberId(7), 1, true, 0), (MemberId(1), 9, false, 0), (held, 2, true, 1)]);
     // Whose connections outlive it, nobody misses.
     balance.released(MemberId(2));
-    balance.failed(MemberId(2), now);
-    balance.succeeded(MemberId(2), now);
-    assert_eq!(balance.standings().count(), 3);
+    balance.note(MemberId(2), Finding::Missed, now, now);
+    balance.untried(MemberId(2), now);
+    assert_eq!(balance.standings(now).count(), 3);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rustbalance::config::endpoint::{Endpoint, Target};
 use rustbalance::config::file::{Config, ConfigError};
-use rustbalance::config::proxy::{ProxyTarget, Verify};
+use rustbalance::config::target::{ProxyTarget, Verify};
 use rustbalance::config::tor::TorName;
 
 const ADDRESS: &str = "pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion";
@@ -207,6 +207,16 @@ fn a_bad_value_is_refused_with_line_key_and_reason() {
     refused("drain_timeout_secs = 5", "host = \"a/b\"", "proxy.host", "is no `host` or `host:port`");
     refused("drain_timeout_secs = 5", "host = \"a\"", "proxy.host", "set mode = \"http\"");
     refused("drain_timeout_secs = 5", "error_page = \"/e\"", "proxy.error_page", "set mode = \"http\"");
+    refused("drain_timeout_secs = 5", "probe_path = \"/e\"", "proxy.probe_path", "set mode = \"http\"");
+    refused("drain_timeout_secs = 5", "probe_path = \"e\"", "proxy.probe_path", "is no path; expected `/`");
+    refused("drain_timeout_secs = 5", "probe_path = \"/a b\"", "proxy.probe_path", "is no path");
+    refused("drain_timeout_secs = 5", "probe_status = 100", "proxy.probe_status", "expected 200 to 599");
+    refused(
+        "drain_timeout_secs = 5",
+        "probe_status = 204\nmode = \"http\"",
+        "proxy.probe_status",
+        "together with probe_path",
+    );
     refused("drain_timeout_secs = 5", "eject_failures = 0", "proxy.eject_failures", "expected 1 to 1000");
     refused(
         "drain_timeout_secs = 5",

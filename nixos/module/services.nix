@@ -85,7 +85,7 @@ in
           serviceConfig = lib.mkMerge [
             (lib.mkIf (remoteAddresses != [ ]) { IPAddressAllow = remoteAddresses; })
             (lib.mkIf (drainSeconds > 50) { TimeoutStopSec = builtins.ceil drainSeconds + 10; })
-            (lib.mkIf (connections > 8000) { LimitNOFILE = 2 * connections + 384; })
+            (lib.mkIf (connections > 5000) { LimitNOFILE = 3 * connections + 384; })
           ];
         };
         rustbalance-publisher = {

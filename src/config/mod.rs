@@ -20,6 +20,7 @@ pub mod reload;
 pub mod seconds;
 pub mod secret;
 pub mod secret_file;
+pub mod target;
 pub mod tor;
 pub mod vault;
 mod wrong;

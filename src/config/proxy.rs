@@ -3,25 +3,23 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use data_encoding::BASE64;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::endpoint::{Endpoint, Target, absolute_path};
+use super::endpoint::{Endpoint, Target};
 use super::node::Service;
 use super::seconds;
+use super::target::{Pin, ProxyTarget, Verify, WITHOUT_TLS, between, check_verify, host, optional_path};
 use super::wrong::{Wrong, wrong};
-use crate::proto::balance::member::{Limits, MAX_WEIGHT};
-use crate::proto::http::head::is_host;
+use crate::proto::balance::member::Limits;
 
-/// More connections than this cannot be meant: each takes two files and two buffers.
+/// More connections than this cannot be meant: each takes three files and two buffers.
 const MAX_CONNECTIONS: usize = 100_000;
 /// More failures than this in a row nobody waits for.
 const MAX_FAILURES: u32 = 1000;
-/// A key, the next one, and some that are kept in a safe; more pins are none.
-const MAX_PINS: usize = 16;
+/// Longer ones are cut off by many servers.
+const MAX_PATH_BYTES: usize = 1024;
 const ONLY_HTTP: &str = "has no meaning where bytes are carried as they are; set mode = \"http\"";
-const WITHOUT_TLS: &str = "has no meaning for a target without https://";
 /// More targets than this belong behind a balancer of their own: each is looked at for every connection.
 const MAX_TARGETS: usize = 16;
 
@@ -69,6 +67,12 @@ pub struct Proxy {
     /// In HTTP mode, the page (HTML, UTF-8) that clients see when the target fails them; without it, a plain one.
     #[serde(default, deserialize_with = "optional_path")]
     pub error_page: Option<PathBuf>,
+    /// In HTTP mode, what probes ask each target for; without it, they only connect.
+    #[serde(default, deserialize_with = "probe_path")]
+    pub probe_path: Option<String>,
+    /// The status that a well target answers that with; without it, any from 200 to 399.
+    #[serde(default, deserialize_with = "probe_status")]
+    pub probe_status: Option<u16>,
     /// After so many failures in a row a target gets no connections.
     #[serde(default = "Proxy::default_failures", deserialize_with = "failures")]
     eject_failures: u32,
@@ -81,75 +85,6 @@ pub struct Proxy {
         deserialize_with = "seconds::between::<_, 0, 3_600_000>"
     )]
     readmission_secs: Duration,
-}
-
-/// `[[proxy.targets]]`: one of several targets.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProxyTarget {
-    /// Where it is.
-    pub address: Target,
-    /// How many connections it gets, compared to the others.
-    #[serde(default = "ProxyTarget::default_weight", deserialize_with = "weight")]
-    pub weight: u32,
-    /// What it calls itself: in HTTP mode, and in its certificate.
-    #[serde(default, deserialize_with = "host")]
-    pub host: Option<String>,
-    /// Which certificates are accepted from a target with `https://`.
-    pub verify: Option<Verify>,
-    /// For `webpki`: the file of the roots that are trusted (PEM); without it, the system's.
-    #[serde(default, deserialize_with = "optional_path")]
-    pub roots: Option<PathBuf>,
-    /// For `spki-pin`: the keys that are accepted.
-    #[serde(default)]
-    pub pins: Vec<Pin>,
-}
-
-/// Which certificates are accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verify {
-    /// One for the target's name that leads to a trusted root, as in a browser.
-    Webpki,
-    /// One with a key that is pinned, whoever signed it and however old it is.
-    SpkiPin,
-    /// Any: the onion address says already whose key it is.
-    Onion,
-}
-
-/// The digest of a public key: `sha256/BASE64`, as HTTP's own pins had it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pin(pub [u8; 32]);
-
-impl<'de> Deserialize<'de> for Pin {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let digest = text.strip_prefix("sha256/").and_then(|base64| BASE64.decode(base64.as_bytes()).ok());
-        digest.and_then(|digest| digest.try_into().ok()).map(Self).ok_or_else(|| {
-            de::Error::custom(format!("{text:?} is no pin; expected `sha256/` and 44 characters of base64"))
-        })
-    }
-}
-
-impl ProxyTarget {
-    /// Of which nothing else is said.
-    fn at(address: Target) -> Self {
-        let weight = Self::default_weight();
-        Self { address, weight, host: None, verify: None, roots: None, pins: Vec::new() }
-    }
-
-    fn default_weight() -> u32 {
-        1
-    }
-
-    fn says_how_to_verify(&self) -> bool {
-        self.verify.is_some() || self.roots.is_some() || !self.pins.is_empty()
-    }
-
-    /// Whether this is the same target, whatever its weight.
-    pub fn is_same(&self, other: &Self) -> bool {
-        *self == Self { weight: self.weight, ..other.clone() }
-    }
 }
 
 /// What the proxy understands of what it carries.
@@ -180,7 +115,12 @@ impl Proxy {
 
     /// When a target gets no connections, and how it comes back.
     pub fn limits(&self) -> Limits {
-        Limits { failures: self.eject_failures, trial: self.trial_interval_secs, ramp: self.readmission_secs }
+        Limits {
+            failures: self.eject_failures,
+            trial: self.trial_interval_secs,
+            ramp: self.readmission_secs,
+            checked: self.probe_path.is_some(),
+        }
     }
 
     /// What no single key can tell.
@@ -207,8 +147,11 @@ impl Proxy {
             }
             _ => {}
         }
-        if self.error_page.is_some() && self.mode == Mode::Tcp {
-            return wrong(["proxy", "error_page"], ONLY_HTTP);
+        if self.mode == Mode::Tcp {
+            self.check_http_keys()?;
+        }
+        if self.probe_status.is_some() && self.probe_path.is_none() {
+            return wrong(["proxy", "probe_status"], "has a meaning together with probe_path only");
         }
         let targets = self.targets();
         for (index, target) in targets.iter().enumerate() {
@@ -231,6 +174,27 @@ impl Proxy {
             Some((key, _)) => wrong(["proxy", key], WITHOUT_TLS),
             None => Ok(()),
         }
+    }
+
+    /// What has no meaning for bytes.
+    fn check_http_keys(&self) -> Result<(), Wrong> {
+        let said = [
+            ("error_page", self.error_page.is_some()),
+            ("probe_path", self.probe_path.is_some()),
+            ("probe_status", self.probe_status.is_some()),
+        ];
+        match said.into_iter().find(|(_, said)| *said) {
+            Some((key, _)) => wrong(["proxy", key], ONLY_HTTP),
+            None => Ok(()),
+        }
+    }
+
+    /// The files that it names, each with its key.
+    pub fn files(&self) -> Vec<(Vec<String>, PathBuf)> {
+        let targets = self.targets().into_iter().enumerate();
+        let roots = targets.filter_map(|(index, target)| Some((self.key_of(index, "roots"), target.roots?)));
+        let page = self.error_page.clone().map(|page| (own("error_page"), page));
+        roots.chain(page).collect()
     }
 
     /// The key of a target, and what is wrong with it.
@@ -300,62 +264,15 @@ impl Proxy {
         Duration::from_secs(20)
     }
 
-    /// Two files each: fits the usual limit of 4096 files in a hardened unit with room to spare.
+    /// Three files each: fits the usual limit of 4096 files in a hardened unit with room to spare.
     fn default_connections() -> usize {
         1024
-    }
-}
-
-/// Whether it is said which certificates a target may have, where it has one.
-fn check_verify(target: &ProxyTarget) -> Result<(), (&'static str, String)> {
-    let refuse = |key, reason: &str| Err((key, reason.to_owned()));
-    match target.verify {
-        _ if !target.address.is_tls() && target.says_how_to_verify() => refuse("verify", WITHOUT_TLS),
-        None if target.address.is_tls() => refuse(
-            "verify",
-            "is missing: say which certificates are accepted. \"webpki\": one that a trusted root vouches for; \
-             \"spki-pin\": one with a key in `pins`; \"onion\": any, because the onion address says whose key it is",
-        ),
-        Some(Verify::Onion) if !matches!(target.address, Target::Onion { .. }) => refuse(
-            "verify",
-            "can be \"onion\" only where the target is an onion address, which says whose key it is",
-        ),
-        Some(Verify::SpkiPin) if target.pins.is_empty() => {
-            refuse("pins", "is missing: list the keys that are accepted, as \"sha256/BASE64\"")
-        }
-        Some(Verify::Webpki | Verify::Onion) if !target.pins.is_empty() => {
-            refuse("pins", "has a meaning with verify = \"spki-pin\" only")
-        }
-        Some(Verify::SpkiPin | Verify::Onion) if target.roots.is_some() => {
-            refuse("roots", "has a meaning with verify = \"webpki\" only")
-        }
-        _ if target.pins.len() > MAX_PINS => {
-            refuse("pins", &format!("has {} entries, at most {MAX_PINS} are possible", target.pins.len()))
-        }
-        _ => Ok(()),
     }
 }
 
 /// A key of `[proxy]` itself.
 fn own(name: &str) -> Vec<String> {
     ["proxy", name].map(str::to_owned).to_vec()
-}
-
-fn optional_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
-    absolute_path(deserializer).map(Some)
-}
-
-fn weight<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
-    between(deserializer, 1, MAX_WEIGHT)
-}
-
-fn between<'de, D: Deserializer<'de>>(deserializer: D, least: u32, most: u32) -> Result<u32, D::Error> {
-    let number = u32::deserialize(deserializer)?;
-    if (least..=most).contains(&number) {
-        Ok(number)
-    } else {
-        Err(de::Error::custom(format!("{number} is out of range, expected {least} to {most}")))
-    }
 }
 
 fn failures<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
@@ -371,11 +288,18 @@ fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::E
     }
 }
 
-fn host<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let host = String::deserialize(deserializer)?;
-    if is_host(&host) {
-        Ok(Some(host))
+fn probe_path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let path = String::deserialize(deserializer)?;
+    let fits = path.starts_with('/') && path.len() <= MAX_PATH_BYTES;
+    if fits && path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        Ok(Some(path))
     } else {
-        Err(de::Error::custom(format!("{host:?} is no `host` or `host:port`")))
+        let reason = format!("{path:?} is no path; expected `/`, and what may follow it in a URL");
+        Err(de::Error::custom(reason))
     }
+}
+
+fn probe_status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    let status = between(deserializer, 200, 599)?;
+    Ok(u16::try_from(status).ok())
 }

@@ -58,7 +58,7 @@ pub async fn join(
 ) -> Option<Memory> {
     let (ticket, member) = (asking.config.ticket, asking.config.member.clone());
     let service = (asking.config.address.to_string(), asking.port);
-    let dialer = SocksDialer::new(asking.tors, DIAL_LIMIT, rand::rng().random());
+    let dialer = SocksDialer::new(asking.tors, rand::rng().random());
     let mut joiner = Joiner::new(asking.config);
     let mut tries: JoinSet<JoinerEvent> = JoinSet::new();
     let dialer = std::sync::Arc::new(dialer);
@@ -103,7 +103,7 @@ pub async fn join(
 
 /// One try, over a circuit of its own.
 async fn ask(dialer: &SocksDialer, (host, port): (&str, u16), request: &Zeroizing<Vec<u8>>) -> JoinerEvent {
-    let stream = match dialer.dial(host, port).await {
+    let stream = match dialer.dial(host, port, DIAL_LIMIT).await {
         Ok(stream) => stream,
         Err(error @ SocksError::NoTor) => return JoinerEvent::Failed(TryFailure::NoTor(error.to_string())),
         Err(error) => return JoinerEvent::Failed(TryFailure::NoAnswer(error.to_string())),

@@ -143,11 +143,15 @@ const PROXY_KEYS: &str = "\
 # max_connections = 1024
 # How often reaching the target is tried although no client asks for it.
 # probe_interval_secs = 60
+# In mode http, what each target is asked for then, and the status that a well one answers with: without it, any from 200
+# to 399. A target that answers otherwise so often gets no connections until its answer is right again.
+# for example: probe_path = \"/health\"
+# for example: probe_status = 200
 # The page that clients see in mode http when the target fails them: HTML in UTF-8, at most 64 KiB, with what it needs
 # inside; {{status}} and {{reason}} are filled in.
 # for example: error_page = \"/etc/rustbalance/error.html\"
-# After so many failures in a row a target gets no connections; how often it is tried then; how long its share grows when it
-# is back.
+# After so many failures in a row, over a second at least, a target gets no connections; how often it is tried then, after
+# quicker trials to begin with; how long its share grows when it is back.
 # eject_failures = 3
 # trial_interval_secs = 5
 # readmission_secs = 30

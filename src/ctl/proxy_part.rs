@@ -8,7 +8,8 @@ const SECTION: &str = "proxy";
 /// What is about one machine: its socket, its files, its memory.
 const OWN: [&str; 4] = ["listen", "roots", "error_page", "max_connections"];
 /// What goes with a target that is replaced by another one.
-const OF_THE_TARGET: [&str; 5] = ["target", "targets", "host", "verify", "pins"];
+const OF_THE_TARGET: [&str; 7] =
+    ["target", "targets", "host", "verify", "pins", "probe_path", "probe_status"];
 /// How a configuration shows a key that it does not set: its default, or what it could be.
 const SHOWN: [&str; 2] = ["# ", "# for example: "];
 
@@ -122,10 +123,11 @@ mod tests {
 
     #[test]
     fn another_target_takes_along_what_was_said_of_the_one_before() {
-        let text = "mode = \"http\"\nverify = \"onion\"\nhost = \"a\"\ntarget = \"https://x\"\n";
+        let text = "mode = \"http\"\nverify = \"onion\"\nhost = \"a\"\nprobe_path = \"/b\"\ntarget = \"https://x\"\n";
         let part = ProxyPart::parse(text).unwrap();
         assert!(part.verifies());
-        assert_eq!(part.lines(SHOWN), "verify = \"onion\"\n# How.\nmode = \"http\"\nhost = \"a\"\n");
+        let lines = "verify = \"onion\"\nprobe_path = \"/b\"\n# How.\nmode = \"http\"\nhost = \"a\"\n";
+        assert_eq!(part.lines(SHOWN), lines);
         let other = part.aimed_at("unix:/y");
         assert!(!other.verifies());
         assert_eq!(other.to_text(), "mode = \"http\"\ntarget = \"unix:/y\"\n");

@@ -61,7 +61,7 @@ pub struct TargetStatus {
     pub well: bool,
     /// Why it could not be reached when it was last tried, if it could not.
     pub trouble: Option<FailureReason>,
-    /// Connections on their way to it, or with it.
+    /// Connections on their way to it, or with it; in HTTP mode, requests.
     pub connections: u32,
 }
 
@@ -97,6 +97,10 @@ pub enum FailureReason {
     TlsFailed,
     /// The target's certificate is not one that `verify` accepts.
     CertificateRefused,
+    /// This node has no file, port or memory left for another connection.
+    NodeExhausted,
+    /// A probe was not answered as `probe_status` says, or not in time. No client's connection fails for it.
+    WrongAnswer,
     /// No byte in either direction for `idle_timeout_secs`.
     Idle,
     /// The client's side broke.
@@ -111,6 +115,11 @@ impl FailureReason {
     /// Whether the target could not be reached (and not: a connection that had been made ended badly).
     pub fn is_about_the_target(self) -> bool {
         !matches!(self, Self::Idle | Self::ClientBroke | Self::TargetBroke | Self::CutByStop)
+    }
+
+    /// Whether this node could not even try to reach a target, which may be well.
+    pub fn is_about_this_node(self) -> bool {
+        matches!(self, Self::NoTor | Self::TorFailed | Self::SocksBroken | Self::NodeExhausted)
     }
 }
 
@@ -133,6 +142,8 @@ impl fmt::Display for FailureReason {
             Self::ConnectTimedOut => "reaching the target took longer than connect_timeout_secs",
             Self::TlsFailed => "the target does not speak TLS, or none that is known here",
             Self::CertificateRefused => "the target's certificate is not one that `verify` accepts",
+            Self::NodeExhausted => "this node has no file, port or memory left for another connection",
+            Self::WrongAnswer => "the target does not answer the probe as it should",
             Self::Idle => "no byte moved for idle_timeout_secs",
             Self::ClientBroke => "the client's side broke",
             Self::TargetBroke => "the target's side broke",

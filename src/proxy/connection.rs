@@ -13,7 +13,7 @@ use super::door::Door;
 use super::http::naming::Naming;
 use super::http::pages::Pages;
 use super::link::Link;
-use super::pool::Pool;
+use super::pool::{Place, Pool};
 use super::relay::{Traffic, relay};
 use crate::ipc::proxy::FailureReason;
 use crate::tor::stream::Stream;
@@ -44,6 +44,8 @@ pub struct Ways {
 pub enum Finish {
     /// Everything was carried.
     Carried,
+    /// No target had to be asked: the client said nothing, or only what is answered here.
+    Unasked,
     /// It was a join request, and was answered.
     Answered,
 }
@@ -76,15 +78,15 @@ pub async fn carry(
     let client = caller.into_client();
     match (met, target) {
         (Ok(Some(finish)), _) => Ok(finish),
-        (Ok(None), Some(target)) => {
+        (Ok(None), Some((target, _place))) => {
             carry_bytes(client, Client::new(target), ways.idle, traffic, ending).await?;
             Ok(Finish::Carried)
         }
-        (Ok(None), None) => Ok(Finish::Carried),
+        (Ok(None), None) => Ok(Finish::Unasked),
         (Err(reason), target) => {
             // An orderly end would look like an empty answer.
             client.into_stream().reset();
-            if let Some(target) = target {
+            if let Some((target, _)) = target {
                 target.reset();
             }
             Err(reason)
@@ -123,11 +125,11 @@ pub async fn cut(ending: &mut watch::Receiver<Ending>) {
 /// has been answered.
 async fn meet(
     caller: &mut Caller<Stream>,
-    target: &mut Option<Link>,
+    target: &mut Option<(Link, Place)>,
     ways: &Ways,
     traffic: &Traffic,
 ) -> Result<Option<Finish>, FailureReason> {
-    let dial = Link::open(&ways.pool);
+    let dial = Link::open(&ways.pool, &[]);
     tokio::pin!(dial);
     let mut known = false;
     let target = loop {
@@ -139,7 +141,7 @@ async fn meet(
                 known = true;
             }
             dialled = &mut dial => match dialled {
-                Ok(stream) => break target.insert(stream),
+                Ok(linked) => break &mut target.insert(linked).0,
                 Err(reason) if known => return Err(reason),
                 // New nodes can be let in although the target is down.
                 Err(reason) => {

@@ -1,13 +1,15 @@
 //! Reaching one target: directly, or over SOCKS through the first tor that is there.
 
+use std::io;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use rand::RngExt;
 use tokio::time::timeout;
 
 use super::tls::{TargetStream, Tls, TlsError};
 use crate::config::endpoint::{Endpoint, Target};
-use crate::config::proxy::ProxyTarget;
+use crate::config::target::ProxyTarget;
 use crate::ipc::proxy::FailureReason;
 use crate::proto::http::authority::{Authority, Scheme};
 use crate::tor::address::SocketAddress;
@@ -20,21 +22,24 @@ use crate::tor::stream::Stream;
 pub struct Dialer {
     target: ProxyTarget,
     name: Option<Authority>,
+    /// What it is called by those who know where it is.
+    address: Option<Authority>,
     tls: Option<Tls>,
     socks: SocksDialer,
     timeout: Duration,
 }
 
 impl Dialer {
-    /// `tors` are the SOCKS ports in order of preference, `timeout` bounds one whole dial.
+    /// `tors` are the SOCKS ports in order of preference, `timeout` is what one whole dial may take.
     /// Fails if the target's certificate could not be judged.
     pub fn new(target: ProxyTarget, tors: &[Endpoint], timeout: Duration) -> Result<Self, TlsError> {
         let tors = tors.iter().map(address).collect();
         Ok(Self {
-            name: name(&target),
+            name: name(&target, target.host.clone().or_else(|| target.address.authority())),
+            address: name(&target, target.address.authority()),
             tls: Tls::of(&target)?,
             target,
-            socks: SocksDialer::new(tors, timeout, rand::rng().random()),
+            socks: SocksDialer::new(tors, rand::rng().random()),
             timeout,
         })
     }
@@ -49,15 +54,20 @@ impl Dialer {
         self.name.as_ref()
     }
 
+    /// Its name and its address, as far as it has them.
+    pub fn names(&self) -> impl Iterator<Item = &Authority> {
+        self.name.iter().chain(&self.address)
+    }
+
     /// How long a dial may take.
     pub fn limit(&self) -> Duration {
         self.timeout
     }
 
-    /// Opens a connection to the target.
-    pub async fn dial(&self) -> Result<TargetStream, FailureReason> {
-        let connected = timeout(self.timeout, async {
-            let stream = self.reach().await?;
+    /// Opens a connection to the target within `limit`.
+    pub async fn dial(&self, limit: Duration) -> Result<TargetStream, FailureReason> {
+        let connected = timeout(limit, async {
+            let stream = self.reach(limit).await?;
             match &self.tls {
                 Some(tls) => tls.begin(stream).await,
                 None => Ok(TargetStream::Plain(stream)),
@@ -66,24 +76,38 @@ impl Dialer {
         connected.await.unwrap_or(Err(FailureReason::ConnectTimedOut))
     }
 
-    async fn reach(&self) -> Result<Stream, FailureReason> {
+    async fn reach(&self, limit: Duration) -> Result<Stream, FailureReason> {
         match &self.target.address {
             Target::Local { endpoint, .. } => {
-                let connected = Stream::connect(&address(endpoint)).await;
-                connected.map_err(|_| FailureReason::TargetUnreachable)
+                Stream::connect(&address(endpoint)).await.map_err(|error| local_reason(&error))
             }
             Target::Onion { address, port, .. } => {
-                self.socks.dial(&address.to_string(), *port).await.map_err(reason)
+                self.socks.dial(&address.to_string(), *port, limit).await.map_err(reason)
             }
         }
     }
 }
 
+/// Who refused: the target, or this node's kernel before it was asked.
+fn local_reason(error: &io::Error) -> FailureReason {
+    match error.raw_os_error().map(Errno::from_raw) {
+        // EAGAIN of TCP: no route can be remembered.
+        Some(
+            Errno::EMFILE
+            | Errno::ENFILE
+            | Errno::ENOBUFS
+            | Errno::ENOMEM
+            | Errno::EADDRNOTAVAIL
+            | Errno::EAGAIN,
+        ) => FailureReason::NodeExhausted,
+        _ => FailureReason::TargetUnreachable,
+    }
+}
+
 /// A unix socket has no name.
-fn name(target: &ProxyTarget) -> Option<Authority> {
+fn name(target: &ProxyTarget, name: Option<String>) -> Option<Authority> {
     let scheme = if target.address.is_tls() { Scheme::Https } else { Scheme::Http };
-    let name = target.host.clone().or_else(|| target.address.authority())?;
-    Authority::new(scheme, &name)
+    Authority::new(scheme, &name?)
 }
 
 fn address(endpoint: &Endpoint) -> SocketAddress {
@@ -107,5 +131,26 @@ fn reason(error: SocksError) -> FailureReason {
         SocksError::IntroductionTimedOut => FailureReason::IntroductionTimedOut,
         SocksError::Unreachable => FailureReason::TargetUnreachable,
         SocksError::TimedOut => FailureReason::ConnectTimedOut,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_node_lacks_is_not_the_targets_fault() {
+        for (errno, reason) in [
+            (Errno::EMFILE, FailureReason::NodeExhausted),
+            (Errno::ENFILE, FailureReason::NodeExhausted),
+            (Errno::ENOBUFS, FailureReason::NodeExhausted),
+            (Errno::EADDRNOTAVAIL, FailureReason::NodeExhausted),
+            (Errno::ECONNREFUSED, FailureReason::TargetUnreachable),
+            (Errno::ENOENT, FailureReason::TargetUnreachable),
+        ] {
+            let error = io::Error::from_raw_os_error(errno as i32);
+            assert_eq!(local_reason(&error), reason, "{errno}");
+            assert_eq!(reason.is_about_this_node(), reason == FailureReason::NodeExhausted);
+        }
     }
 }

@@ -3,55 +3,98 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, timeout_at};
 
 use super::dial::Dialer;
-use super::pool::{Pool, Seat};
+use super::pool::{Attempt, Place, Pool};
 use super::tls::TargetStream;
 use crate::ipc::proxy::FailureReason;
+use crate::proto::balance::member::{Finding, MemberId};
 
-/// A connection to a target, and its place there.
+/// A target that ends a new connection within this time, over whatever circuit, hardly can have done anything with it.
+/// Later, it is one that waited for its client; and such a connection had its place meanwhile.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// A connection to a target.
 #[derive(Debug)]
 pub struct Link {
     stream: TargetStream,
-    seat: Seat,
+    dialer: Arc<Dialer>,
+    pool: Arc<Pool>,
+    id: MemberId,
+    made: Instant,
+    /// Whether it is still open what the target makes of it: it has not said anything, nor was it told that nothing more
+    /// will come.
+    new: bool,
 }
 
 impl Link {
-    /// Connects to the target whose turn it is. If that cannot be reached, to the next one: nothing of the client's has
-    /// been sent yet. All together within the time that one dial may take, of which each that is not the last gets half of
-    /// what is left.
-    pub async fn open(pool: &Arc<Pool>) -> Result<Self, FailureReason> {
-        let begin = Instant::now();
-        let (mut failed, mut last) = (Vec::new(), None);
+    fn new(stream: TargetStream, dialer: Arc<Dialer>, place: &Place) -> Self {
+        let (pool, id) = (Arc::clone(place.pool()), place.id());
+        Self { stream, dialer, pool, id, made: Instant::now(), new: true }
+    }
+
+    /// Connects to the target whose turn it is, those left out that have failed already. If that cannot be reached, to the
+    /// next one: nothing of the client's has been sent yet. All together within the time that one dial may take, of which
+    /// each that is not the last gets half of what is left.
+    pub async fn open(pool: &Arc<Pool>, failed: &[MemberId]) -> Result<(Self, Place), FailureReason> {
+        let (begin, mut failed, mut last) = (Instant::now(), failed.to_vec(), None);
         loop {
-            let seat = pool.seat(&failed).map_err(|reason| last.unwrap_or(reason))?;
-            let end = begin + seat.dialer.limit();
-            let left = end.saturating_duration_since(Instant::now());
-            let end = if seat.others { end - left / 2 } else { end };
-            let dialled = timeout_at(end, seat.dialer.dial()).await;
-            let dialled = dialled.unwrap_or(Err(FailureReason::ConnectTimedOut));
-            seat.note(dialled.as_ref().map(|_| ()).map_err(|reason| *reason));
+            let (attempt, place) = pool.seat(&failed).map_err(|reason| last.unwrap_or(reason))?;
+            let dialer = Arc::clone(&attempt.dialer);
+            let left = dialer.limit().saturating_sub(begin.elapsed());
+            let limit = if attempt.others() { left / 2 } else { left };
+            let dialled = if attempt.is_trial() {
+                // Clients who lose patience must not keep anybody from finding out that the target is back.
+                let trial = tokio::spawn(dial(attempt, limit));
+                trial.await.unwrap_or(Err(FailureReason::TargetUnreachable))
+            } else {
+                dial(attempt, limit).await
+            };
             match dialled {
-                Ok(stream) => return Ok(Self { stream, seat }),
+                Ok(stream) => return Ok((Self::new(stream, dialer, &place), place)),
                 Err(reason) => last = Some(reason),
             }
-            failed.push(seat.id());
+            failed.push(place.id());
         }
+    }
+
+    /// With whom it is.
+    pub fn id(&self) -> MemberId {
+        self.id
     }
 
     /// The way it came.
     pub fn dialer(&self) -> &Arc<Dialer> {
-        &self.seat.dialer
+        &self.dialer
     }
 
     /// See [`TargetStream::reset`].
     pub fn reset(self) {
         self.stream.reset();
     }
+
+    /// The target has said something.
+    fn spoke(&mut self) {
+        if std::mem::take(&mut self.new) {
+            self.pool.note(self.id, Finding::Spoke, self.made);
+        }
+    }
+
+    /// The target has ended it.
+    fn ended(&mut self) {
+        if std::mem::take(&mut self.new) && self.made.elapsed() < AT_ONCE {
+            self.pool.note(self.id, Finding::HungUp, self.made);
+        }
+    }
+}
+
+/// Makes the attempt.
+async fn dial(mut attempt: Attempt, limit: Duration) -> Result<TargetStream, FailureReason> {
+    attempt.dial(limit).await
 }
 
 impl AsyncRead for Link {
@@ -60,13 +103,26 @@ impl AsyncRead for Link {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+        let link = self.get_mut();
+        let before = buffer.filled().len();
+        let read = ready!(Pin::new(&mut link.stream).poll_read(cx, buffer));
+        if read.is_ok() && buffer.filled().len() > before {
+            link.spoke();
+        } else if buffer.remaining() > 0 {
+            link.ended();
+        }
+        Poll::Ready(read)
     }
 }
 
 impl AsyncWrite for Link {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, data)
+        let link = self.get_mut();
+        let written = ready!(Pin::new(&mut link.stream).poll_write(cx, data));
+        if written.is_err() {
+            link.ended();
+        }
+        Poll::Ready(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -74,6 +130,8 @@ impl AsyncWrite for Link {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let link = self.get_mut();
+        link.new = false;
+        Pin::new(&mut link.stream).poll_shutdown(cx)
     }
 }

@@ -6,9 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::dial::Dialer;
+use super::tls::TargetStream;
 use crate::ipc::proxy::{FailureReason, TargetStatus};
-use crate::proto::balance::core::Balance;
-use crate::proto::balance::member::{Limits, MemberId};
+use crate::proto::balance::core::{Balance, Pick};
+use crate::proto::balance::member::{Finding, Limits, MemberId};
+
+/// A dial that got less than this part of the time that it may take says nothing about the target when it is up.
+const FAIR_PART: u32 = 3;
 
 /// All targets; [`Pool::lead_to`] says what they are. Outlives changes of the configuration.
 #[derive(Debug, Default)]
@@ -21,6 +25,8 @@ struct Inner {
     balance: Balance,
     ways: Vec<Way>,
     ids: u64,
+    /// Whether probes ask the targets whether they are well.
+    checked: bool,
 }
 
 /// The way to one target.
@@ -28,19 +34,26 @@ struct Inner {
 struct Way {
     id: MemberId,
     dialer: Arc<Dialer>,
-    /// Why the last dial failed, if it did.
+    /// Why the last dial or probe failed, if it did.
     trouble: watch::Sender<Option<FailureReason>>,
 }
 
-/// A connection's place with a target: taken before the target is dialled, given back when this is dropped.
+/// One try to reach a target. Whoever makes it says what came of it; where nobody does, a trial is due again at once.
 #[derive(Debug)]
-pub struct Seat {
+pub struct Attempt {
     pool: Arc<Pool>,
-    id: MemberId,
+    pick: Pick,
+    began: Instant,
     /// The way to the target.
     pub dialer: Arc<Dialer>,
-    /// Whether another target could take the connection if this one fails.
-    pub others: bool,
+    noted: bool,
+}
+
+/// A connection's place with a target, or a request's: given back when this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    pool: Arc<Pool>,
+    id: MemberId,
 }
 
 impl Pool {
@@ -59,16 +72,24 @@ impl Pool {
             inner.ways.push(way);
         }
         let members: Vec<_> = inner.ways.iter().map(|way| (way.id, way.dialer.target().weight)).collect();
+        inner.checked = limits.checked;
         inner.balance.arrange(limits, &members);
     }
 
-    /// A place for one more connection, with none of the targets that have failed it. Where nobody can be tried now: why.
-    pub fn seat(self: &Arc<Self>, failed: &[MemberId]) -> Result<Seat, FailureReason> {
+    /// A place for one more connection, with none of the targets that have failed it, and the attempt to make it. Where
+    /// nobody can be tried now: why.
+    pub fn seat(self: &Arc<Self>, failed: &[MemberId]) -> Result<(Attempt, Place), FailureReason> {
         let mut inner = self.lock();
         let pick = inner.balance.pick(failed, Instant::now());
         let way = pick.and_then(|pick| Some((pick, inner.way(pick.id)?)));
         let (pick, way) = way.ok_or_else(|| inner.trouble())?;
-        Ok(Seat { pool: Arc::clone(self), id: pick.id, dialer: Arc::clone(&way.dialer), others: pick.others })
+        let place = Place { pool: Arc::clone(self), id: pick.id };
+        Ok((self.attempt(pick, way), place))
+    }
+
+    /// A place for one more request, over a connection that is there; `None`: another target should get it.
+    pub fn place_again(self: &Arc<Self>, id: MemberId) -> Option<Place> {
+        self.lock().balance.take_again(id).then(|| Place { pool: Arc::clone(self), id })
     }
 
     /// All targets.
@@ -76,11 +97,16 @@ impl Pool {
         self.lock().ways.iter().map(|way| way.id).collect()
     }
 
-    /// The way to a target that may be tried although nobody asks for it.
-    pub fn trial(&self, id: MemberId) -> Option<Arc<Dialer>> {
+    /// An attempt to reach a target that may be tried although nobody asks for it.
+    pub fn trial(self: &Arc<Self>, id: MemberId) -> Option<Attempt> {
         let mut inner = self.lock();
-        let may = inner.balance.may_try(id, Instant::now());
-        inner.way(id).filter(|_| may).map(|way| Arc::clone(&way.dialer))
+        let pick = inner.balance.pick_one(id, Instant::now())?;
+        inner.way(id).map(|way| self.attempt(pick, way))
+    }
+
+    fn attempt(self: &Arc<Self>, pick: Pick, way: &Way) -> Attempt {
+        let dialer = Arc::clone(&way.dialer);
+        Attempt { pool: Arc::clone(self), pick, began: Instant::now(), dialer, noted: false }
     }
 
     /// How long until a target that gets no connections may be tried; `None` if it gets some.
@@ -93,28 +119,22 @@ impl Pool {
         self.lock().way(id).map(|way| way.trouble.subscribe())
     }
 
-    /// A dial has ended so.
-    pub fn note(&self, id: MemberId, outcome: Result<(), FailureReason>) {
-        let mut inner = self.lock();
-        match outcome {
-            Ok(()) => inner.balance.succeeded(id, Instant::now()),
-            Err(_) => inner.balance.failed(id, Instant::now()),
-        }
-        if let Some(way) = inner.way(id) {
-            way.trouble.send_if_modified(|trouble| std::mem::replace(trouble, outcome.err()) != *trouble);
-        }
+    /// Something was found out about a target by what began then.
+    pub fn note(&self, id: MemberId, finding: Finding, began: Instant) {
+        self.lock().balance.note(id, finding, began, Instant::now());
     }
 
     /// Whether any target is well, and if none is, why.
     pub fn verdict(&self) -> Result<(), FailureReason> {
         let inner = self.lock();
-        if inner.balance.standings().any(|standing| standing.well) { Ok(()) } else { Err(inner.trouble()) }
+        let well = inner.balance.standings(Instant::now()).any(|standing| standing.well && standing.has_way);
+        if well { Ok(()) } else { Err(inner.trouble()) }
     }
 
     /// How the targets stand, in the configuration's order.
     pub fn status(&self) -> Vec<TargetStatus> {
         let inner = self.lock();
-        let with_ways = inner.balance.standings().zip(&inner.ways);
+        let with_ways = inner.balance.standings(Instant::now()).zip(&inner.ways);
         with_ways
             .map(|(standing, way)| TargetStatus {
                 target: way.dialer.target().address.to_string(),
@@ -147,21 +167,80 @@ impl Inner {
         let trouble = self.ways.iter().find_map(|way| *way.trouble.borrow());
         trouble.unwrap_or(FailureReason::TargetUnreachable)
     }
+
+    /// Remembers how a dial or a probe ended.
+    fn tell_trouble(&self, id: MemberId, finding: Finding, outcome: Result<(), FailureReason>) {
+        let Some(way) = self.way(id) else { return };
+        way.trouble.send_if_modified(|trouble| {
+            // That it can be reached does not make its answers better.
+            let stays =
+                finding == Finding::Reached && self.checked && *trouble == Some(FailureReason::WrongAnswer);
+            !stays && std::mem::replace(trouble, outcome.err()) != *trouble
+        });
+    }
 }
 
-impl Seat {
+impl Attempt {
     /// Whose it is.
+    pub fn id(&self) -> MemberId {
+        self.pick.id
+    }
+
+    /// Whether another target could take the connection if this one fails.
+    pub fn others(&self) -> bool {
+        self.pick.others
+    }
+
+    /// Whether it is there only to find out whether the target is back.
+    pub fn is_trial(&self) -> bool {
+        self.pick.trial
+    }
+
+    /// Connects within `limit`, and notes what came of that.
+    pub async fn dial(&mut self, limit: Duration) -> Result<TargetStream, FailureReason> {
+        let dialled = self.dialer.dial(limit).await;
+        let unfair = limit * FAIR_PART < self.dialer.limit();
+        let finding = match &dialled {
+            Ok(_) => Finding::Reached,
+            Err(FailureReason::ConnectTimedOut) if unfair => Finding::Unclear,
+            Err(reason) if reason.is_about_this_node() => Finding::NoWay,
+            Err(_) => Finding::Missed,
+        };
+        self.note(finding, dialled.as_ref().map(|_| ()).map_err(|reason| *reason));
+        dialled
+    }
+
+    /// This was found out.
+    pub fn note(&mut self, finding: Finding, outcome: Result<(), FailureReason>) {
+        let mut inner = self.pool.lock();
+        // Where a probe asks, being connected is not all.
+        self.noted = !(inner.checked && finding == Finding::Reached);
+        inner.balance.note(self.pick.id, finding, self.began, Instant::now());
+        inner.tell_trouble(self.pick.id, finding, outcome);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.pick.trial && !self.noted {
+            self.pool.lock().balance.untried(self.pick.id, Instant::now());
+        }
+    }
+}
+
+impl Place {
+    /// With whom it is.
     pub fn id(&self) -> MemberId {
         self.id
     }
 
-    /// The dial to this target has ended so.
-    pub fn note(&self, outcome: Result<(), FailureReason>) {
-        self.pool.note(self.id, outcome);
+    /// Among whom that is.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 }
 
-impl Drop for Seat {
+impl Drop for Place {
     fn drop(&mut self) {
         self.pool.lock().balance.released(self.id);
     }

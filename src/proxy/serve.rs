@@ -166,7 +166,8 @@ impl Proxy {
         let pool = &self.settings.ways.pool;
         self.probes = JoinSet::new();
         for id in pool.ids() {
-            self.probes.spawn(probe(Arc::clone(pool), id, self.settings.bounds.probe));
+            let (interval, check) = (self.settings.bounds.probe, self.settings.check.clone());
+            self.probes.spawn(probe(Arc::clone(pool), id, interval, check));
         }
     }
 

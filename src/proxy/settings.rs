@@ -1,12 +1,15 @@
 //! What the configuration comes to: all about the proxy that can change while it runs.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::Ways;
 use super::dial::Dialer;
 use super::door::Door;
+use super::http::check::Check;
 use super::http::naming::Naming;
 use super::http::pages::Pages;
 use crate::config::endpoint::{Endpoint, Target};
@@ -14,6 +17,7 @@ use crate::config::file::{Config, ConfigError};
 use crate::config::proxy::{Mode, Proxy as ProxyConfig};
 use crate::config::reload::{Reloads, Scope, tell_refused};
 use crate::proto::balance::member::Limits;
+use crate::proto::http::authority::Authority;
 use crate::sys::logging::LogLevel;
 use crate::sys::process;
 
@@ -35,6 +39,8 @@ const SCOPE: Scope = Scope {
         "proxy.drain_timeout_secs",
         "proxy.max_connections",
         "proxy.error_page",
+        "proxy.probe_path",
+        "proxy.probe_status",
         "proxy.eject_failures",
         "proxy.trial_interval_secs",
         "proxy.readmission_secs",
@@ -43,8 +49,11 @@ const SCOPE: Scope = Scope {
         "log.level",
     ],
 };
-/// Files besides connections: listeners, control connections, the runtime's own, standard ones.
-const OTHER_FILES: u64 = 64;
+/// Files of one connection: the client's, and two of the target's, as two tors can be asked at once.
+const FILES_EACH: u64 = 3;
+/// Files besides connections: listeners, control connections, probes and trials, clients who are turned away, the
+/// runtime's own, standard ones.
+const OTHER_FILES: u64 = 256;
 
 /// What bounds the proxy.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +75,8 @@ pub struct Settings {
     pub dialers: Vec<Arc<Dialer>>,
     /// Where they lead.
     pub ways: Ways,
+    /// What probes ask the targets for, if anything.
+    pub check: Option<Arc<Check>>,
     /// What bounds them.
     pub bounds: Bounds,
 }
@@ -87,19 +98,20 @@ impl Settings {
                 .map(Arc::new)
                 .map_err(|error| config.refuse(&proxy.key_of(index, error.key()), error.to_string()))
         };
-        let dialers = proxy.targets().into_iter().enumerate().map(dialer).collect::<Result<_, _>>()?;
+        let dialers: Vec<Arc<Dialer>> =
+            proxy.targets().into_iter().enumerate().map(dialer).collect::<Result<_, _>>()?;
         let pool = before.map_or_else(Arc::default, |before| Arc::clone(&before.ways.pool));
         // Whether there is a secret is all that this daemon has to know of it.
         let joining = config.join().is_some_and(|join| join.secret_file.is_some());
         let door = joining.then(|| Arc::new(Door::new(coordinator)));
         let naming = (proxy.mode == Mode::Http).then(|| {
             let public = config.service(daemon).ok().map(|service| service.address.to_string());
-            Arc::new(Naming { public })
+            Arc::new(Naming { public, targets: names(&dialers) })
         });
         let pages = Pages::read(proxy.error_page.as_deref())
             .map_err(|reason| config.refuse(&["proxy", "error_page"], reason))?;
         let ways = Ways { pool, door, idle: proxy.idle_timeout_secs, naming, pages };
-        Ok(Self { dialers, ways, bounds: bounds(proxy) })
+        Ok(Self { dialers, ways, check: check_of(config, proxy)?, bounds: bounds(proxy) })
     }
 }
 
@@ -128,6 +140,7 @@ impl Reload {
     /// on; `None` if that is refused, and all stays as before.
     pub fn settings(&mut self, before: &Settings) -> Option<Settings> {
         let read = self.reloads.read().and_then(|(config, changes)| {
+            check_files(&config, self.daemon)?;
             let settings = Settings::of(&config, self.daemon, self.coordinator.clone(), Some(before))?;
             Ok((config, changes, settings))
         });
@@ -142,6 +155,24 @@ impl Reload {
     }
 }
 
+/// Refuses files that this daemon may not read any more, and says what to do.
+fn check_files(config: &Config, daemon: &str) -> Result<(), ConfigError> {
+    let denied =
+        |path: &Path| File::open(path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    let files = config.proxy(daemon)?.files();
+    match files.into_iter().find(|(_, path)| denied(path)) {
+        Some((key, path)) => {
+            let reason = format!(
+                "{} cannot be read; at its start this daemon confined itself to the directories of the files that the \
+                 configuration named then: start it again if the file's owner and mode are right",
+                path.display()
+            );
+            Err(config.refuse(&key, reason))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The SOCKS ports to use, in order; none are needed where all targets are local.
 fn tors(config: &Config, proxy: &ProxyConfig, daemon: &str) -> Result<Vec<Endpoint>, ConfigError> {
     if proxy.targets().iter().all(|target| matches!(target.address, Target::Local { .. })) {
@@ -151,11 +182,31 @@ fn tors(config: &Config, proxy: &ProxyConfig, daemon: &str) -> Result<Vec<Endpoi
     Ok(tor.outgoing().into_iter().map(|(_, instance)| instance.socks.clone()).collect())
 }
 
-/// The configured bounds, as far as the limit of open files allows: a connection takes two.
+/// All names and addresses of the targets, the longer ones first, as one can be a part of another.
+fn names(dialers: &[Arc<Dialer>]) -> Arc<[Authority]> {
+    let mut names: Vec<Authority> = Vec::new();
+    for name in dialers.iter().flat_map(|dialer| dialer.names()) {
+        if names.iter().all(|known| known.host() != name.host()) {
+            names.push(name.clone());
+        }
+    }
+    names.sort_by_key(|name| std::cmp::Reverse(name.host().len()));
+    names.into()
+}
+
+/// What probes ask.
+fn check_of(config: &Config, proxy: &ProxyConfig) -> Result<Option<Arc<Check>>, ConfigError> {
+    let Some(path) = &proxy.probe_path else { return Ok(None) };
+    let path = path.parse().map_err(|_| config.refuse(&["proxy", "probe_path"], "cannot be asked for"))?;
+    Ok(Some(Arc::new(Check::new(path, proxy.probe_status))))
+}
+
+/// The configured bounds, as far as the limit of open files allows.
 fn bounds(proxy: &ProxyConfig) -> Bounds {
     let wanted = proxy.max_connections;
-    let files = process::raise_open_files(wanted as u64 * 2 + OTHER_FILES);
-    let possible = usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX).max(1);
+    let files = process::raise_open_files(wanted as u64 * FILES_EACH + OTHER_FILES);
+    let possible =
+        usize::try_from(files.saturating_sub(OTHER_FILES) / FILES_EACH).unwrap_or(usize::MAX).max(1);
     if possible < wanted {
         tracing::warn!(wanted, possible, "the limit of open files (LimitNOFILE=) is below max_connections");
     }

@@ -1,7 +1,7 @@
 //! The recipe of the process: what is done in which order until the main loop runs.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use tokio::sync::mpsc;
@@ -58,9 +58,10 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     let control = inherited.control_or_open(&config.ipc.proxy_socket())?;
     // Everything that needs a privilege is open now.
     capabilities::trim(&[])?;
-    // The configuration is read again at a reload.
-    let directory = arguments.config.parent().unwrap_or(&arguments.config);
-    confine(SYSTEM.map(Path::new).into_iter().chain([directory]), NOTHING)?.tell();
+    // The configuration is read again at a reload, and the files that it names.
+    let named = config.proxy(DAEMON)?.files().into_iter().map(|(_, path)| path);
+    let again: Vec<_> = named.chain([arguments.config.clone()]).flat_map(|file| places(&file)).collect();
+    confine(SYSTEM.iter().map(Path::new).chain(again.iter().map(PathBuf::as_path)), NOTHING)?.tell();
     let reload = Reload::new(DAEMON, config, level);
 
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
@@ -72,6 +73,17 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
         Proxy::new(listeners, settings, reload, inbox).run(stop, hangup).await;
         Ok(())
     })
+}
+
+/// Where a file is, so that it can be read again after another one was put in its place: its directory, and that of the
+/// file to which its name leads. Of the root directory, which holds everything, the file alone.
+fn places(file: &Path) -> Vec<PathBuf> {
+    let directory = |path: &Path| match path.parent() {
+        Some(directory) if directory.parent().is_some() => directory.to_owned(),
+        _ => path.to_owned(),
+    };
+    let real = file.canonicalize().map(|real| directory(&real));
+    real.into_iter().chain([directory(file)]).collect()
 }
 
 /// The inherited listeners, or else the configured one.

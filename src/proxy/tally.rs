@@ -68,7 +68,7 @@ impl Tally {
     pub fn ended(&mut self, outcome: Result<Finish, FailureReason>) -> Option<News> {
         self.status.active = self.status.active.saturating_sub(1);
         match outcome {
-            Ok(Finish::Carried) => self.status.finished += 1,
+            Ok(Finish::Carried | Finish::Unasked) => self.status.finished += 1,
             // It says nothing about the target.
             Ok(Finish::Answered) => {
                 self.status.joins += 1;
@@ -76,7 +76,7 @@ impl Tally {
             }
             Err(reason) => *self.status.failed.entry(reason).or_default() += 1,
         }
-        self.judge(outcome.map(|_| ()))
+        self.judge(outcome)
     }
 
     /// The proxy stops and accepts nothing more.
@@ -126,13 +126,14 @@ impl Tally {
     }
 
     /// A broken target would fill the log with one line per client; only changes are told.
-    fn judge(&mut self, outcome: Result<(), FailureReason>) -> Option<News> {
+    fn judge(&mut self, outcome: Result<Finish, FailureReason>) -> Option<News> {
         match outcome {
             Err(reason) if reason.is_about_the_target() => {
                 (self.trouble.replace(reason) != Some(reason)).then_some(News::Trouble(reason))
             }
-            // Whatever else ended it, it had been connected.
-            Ok(()) | Err(_) => self.trouble.take().map(|_| News::Recovered),
+            Ok(Finish::Carried) => self.trouble.take().map(|_| News::Recovered),
+            // The target may not even have been asked.
+            Ok(_) | Err(_) => None,
         }
     }
 }
@@ -150,7 +151,11 @@ mod tests {
         assert_eq!(tally.ended(gone), None);
         assert!(tally.line().contains("cannot be reached"), "{}", tally.line());
         assert_eq!(tally.ended(Err(FailureReason::NoTor)), Some(News::Trouble(FailureReason::NoTor)));
-        assert_eq!(tally.ended(Err(FailureReason::Idle)), Some(News::Recovered));
+        // Who says nothing, or leaves, could else fill the log by turns.
+        for says_nothing in [Ok(Finish::Unasked), Err(FailureReason::Idle), Err(FailureReason::ClientBroke)] {
+            assert_eq!(tally.ended(says_nothing), None);
+        }
+        assert_eq!(tally.ended(Ok(Finish::Carried)), Some(News::Recovered));
         assert_eq!(tally.ended(Ok(Finish::Carried)), None);
         assert_eq!(tally.status().failed[&FailureReason::TargetUnreachable], 2);
     }

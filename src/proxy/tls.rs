@@ -26,7 +26,7 @@ use tokio_rustls::rustls::{
     self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use crate::config::proxy::{Pin as KeyPin, ProxyTarget, Verify};
+use crate::config::target::{Pin as KeyPin, ProxyTarget, Verify};
 use crate::ipc::proxy::FailureReason;
 use crate::tor::stream::Stream;
 

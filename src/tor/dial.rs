@@ -22,21 +22,20 @@ const TOR_SILENCE: Duration = Duration::from_secs(2);
 pub struct SocksDialer {
     /// SOCKS ports in the order in which they are tried.
     tors: Vec<SocketAddress>,
-    timeout: Duration,
     /// Distinguishes this process's circuits from those of one before it.
     process: u64,
     connections: AtomicU64,
 }
 
 impl SocksDialer {
-    /// `tors` are the SOCKS ports in order of preference, `process` a random number, `timeout` bounds one whole dial.
-    pub fn new(tors: Vec<SocketAddress>, timeout: Duration, process: u64) -> Self {
-        Self { tors, timeout, process, connections: AtomicU64::new(0) }
+    /// `tors` are the SOCKS ports in order of preference, `process` a random number.
+    pub fn new(tors: Vec<SocketAddress>, process: u64) -> Self {
+        Self { tors, process, connections: AtomicU64::new(0) }
     }
 
-    /// Opens a connection to `host:port`, over a circuit that no other connection of ours uses.
-    pub async fn dial(&self, host: &str, port: u16) -> Result<Stream, SocksError> {
-        timeout(self.timeout, self.through_tors(host, port)).await.unwrap_or(Err(SocksError::TimedOut))
+    /// Opens a connection to `host:port` within `limit`, over a circuit that no other connection of ours uses.
+    pub async fn dial(&self, host: &str, port: u16, limit: Duration) -> Result<Stream, SocksError> {
+        timeout(limit, self.through_tors(host, port, limit)).await.unwrap_or(Err(SocksError::TimedOut))
     }
 
     /// Tries one tor after the other until one gives an answer that is about the service.
@@ -44,7 +43,7 @@ impl SocksDialer {
     /// A tor that has lost its way into the network, or is still finding it after a restart, does not say so: it
     /// keeps the request waiting. So when a third of the time is gone the next tor is asked as well, and the first
     /// connection wins.
-    async fn through_tors(&self, host: &str, port: u16) -> Result<Stream, SocksError> {
+    async fn through_tors(&self, host: &str, port: u16, limit: Duration) -> Result<Stream, SocksError> {
         // One circuit per connection: the service cannot link connections, and a slow circuit hurts one only.
         let number = self.connections.fetch_add(1, Ordering::Relaxed);
         let isolation = format!("rustbalance-{:016x}-{number}", self.process);
@@ -67,7 +66,7 @@ impl SocksDialer {
                     Err(reason) if asked.is_empty() => return Err(reason),
                     Err(reason) => outcome = reason,
                 },
-                () = sleep(self.timeout / 3), if waiting.len() > 0 => asked.extend(waiting.next()),
+                () = sleep(limit / 3), if waiting.len() > 0 => asked.extend(waiting.next()),
             }
         }
     }

@@ -6,8 +6,12 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Duration, sleep};
 
 use crate::tor::address::SocketAddress;
+
+/// How soon a unix socket is asked again whose queue is full. A server takes a connection out of it in less.
+const QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
 /// A connected stream socket.
 #[derive(Debug)]
@@ -19,11 +23,17 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Connects; waits for as long as the kernel does.
+    /// Connects. Waits for as long as the kernel does, or the queue of a unix socket is full: the caller has a time-out.
     pub async fn connect(address: &SocketAddress) -> io::Result<Self> {
         match address {
             SocketAddress::Tcp(address) => TcpStream::connect(address).await.map(Self::from),
-            SocketAddress::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+            SocketAddress::Unix(path) => loop {
+                match UnixStream::connect(path).await {
+                    // A socket that must not block is told so instead of waiting in the queue.
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(QUEUE_PAUSE).await,
+                    connected => return connected.map(Self::Unix),
+                }
+            },
         }
     }
 

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::peer::Client;
 use crate::supervisor::{Scene, UNROUTABLE};
 use crate::{LONG, echo, ends, ping, refusal};
 
@@ -131,4 +132,52 @@ async fn the_time_for_finishing_is_that_of_the_last_configuration() {
     assert!(begin.elapsed() >= Duration::from_millis(400), "{:?}", begin.elapsed());
     assert_eq!(daemon.wait(LONG).unwrap().code(), Some(0), "{}", scene.log());
     assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_read_again_where_they_were_at_the_start_and_elsewhere_after_another_start() {
+    let (pages, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (page, other) = (pages.path().join("page.html"), elsewhere.path().join("page.html"));
+    // The name may lead elsewhere, too.
+    let (real, link) = (elsewhere.path().join("real"), pages.path().join("link.html"));
+    std::fs::create_dir(&real).unwrap();
+    std::fs::write(real.join("page.html"), "linked").unwrap();
+    std::os::unix::fs::symlink(real.join("page.html"), &link).unwrap();
+    let section = |page: &std::path::Path| {
+        format!("target = \"http://{closed}\"\nmode = \"http\"\nerror_page = \"{}\"", page.display())
+    };
+    let shown = async |scene: &Scene| {
+        let answer = Client::new(scene.address()).await.ask("GET / HTTP/1.1\r\nHost: x.onion\r\n\r\n").await;
+        String::from_utf8(answer.body).unwrap()
+    };
+    for (named, file) in [(&page, page.clone()), (&link, real.join("page.html"))] {
+        std::fs::write(&file, "first").unwrap();
+        let scene = Scene::new(&section(named));
+        let daemon = scene.start();
+        assert_eq!(shown(&scene).await, "first");
+        // As editors do it: another file in the place of the first one.
+        let new = file.with_extension("new");
+        std::fs::write(&new, "second").unwrap();
+        std::fs::rename(&new, &file).unwrap();
+        scene.reload(&daemon);
+        assert_eq!(shown(&scene).await, "second", "{}", scene.log());
+    }
+
+    std::fs::write(&other, "other").unwrap();
+    let scene = Scene::new(&section(&page));
+    let daemon = scene.start();
+    scene.configure("trace", UNROUTABLE, &section(&other));
+    scene.reload(&daemon);
+    let log = scene.log();
+    if log.contains("landlock") {
+        assert_eq!(shown(&scene).await, "other", "nothing is confined here");
+    } else {
+        let complaint = format!("config.toml:10: proxy.error_page: {} cannot be read", other.display());
+        assert!(log.contains(&complaint) && log.contains("start it again"), "{log}");
+        assert_eq!(shown(&scene).await, "second");
+    }
+    drop(daemon);
+    let _daemon = scene.start();
+    assert_eq!(shown(&scene).await, "other");
 }

@@ -142,7 +142,8 @@ async fn where_all_are_away_clients_are_refused_at_once_and_only_trials_reach_a_
         assert_eq!(refusal(&scene, b"hello").await, std::io::ErrorKind::ConnectionReset);
     }
     scene.status_until(|status| well(status) == [false, false] && !status.target_well).await;
-    // The first one listens again, but nobody asks it until its trial is due.
+    // Trials become rarer. The first one listens again, but nobody asks it until its trial is due.
+    sleep(Duration::from_millis(2200)).await;
     let listener = TcpListener::bind(closed).await.unwrap();
     let begin = Instant::now();
     let trial = tokio::spawn(async move { listener.accept().await.map(drop) });
@@ -155,7 +156,6 @@ async fn where_all_are_away_clients_are_refused_at_once_and_only_trials_reach_a_
         refused += 1;
     }
     assert!(refused > 20, "{refused}");
-    assert!(begin.elapsed() > Duration::from_secs(2), "{:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     scene.status_until(|status| well(status) == [true, false] && status.target_well).await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::member::{Limits, Member, MemberId};
+use super::member::{Finding, Limits, Member, MemberId};
 
 /// The targets and what is known of them; [`Balance::arrange`] says who they are.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +18,8 @@ pub struct Pick {
     pub id: MemberId,
     /// Whether another one could take it if this one fails.
     pub others: bool,
+    /// Whether it is let through only to find out whether the member is back.
+    pub trial: bool,
 }
 
 /// How a member stands.
@@ -29,8 +31,8 @@ pub struct Standing {
     pub weight: u32,
     /// Whether it gets connections.
     pub well: bool,
-    /// Failures in a row.
-    pub failures: u32,
+    /// Whether this node finds the way to it.
+    pub has_way: bool,
     /// Connections on their way to it, or with it.
     pub outstanding: u32,
 }
@@ -54,56 +56,70 @@ impl Balance {
         let limits = self.limits;
         let can = |member: &Member| {
             !failed.contains(&member.id)
-                && match member.next_trial(&limits) {
+                && match member.next_trial() {
                     None => true,
-                    Some(due) => !any_in && due <= now,
+                    // Where probes ask, no client has to find out.
+                    Some(due) => !any_in && !limits.checked && due <= now,
                 }
         };
         let others = self.members.iter().filter(|member| can(member)).count() > 1;
         let floor = self.members.iter().filter(|member| member.is_in()).map(|member| member.turn).min();
         let next = self.members.iter_mut().filter(|member| can(member));
         let next = next.min_by(|one, other| one.compare(other, &limits, now))?;
-        next.tried(now);
+        next.tried(&limits, now);
         next.outstanding = next.outstanding.saturating_add(1);
         next.take_turn(floor.unwrap_or(0), &limits, now);
-        let id = next.id;
+        let pick = Pick { id: next.id, others, trial: !next.is_in() };
         self.level();
-        Some(Pick { id, others })
+        Some(pick)
     }
 
-    /// Whether a member may be tried although nobody asks for it. While it is out, this is its trial.
-    pub fn may_try(&mut self, id: MemberId, now: Instant) -> bool {
+    /// A member that may be tried although nobody asks for it. While it is out, this is its trial.
+    pub fn pick_one(&mut self, id: MemberId, now: Instant) -> Option<Pick> {
         let limits = self.limits;
-        let Some(member) = self.member(id) else { return false };
-        let may = member.next_trial(&limits).is_none_or(|due| due <= now);
-        if may {
-            member.tried(now);
+        let member = self.member(id)?;
+        if member.next_trial().is_some_and(|due| due > now) {
+            return None;
         }
-        may
+        member.tried(&limits, now);
+        Some(Pick { id, others: false, trial: !member.is_in() })
+    }
+
+    /// A trial was given up before anything came of it.
+    pub fn untried(&mut self, id: MemberId, now: Instant) {
+        if let Some(member) = self.member(id) {
+            member.untried(now);
+        }
     }
 
     /// How long until a member may be tried; `None` if it is in.
     pub fn until_trial(&self, id: MemberId, now: Instant) -> Option<Duration> {
         let member = self.members.iter().find(|member| member.id == id)?;
-        Some(member.next_trial(&self.limits)?.saturating_duration_since(now))
+        Some(member.next_trial()?.saturating_duration_since(now))
     }
 
-    /// A member was reached.
-    pub fn succeeded(&mut self, id: MemberId, now: Instant) {
-        if let Some(member) = self.member(id) {
-            member.succeeded(now);
-        }
-    }
-
-    /// A member could not be reached.
-    pub fn failed(&mut self, id: MemberId, now: Instant) {
+    /// Something was found out about a member, by a dial, connection or probe that began then.
+    pub fn note(&mut self, id: MemberId, finding: Finding, began: Instant, now: Instant) {
         let limits = self.limits;
+        let others = self.others_in(id);
         if let Some(member) = self.member(id) {
-            member.failed(&limits, now);
+            member.note(finding, began, others, &limits, now);
         }
     }
 
-    /// A connection that was picked for a member has ended, or was never made.
+    /// Another request goes over a connection that was picked before. False: it should go to another member, as this one is
+    /// out.
+    pub fn take_again(&mut self, id: MemberId) -> bool {
+        let others = self.others_in(id);
+        let Some(member) = self.member(id) else { return true };
+        let may = member.is_in() || !others;
+        if may {
+            member.outstanding = member.outstanding.saturating_add(1);
+        }
+        may
+    }
+
+    /// A connection that was picked for a member has ended, or was never made, or what went over it is done.
     pub fn released(&mut self, id: MemberId) {
         if let Some(member) = self.member(id) {
             member.outstanding = member.outstanding.saturating_sub(1);
@@ -111,14 +127,19 @@ impl Balance {
     }
 
     /// How all members stand, in their order.
-    pub fn standings(&self) -> impl Iterator<Item = Standing> {
-        self.members.iter().map(|member| Standing {
+    pub fn standings(&self, now: Instant) -> impl Iterator<Item = Standing> {
+        self.members.iter().map(move |member| Standing {
             id: member.id,
             weight: member.weight,
             well: member.is_in(),
-            failures: member.failures,
+            has_way: member.has_way(&self.limits, now),
             outstanding: member.outstanding,
         })
+    }
+
+    /// Whether anybody else gets connections.
+    fn others_in(&self, id: MemberId) -> bool {
+        self.members.iter().any(|member| member.id != id && member.is_in())
     }
 
     fn member(&mut self, id: MemberId) -> Option<&mut Member> {

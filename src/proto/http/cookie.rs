@@ -6,18 +6,22 @@ use super::authority::Authority;
 
 /// A cookie for the target made one for the onion service; `None` if it stays as it is.
 ///
-/// The domain follows the name. Where the target is spoken to over TLS and the onion service is not, `Secure` would make
-/// a client drop the cookie, so it goes, and with it what is only taken together with it: `SameSite=None` and
+/// The domain follows the name: `public` gives the one that takes its place, if it is a target's. Where the target is
+/// spoken to over TLS and the onion service is not (`loses_tls`), `Secure` would make a client drop the cookie, so it goes, and with it what is only taken together with it: `SameSite=None` and
 /// `Partitioned`. A cookie whose name promises that it is secure keeps all of it: only a browser that takes onion
 /// services for secure can keep that one anyway.
-pub fn for_client(cookie: &[u8], target: &Authority, public: &Authority) -> Option<Vec<u8>> {
+pub fn for_client(
+    cookie: &[u8],
+    loses_tls: bool,
+    public: impl Fn(&str) -> Option<String>,
+) -> Option<Vec<u8>> {
     let mut parts = cookie.split(|byte| *byte == b';');
     let pair = parts.next()?;
-    let in_clear = target.is_https() && !public.is_https() && !promises_security(pair);
+    let in_clear = loses_tls && !promises_security(pair);
     let mut out = pair.to_vec();
     let mut changed = false;
     for part in parts {
-        match attribute(part, in_clear, target, public) {
+        match attribute(part, in_clear, &public) {
             Attribute::Stays => out.extend([b";", part].concat()),
             Attribute::Goes => changed = true,
             Attribute::Becomes(domain) => {
@@ -37,7 +41,7 @@ enum Attribute {
     Becomes(String),
 }
 
-fn attribute(part: &[u8], in_clear: bool, target: &Authority, public: &Authority) -> Attribute {
+fn attribute(part: &[u8], in_clear: bool, public: impl Fn(&str) -> Option<String>) -> Attribute {
     let (name, value) = match part.iter().position(|byte| *byte == b'=') {
         Some(equals) => (part[..equals].trim_ascii(), part[equals + 1..].trim_ascii()),
         None => (part.trim_ascii(), &b""[..]),
@@ -51,13 +55,13 @@ fn attribute(part: &[u8], in_clear: bool, target: &Authority, public: &Authority
     if !is("domain") {
         return Attribute::Stays;
     }
-    domain(value, target, public).map_or(Attribute::Stays, Attribute::Becomes)
+    let domain = str::from_utf8(value).unwrap_or_default().to_ascii_lowercase();
+    let domain = domain.strip_prefix('.').unwrap_or(&domain);
+    public(domain).map_or(Attribute::Stays, Attribute::Becomes)
 }
 
 /// The public domain in the place of the target's, or of one below it.
-fn domain(value: &[u8], target: &Authority, public: &Authority) -> Option<String> {
-    let domain = str::from_utf8(value).ok()?.to_ascii_lowercase();
-    let domain = domain.strip_prefix('.').unwrap_or(&domain);
+pub fn public_domain(domain: &str, target: &Authority, public: &Authority) -> Option<String> {
     let labels = domain.strip_suffix(target.host())?;
     let below = labels.is_empty() || (labels.ends_with('.') && target.has_subdomains());
     below.then(|| public.with_subdomain(labels).host().to_owned())
@@ -78,7 +82,9 @@ mod tests {
 
     fn made(cookie: &str, target: &Authority) -> String {
         let cookie = named(cookie);
-        let made = for_client(cookie.as_bytes(), target, &http(&format!("{PUBLIC}:8080")));
+        let public = http(&format!("{PUBLIC}:8080"));
+        let domain = |domain: &str| public_domain(domain, target, &public);
+        let made = for_client(cookie.as_bytes(), target.is_https(), domain);
         made.map_or(cookie, |made| String::from_utf8(made).unwrap())
     }
 

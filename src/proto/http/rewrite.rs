@@ -4,13 +4,17 @@
 //! |---|---|
 //! | request: `Host` | the target's name |
 //! | request: `Origin`, `Referer`, `Destination` | the target's name where the onion service's stands |
-//! | request: `Expect`, `Forwarded`, `X-Forwarded-*`, `X-Real-IP` | removed: answered here; made up by the client |
+//! | request: `Expect`, `Forwarded`, `X-Forwarded-*`, `X-Real-IP` and the like, `Proxy` | removed: answered here; made up by the client |
 //! | response: `Set-Cookie` | see [`super::cookie`] |
 //! | response: `Strict-Transport-Security`, `Public-Key-Pins`, `Expect-CT`, `Alt-Svc`, `Onion-Location` | removed: not true, or not wanted, of an onion service |
 //! | response: `Content-Security-Policy` | without `upgrade-insecure-requests`, and as every other header |
 //! | response: `Location`, `Content-Location`, `Refresh`, `Link`, `Access-Control-Allow-Origin`, and every other header but `ETag` | the onion service's name where the target's stands |
 //!
+//! The target's name is any that any of the targets has: one may tell of another.
+//!
 //! There is no `Via` (RFC 9110 section 7.6.3 asks for one): it would tell the onion service apart from its target.
+
+use std::sync::Arc;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -38,45 +42,83 @@ const UPGRADE: &[u8] = b"upgrade-insecure-requests";
 /// What one request and its response call both sides.
 #[derive(Debug, Clone)]
 pub struct Names {
-    target: Authority,
-    /// `None`: nobody said, so the target's name can only be left out.
-    public: Option<Authority>,
-    /// Labels in front of both.
+    /// `None`: it has no name of its own, and is called as the client calls the onion service.
+    target: Option<Authority>,
+    /// All targets' names, which a response may not tell either.
+    targets: Arc<[Authority]>,
+    /// `None`: nobody said, so the targets' names can only be left out.
+    public: Option<Public>,
+    /// Labels in front of the target's name.
     labels: String,
 }
 
+/// What the onion service is called.
+#[derive(Debug, Clone)]
+struct Public {
+    /// In the place of a name in front of which labels mean the same service, and stay.
+    base: Authority,
+    /// In the place of any other: with the labels that this client has.
+    whole: Authority,
+}
+
+impl Public {
+    fn in_place_of(&self, target: &Authority) -> &Authority {
+        if target.has_subdomains() { &self.base } else { &self.whole }
+    }
+}
+
 impl Names {
-    /// `host` is what the request calls the onion service, or else what is known of it.
-    pub fn new(target: &Authority, host: Option<&str>) -> Self {
+    /// `host` is what the request calls the onion service, or else what is known of it; `targets` are all names of all
+    /// targets.
+    pub fn new(target: Option<&Authority>, targets: &Arc<[Authority]>, host: Option<&str>) -> Self {
         let public = host.and_then(|host| Authority::new(Scheme::Http, host));
-        let (public, labels) = match public.map(Authority::split_subdomain) {
-            Some((base, labels)) if target.has_subdomains() => (Some(base), labels),
-            Some((base, labels)) => (Some(base.with_subdomain(&labels)), String::new()),
-            None => (None, String::new()),
-        };
-        Self { target: target.clone(), public, labels }
+        let (base, labels) = public.map(Authority::split_subdomain).unzip();
+        let labels: String = labels.unwrap_or_default();
+        let public = base.map(|base| Public { whole: base.with_subdomain(&labels), base });
+        Self { target: target.cloned(), targets: Arc::clone(targets), public, labels }
     }
 
     /// The `Host` of the request to the target.
-    fn host(&self) -> String {
-        self.target.with_subdomain(&self.labels).text()
+    fn host(&self) -> Option<String> {
+        Some(self.target.as_ref()?.with_subdomain(&self.labels).text())
+    }
+
+    /// This target's name, and then the others.
+    fn targets(&self) -> impl Iterator<Item = &Authority> {
+        let own = self.target.as_ref();
+        let others =
+            self.targets.iter().filter(move |other| own.is_none_or(|own| own.host() != other.host()));
+        own.into_iter().chain(others)
     }
 
     fn for_target(&self, text: &[u8]) -> Result<Option<Vec<u8>>, TooLong> {
-        self.public.as_ref().map_or(Ok(None), |public| exchange(text, public, &self.target))
+        let (Some(public), Some(target)) = (&self.public, &self.target) else { return Ok(None) };
+        exchange(text, public.in_place_of(target), target)
     }
 
     fn for_client(&self, text: &[u8]) -> Result<Option<Vec<u8>>, TooLong> {
-        match &self.public {
-            Some(public) => exchange(text, &self.target, public),
-            // What has to be exchanged, and cannot be, is left out.
-            None => exchange(text, &self.target, &self.target)
-                .and_then(|found| found.map_or(Ok(None), |_| Err(TooLong))),
+        let mut out = None;
+        for target in self.targets() {
+            let public = self.public.as_ref().map(|public| public.in_place_of(target));
+            let before = out.as_deref().unwrap_or(text);
+            match (exchange(before, target, public.unwrap_or(target))?, public) {
+                (None, _) => {}
+                (after, Some(_)) => out = after,
+                // What has to be exchanged, and cannot be, is left out.
+                (Some(_), None) => return Err(TooLong),
+            }
         }
+        Ok(out)
     }
 
     fn cookie(&self, cookie: &[u8]) -> Option<Vec<u8>> {
-        cookie::for_client(cookie, &self.target, self.public.as_ref()?)
+        let public = self.public.as_ref()?;
+        let tls = self.target.as_ref().is_some_and(Authority::is_https);
+        let loses_tls = tls && !public.base.is_https();
+        cookie::for_client(cookie, loses_tls, |domain| {
+            self.targets()
+                .find_map(|target| cookie::public_domain(domain, target, public.in_place_of(target)))
+        })
     }
 }
 
@@ -93,7 +135,7 @@ pub fn request(headers: &mut HeaderMap, names: Option<&Names>) {
             if REQUEST_URLS.contains(name) { names.for_target(value) } else { Ok(None) }
         },
     );
-    if let Ok(host) = HeaderValue::try_from(names.host()) {
+    if let Some(host) = names.host().and_then(|host| HeaderValue::try_from(host).ok()) {
         headers.insert(header::HOST, host);
     }
 }
@@ -169,7 +211,7 @@ mod tests {
     }
 
     fn names(target: &Authority, host: &str) -> Names {
-        Names::new(target, Some(&named(host)))
+        Names::new(Some(target), &Arc::default(), Some(&named(host)))
     }
 
     #[test]
@@ -265,8 +307,36 @@ mod tests {
     }
 
     #[test]
+    fn no_name_of_any_target_comes_out() {
+        let all = [https(TARGET), http("shop.example"), http("10.0.0.7:8080"), http("www.shop.example")];
+        let all: Arc<[Authority]> = all.into();
+        for target in all.iter().map(Some).chain([None]) {
+            let names = Names::new(target, &all, Some(&named("www.¶:81")));
+            for (name, value, expected) in [
+                ("location", "http://10.0.0.7:8080/a", "http://www.¶:81/a"),
+                (
+                    "location",
+                    "https://shop.example/a?b=http://10.0.0.7/",
+                    "http://www.¶:81/a?b=http://www.¶:81/",
+                ),
+                ("x-served-by", "10.0.0.7:9090, www.shop.example", "www.¶:81, www.¶:81"),
+                ("link", "<https://img.§/a>", "<http://img.¶:81/a>"),
+                ("set-cookie", "a=b; Domain=.shop.example", "a=b; Domain=www.¶"),
+                ("set-cookie", "a=b; Domain=§", "a=b; Domain=¶"),
+            ] {
+                let mut headers = one(name, value);
+                response(&mut headers, Some(&names));
+                assert_eq!(only(&headers), Some(named(expected)), "{value} from {target:?}");
+            }
+        }
+        let mut headers = one("location", "http://10.0.0.7:8080/a");
+        response(&mut headers, Some(&Names::new(Some(&http("shop.example")), &all, None)));
+        assert_eq!(only(&headers), None, "without a public name it is left out");
+    }
+
+    #[test]
     fn without_a_public_name_the_targets_is_left_out() {
-        let names = Names::new(&http(TARGET), None);
+        let names = Names::new(Some(&http(TARGET)), &Arc::default(), None);
         for (value, expected) in [("http://§/a", None), ("/a", Some("/a"))] {
             let mut headers = one("location", value);
             response(&mut headers, Some(&names));

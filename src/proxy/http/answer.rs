@@ -15,6 +15,7 @@ use super::pages::Pages;
 use crate::proto::http::hop::clean_trailers;
 use crate::proto::http::page::{CONTENT_SECURITY_POLICY, RETRY_AFTER_SECS, is_passing};
 use crate::proto::http::rewrite::{Names, response_trailers};
+use crate::proxy::pool::Place;
 
 /// A client's body on its way to the target: handed on piece by piece, as the target takes it.
 #[derive(Debug)]
@@ -70,21 +71,24 @@ pub enum Answer {
     Own(Option<Bytes>),
 }
 
-/// Set as long as a response is under way.
+/// Set as long as a response is under way, which has its place with the target until then.
 #[derive(Debug)]
-pub struct Turn(Arc<AtomicBool>);
+pub struct Turn {
+    under_way: Arc<AtomicBool>,
+    _place: Place,
+}
 
 impl Turn {
     /// A response begins.
-    pub fn begin(under_way: &Arc<AtomicBool>) -> Self {
+    pub fn begin(under_way: &Arc<AtomicBool>, place: Place) -> Self {
         under_way.store(true, Ordering::Relaxed);
-        Self(Arc::clone(under_way))
+        Self { under_way: Arc::clone(under_way), _place: place }
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.under_way.store(false, Ordering::Relaxed);
     }
 }
 

@@ -57,19 +57,20 @@ pub async fn carry(
     match greet(&mut caller, ways.idle, &mut ending).await {
         Greeting::Client => {}
         Greeting::Answered => return Ok(Finish::Answered),
-        Greeting::Nobody => return Ok(Finish::Carried),
+        Greeting::Nobody => return Ok(Finish::Unasked),
     }
     let meter = Meter { traffic: Arc::clone(traffic), activity: Arc::new(Activity::begin()) };
     let exchange = Arc::new(Exchange::new(ways, naming, meter.clone(), ending.clone()));
     let io = TokioIo::new(Gate::new(Metered::new(caller.into_client(), meter.clone(), Side::Client)));
     let client = serve(io, &exchange, &meter, ways.idle, &mut ending).await?;
-    if let Some(switched) = exchange.take_switched() {
+    if let Some((switched, _place)) = exchange.take_switched() {
         let target = switch(switched, &exchange, ways.idle).await?;
         carry_bytes(client, target, ways.idle, traffic, ending).await?;
         return Ok(Finish::Carried);
     }
     linger(client).await;
-    exchange.trouble().map_or(Ok(Finish::Carried), Err)
+    let finish = if exchange.is_answered() { Finish::Carried } else { Finish::Unasked };
+    exchange.trouble().map_or(Ok(finish), Err)
 }
 
 /// Who is there.

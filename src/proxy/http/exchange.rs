@@ -23,7 +23,10 @@ use crate::proto::http::guard::refused_status;
 use crate::proto::http::hop::{lists, upgrade};
 use crate::proto::http::rewrite::{Names, request as for_target, response as for_client};
 use crate::proxy::connection::{Ending, Ways};
-use crate::proxy::pool::Pool;
+use crate::proxy::pool::{Place, Pool};
+
+/// Most targets that one request is sent to. What makes three hang up is the request's fault.
+const MOST_TARGETS: usize = 3;
 
 /// The requests of one client connection, one after the other.
 pub struct Exchange {
@@ -39,6 +42,8 @@ pub struct Exchange {
     waiting: AtomicBool,
     /// Set while a target's response is passed on.
     passing: Arc<AtomicBool>,
+    /// Set when a target has answered.
+    answered: AtomicBool,
     outcome: Mutex<Outcome>,
 }
 
@@ -50,16 +55,20 @@ struct Asked {
     protocol: Option<HeaderValue>,
 }
 
-/// A response, and the names to be exchanged in it.
-type Reached = (Response<Incoming>, Option<Arc<Names>>);
+/// A response, the names to be exchanged in it, and its place with the target.
+struct Reached {
+    response: Response<Incoming>,
+    names: Option<Arc<Names>>,
+    place: Place,
+}
 
 /// What the requests so far came to.
 #[derive(Default)]
 struct Outcome {
     /// Why the last one failed.
     trouble: Option<FailureReason>,
-    /// The target's side of a connection that speaks another protocol from now on.
-    switched: Option<OnUpgrade>,
+    /// The target's side of a connection that speaks another protocol from now on, and its place there.
+    switched: Option<(OnUpgrade, Place)>,
 }
 
 impl Exchange {
@@ -75,6 +84,7 @@ impl Exchange {
             lane: Lane::default(),
             waiting: AtomicBool::new(false),
             passing: Arc::default(),
+            answered: AtomicBool::new(false),
             outcome: Mutex::default(),
         }
     }
@@ -94,13 +104,18 @@ impl Exchange {
         self.passing.load(Ordering::Relaxed)
     }
 
+    /// Whether any target has answered anything.
+    pub fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     /// Why the last request failed, if it did.
     pub fn trouble(&self) -> Option<FailureReason> {
         self.outcome().trouble
     }
 
     /// The target's side, if both have changed to another protocol.
-    pub fn take_switched(&self) -> Option<OnUpgrade> {
+    pub fn take_switched(&self) -> Option<(OnUpgrade, Place)> {
         self.outcome().switched.take()
     }
 
@@ -118,42 +133,53 @@ impl Exchange {
         let reached = self.reach(Asked { parts, protocol }, upload).await;
         self.waiting.store(false, Ordering::Relaxed);
         match reached {
-            Ok((response, names)) => self.pass(response, names, switching),
+            Ok(reached) => self.pass(reached, switching),
             Err(_) if broke.load(Ordering::Relaxed) => self.fail(FailureReason::ClientBroke),
             Err(reason) => self.fail(reason),
         }
     }
 
-    /// Sends the request; a second time if a connection that had been used before turns out to be closed, and nothing can
-    /// have come of the first time.
-    async fn reach(&self, asked: Asked, upload: Upload) -> Result<Reached, FailureReason> {
-        let open = self.lane.ready(&self.pool, &self.meter).await?;
+    /// Sends the request. Again, if the connection breaks before the target has said anything and nothing can have come of
+    /// it: over a new one if it had been used before, to another target if it had not.
+    async fn reach(&self, asked: Asked, mut upload: Upload) -> Result<Reached, FailureReason> {
         let repeatable = is_idempotent(&asked.parts.method) && upload.is_end_stream();
-        let spare = open.is_reused().then(|| asked.clone());
-        let unsent = match self.send(open, asked, upload).await {
-            Err(SendError::Broke { reused: true, heard: false, unsent }) => unsent,
-            sent => return sent.map_err(SendError::reason),
-        };
-        let upload = unsent.map(|request| request.into_body()).or_else(|| repeatable.then(Upload::none));
-        let (Some(asked), Some(upload)) = (spare, upload) else { return Err(FailureReason::TargetBroke) };
-        let open = self.lane.ready(&self.pool, &self.meter).await?;
-        self.send(open, asked, upload).await.map_err(SendError::reason)
+        let mut failed = Vec::new();
+        loop {
+            let ready = self.lane.ready(&self.pool, &self.meter, &failed).await;
+            // Where nobody else can be asked, the one that was has failed.
+            let alone = |reason| if failed.is_empty() { reason } else { FailureReason::TargetBroke };
+            let (open, place) = ready.map_err(alone)?;
+            let unsent = match self.send(open, asked.clone(), upload).await {
+                Ok((response, names)) => return Ok(Reached { response, names, place }),
+                Err(SendError::Broke { reused, heard: false, unsent }) => {
+                    if !reused {
+                        failed.push(place.id());
+                    }
+                    unsent
+                }
+                Err(error) => return Err(error.reason()),
+            };
+            let again = unsent.map(|request| request.into_body()).or_else(|| repeatable.then(Upload::none));
+            upload = again.filter(|_| failed.len() < MOST_TARGETS).ok_or(FailureReason::TargetBroke)?;
+        }
     }
 
-    async fn send(&self, open: Open, asked: Asked, upload: Upload) -> Result<Reached, SendError> {
+    async fn send(
+        &self,
+        open: Open,
+        asked: Asked,
+        upload: Upload,
+    ) -> Result<(Response<Incoming>, Option<Arc<Names>>), SendError> {
         let names = self.naming.names(open.dialer.name(), &asked.parts.headers);
         let head = head_for_target(asked, names.as_deref(), &upload);
         let response = self.lane.send(open, head.map(|()| upload), &self.meter, self.idle).await?;
+        self.answered.store(true, Ordering::Relaxed);
         Ok((response, names))
     }
 
     /// The target's response as the client gets it.
-    fn pass(
-        &self,
-        mut response: Response<Incoming>,
-        names: Option<Arc<Names>>,
-        asked: bool,
-    ) -> Response<Answer> {
+    fn pass(&self, reached: Reached, asked: bool) -> Response<Answer> {
+        let Reached { mut response, names, place } = reached;
         let protocol = upgrade(response.headers());
         let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let target = switches.then(|| hyper::upgrade::on(&mut response));
@@ -169,12 +195,12 @@ impl Exchange {
                 if *self.ending.borrow() > Ending::NotYet {
                     parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                Response::from_parts(parts, Answer::Passing(body, names, Turn::begin(&self.passing)))
+                Response::from_parts(parts, Answer::Passing(body, names, Turn::begin(&self.passing, place)))
             }
             (Some(target), Some(protocol)) if asked => {
                 parts.headers.insert(header::UPGRADE, protocol);
                 parts.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-                self.outcome().switched = Some(target);
+                self.outcome().switched = Some((target, place));
                 Response::from_parts(parts, Answer::Own(None))
             }
             // It changes to something that nobody asked for.

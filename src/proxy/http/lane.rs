@@ -16,9 +16,10 @@ use tokio::time::timeout;
 use super::answer::Upload;
 use super::metered::{Meter, Metered, Side};
 use crate::ipc::proxy::FailureReason;
+use crate::proto::balance::member::MemberId;
 use crate::proxy::dial::Dialer;
 use crate::proxy::link::Link;
-use crate::proxy::pool::Pool;
+use crate::proxy::pool::{Place, Pool};
 
 /// How long the connection may take to become free behind a response that has arrived whole. It takes no time; but a
 /// request body that the target did not want may still be on its way, and then another connection is quicker.
@@ -47,15 +48,9 @@ pub struct Open {
     sender: SendRequest<Upload>,
     heard: Arc<AtomicBool>,
     reused: bool,
+    target: MemberId,
     /// The way to its target.
     pub dialer: Arc<Dialer>,
-}
-
-impl Open {
-    /// Whether it has carried a request before.
-    pub fn is_reused(&self) -> bool {
-        self.reused
-    }
 }
 
 /// How sending a request failed.
@@ -96,12 +91,20 @@ impl Lane {
         }
     }
 
-    /// The connection for the next request: the one that is open, or a new one.
-    pub async fn ready(&self, pool: &Arc<Pool>, meter: &Meter) -> Result<Open, FailureReason> {
-        match self.free().await {
-            Some(open) => Ok(Open { reused: true, ..open }),
-            None => self.open(pool, meter).await,
+    /// The connection for the next request, and the request's place with the target: the connection that is open, or a new
+    /// one to a target that has not failed the request.
+    pub async fn ready(
+        &self,
+        pool: &Arc<Pool>,
+        meter: &Meter,
+        failed: &[MemberId],
+    ) -> Result<(Open, Place), FailureReason> {
+        if let Some(open) = self.free().await
+            && let Some(place) = pool.place_again(open.target)
+        {
+            return Ok((Open { reused: true, ..open }, place));
         }
+        self.open(pool, meter, failed).await
     }
 
     /// Sends a request and waits for the head of the response, as long as bytes move: no longer than `idle` without one.
@@ -138,16 +141,22 @@ impl Lane {
         matches!(ready, Ok(Ok(()))).then_some(open)
     }
 
-    async fn open(&self, pool: &Arc<Pool>, meter: &Meter) -> Result<Open, FailureReason> {
-        let link = Link::open(pool).await?;
-        let dialer = Arc::clone(link.dialer());
+    async fn open(
+        &self,
+        pool: &Arc<Pool>,
+        meter: &Meter,
+        failed: &[MemberId],
+    ) -> Result<(Open, Place), FailureReason> {
+        // One that was open before is closed by this: two at once would be a file more.
+        *lock(&self.driver) = None;
+        let (link, place) = Link::open(pool, failed).await?;
+        let (dialer, target) = (Arc::clone(link.dialer()), place.id());
         let stream = Metered::new(link, meter.clone(), Side::Target);
         let heard = stream.heard();
         let handshake = Builder::new().max_buf_size(READ_BYTES).handshake::<_, Upload>(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|_| FailureReason::TargetBroke)?;
-        // One that was open before is closed by this.
         *lock(&self.driver) = Some(Box::pin(connection.with_upgrades()));
-        Ok(Open { sender, heard, reused: false, dialer })
+        Ok((Open { sender, heard, reused: false, target, dialer }, place))
     }
 }
 

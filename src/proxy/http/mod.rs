@@ -13,6 +13,7 @@
 
 pub mod answer;
 pub mod carry;
+pub mod check;
 pub mod exchange;
 pub mod gate;
 pub mod lane;
