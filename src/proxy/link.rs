@@ -119,10 +119,7 @@ impl AsyncWrite for Link {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let link = self.get_mut();
         let written = ready!(Pin::new(&mut link.stream).poll_write(cx, data));
-        if written.is_err() {
-            link.ended();
-        }
-        Poll::Ready(written)
+        Poll::Ready(written.inspect_err(|_| link.ended()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

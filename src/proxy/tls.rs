@@ -23,7 +23,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
-    self, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    self, CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
 };
 
 use crate::config::target::{Pin as KeyPin, ProxyTarget, Verify};
@@ -34,6 +35,9 @@ use crate::tor::stream::Stream;
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// A file above this size is no list of roots; the system's has 200 KiB.
 const MAX_ROOTS_BYTES: u64 = 4 * 1024 * 1024;
+/// Most that waits, sealed, for a target that does not take it: one record. A thousand such targets must not fill the
+/// memory that the unit has.
+const HELD_BYTES: usize = 16 * 1024;
 /// What is spoken inside.
 const PROTOCOL: &[u8] = b"http/1.1";
 
@@ -100,7 +104,8 @@ impl Tls {
 
     /// Shakes hands over a connection that was just made.
     pub async fn begin(&self, stream: Stream) -> Result<TargetStream, FailureReason> {
-        let begun = self.connector.connect(self.name.clone(), stream).await;
+        let bound = |session: &mut ClientConnection| session.set_buffer_limit(Some(HELD_BYTES));
+        let begun = self.connector.connect_with(self.name.clone(), stream, bound).await;
         begun.map(|stream| TargetStream::Tls(Box::new(stream))).map_err(|error| reason(&error))
     }
 }

@@ -34,7 +34,7 @@ async fn target<F: Future<Output = Option<()>> + Send + 'static>(
 }
 
 /// The most memory that a daemon has ever had, in KiB.
-fn peak_kib(daemon: &Daemon) -> u64 {
+pub(crate) fn peak_kib(daemon: &Daemon) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()

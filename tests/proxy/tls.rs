@@ -18,7 +18,8 @@ use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::peer::{Client, Message, Silent, read_message};
-use crate::supervisor::Scene;
+use crate::streaming::peak_kib;
+use crate::supervisor::{Scene, UNROUTABLE};
 use crate::{ADDRESS, LONG, Tor, ping, tor, tors};
 
 /// Of the key of `server.pem` and `expired.pem`.
@@ -205,6 +206,62 @@ async fn bytes_are_carried_in_tls_too() {
     tokio::time::timeout(LONG, both).await.unwrap().1.unwrap();
     assert!(heard == much);
     scene.status_until(|status| status.finished == 1 && status.failed.is_empty()).await;
+}
+
+/// A quarter of the uploads for which there are places by default. The kernel holds megabytes for each on loopback.
+const STALLED: u64 = 256;
+/// What one may take of the proxy's memory, built for debugging: with 1024 of them it is below what the unit allows
+/// (`MemoryMax=256M`).
+const EACH_KIB: u64 = 224;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_stalled_uploads_fit_into_the_memory_of_the_unit() {
+    let acceptor = acceptor("server.pem", "server.key");
+    // Small buffers in the kernel: what does not fit there shows where it is held.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1024).unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut taken = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            taken.push(tokio::spawn(acceptor.accept(stream)));
+        }
+    });
+    let scene = Scene::new("target = \"unix:/nowhere\"");
+    let section = format!(
+        "target = \"https://{address}\"\nmode = \"http\"\nverify = \"spki-pin\"\npins = [\"{PIN}\"]\n\
+         max_connections = {STALLED}"
+    );
+    scene.configure("info", UNROUTABLE, &section);
+    let daemon = scene.start();
+    let before = peak_kib(&daemon);
+    let mut clients = Vec::new();
+    for _ in 0..STALLED {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(4096).unwrap();
+        let mut client = socket.connect(scene.address()).await.unwrap();
+        clients.push(tokio::spawn(async move {
+            let head = "POST / HTTP/1.1\r\nHost: x.onion\r\nContent-Length: 100000000\r\n\r\n";
+            client.write_all(head.as_bytes()).await?;
+            client.write_all(&vec![7; 32 * 1024 * 1024]).await
+        }));
+    }
+    scene.status_until(|status| status.targets[0].connections == u32::try_from(STALLED).unwrap()).await;
+    // Nothing moves any more.
+    let mut sent = 0;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = scene.status().await.bytes_to_target;
+        if std::mem::replace(&mut sent, now) == now {
+            break;
+        }
+    }
+    assert!(clients.iter().all(|client| !client.is_finished()), "one was taken whole");
+    let (peak, limit) = (peak_kib(&daemon), before + STALLED * EACH_KIB);
+    println!("{STALLED} stalled uploads over TLS: from {before} to {peak} KiB, {sent} bytes to the target");
+    assert!(peak < limit, "{peak} KiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]
