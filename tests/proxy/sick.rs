@@ -222,6 +222,25 @@ async fn the_second_tor_is_asked_when_a_third_of_the_time_that_is_left_is_gone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_suffice_for_every_place_when_both_tors_are_asked_for_all() {
+    const PLACES: u64 = (400 - 256) / 3;
+    let directory = tempfile::tempdir().unwrap();
+    let _tors = ["a", "b"].map(|name| tor(&directory.path().join(name), Tor::Stalls));
+    let mut scene = onion_scene(directory.path(), "connect_timeout_secs = 6");
+    scene.files = Some(400);
+    let _daemon = scene.start();
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        clients.extend(TcpStream::connect(scene.address()).await);
+    }
+    let status = scene.status().await;
+    assert_eq!((status.active, status.refused), (PLACES, 200 - PLACES));
+    let status = scene.status_until(|status| status.active == 0).await;
+    assert_eq!(status.failed[&FailureReason::ConnectTimedOut], PLACES, "{status:?}");
+    assert!(scene.log().contains("possible=48"), "{}", scene.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_cannot_fill_the_log_by_turns() {
     let scene = Scene::new(&format!("target = \"http://{}\"\nmode = \"http\"", closed()));
     let daemon = scene.start();

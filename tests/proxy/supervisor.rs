@@ -25,6 +25,8 @@ pub(crate) struct Scene {
     notify: UnixDatagram,
     /// Milliseconds of `WatchdogSec=`, if any.
     pub(crate) watchdog_ms: Option<u64>,
+    /// `LimitNOFILE=`, if any.
+    pub(crate) files: Option<u64>,
 }
 
 impl Scene {
@@ -38,6 +40,7 @@ impl Scene {
             control: UnixListener::bind(path.join("proxy.sock")).unwrap(),
             notify: UnixDatagram::bind(path.join("notify")).unwrap(),
             watchdog_ms: None,
+            files: None,
             directory,
         };
         scene.configure("trace", UNROUTABLE, proxy);
@@ -81,11 +84,9 @@ impl Scene {
     /// and then becomes the daemon.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new("/bin/sh");
-        command.args([
-            "-c",
-            "export LISTEN_PID=$$; exec \"$0\" \"$@\"",
-            env!("CARGO_BIN_EXE_rustbalance-proxy"),
-        ]);
+        let limit = self.files.map(|files| format!("ulimit -n {files}; ")).unwrap_or_default();
+        let script = format!("{limit}export LISTEN_PID=$$; exec \"$0\" \"$@\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_rustbalance-proxy")]);
         command.arg("--config").arg(self.path().join("config.toml"));
         let mut sockets: Vec<(OwnedFd, &str)> = vec![
             (self.control.try_clone().unwrap().into(), "control"),
