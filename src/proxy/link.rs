@@ -62,11 +62,6 @@ impl Link {
         }
     }
 
-    /// With whom it is.
-    pub fn id(&self) -> MemberId {
-        self.id
-    }
-
     /// The way it came.
     pub fn dialer(&self) -> &Arc<Dialer> {
         &self.dialer

@@ -127,14 +127,14 @@ impl Pool {
     /// Whether any target is well, and if none is, why.
     pub fn verdict(&self) -> Result<(), FailureReason> {
         let inner = self.lock();
-        let well = inner.balance.standings(Instant::now()).any(|standing| standing.well && standing.has_way);
+        let well = inner.balance.standings().any(|standing| standing.well && standing.has_way);
         if well { Ok(()) } else { Err(inner.trouble()) }
     }
 
     /// How the targets stand, in the configuration's order.
     pub fn status(&self) -> Vec<TargetStatus> {
         let inner = self.lock();
-        let with_ways = inner.balance.standings(Instant::now()).zip(&inner.ways);
+        let with_ways = inner.balance.standings().zip(&inner.ways);
         with_ways
             .map(|(standing, way)| TargetStatus {
                 target: way.dialer.target().address.to_string(),

@@ -127,12 +127,12 @@ impl Balance {
     }
 
     /// How all members stand, in their order.
-    pub fn standings(&self, now: Instant) -> impl Iterator<Item = Standing> {
-        self.members.iter().map(move |member| Standing {
+    pub fn standings(&self) -> impl Iterator<Item = Standing> {
+        self.members.iter().map(|member| Standing {
             id: member.id,
             weight: member.weight,
             well: member.is_in(),
-            has_way: member.has_way(&self.limits, now),
+            has_way: member.has_way(&self.limits),
             outstanding: member.outstanding,
         })
     }

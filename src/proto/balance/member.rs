@@ -134,8 +134,8 @@ impl Member {
     }
 
     /// Whether this node finds the way to it, a failure or two aside.
-    pub(super) fn has_way(&self, limits: &Limits, now: Instant) -> bool {
-        !self.no_way.is_illness(limits.failures, now)
+    pub(super) fn has_way(&self, limits: &Limits) -> bool {
+        !self.no_way.is_illness(limits.failures)
     }
 
     /// When it may be tried, if it is out.
@@ -192,7 +192,7 @@ impl Member {
         if matches!(finding, Finding::Missed | Finding::HungUp | Finding::NoWay) {
             self.penalty.add(now);
         }
-        let ill = |row: &Row| row.is_illness(limits.failures, now);
+        let ill = |row: &Row| row.is_illness(limits.failures);
         // What makes one server hang up may be a client's doing: it never costs the last one.
         if ill(&self.missed) || ill(&self.flunked) || (ill(&self.hung_up) && others) {
             self.go_out(limits, now);

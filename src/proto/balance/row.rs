@@ -35,9 +35,10 @@ impl Row {
         self.last = Some((began, now));
     }
 
-    /// Whether so many failures are enough by now. One alone cannot last.
-    pub(super) fn is_illness(&self, failures: u32, now: Instant) -> bool {
-        let lasted = self.since.is_some_and(|since| now.saturating_duration_since(since) >= SPAN);
+    /// Whether so many failures are enough, and far enough apart. One alone cannot be.
+    pub(super) fn is_illness(&self, failures: u32) -> bool {
+        let ends = self.since.zip(self.last);
+        let lasted = ends.is_some_and(|(since, (_, last))| last.saturating_duration_since(since) >= SPAN);
         self.length >= failures && (lasted || failures <= 1)
     }
 }

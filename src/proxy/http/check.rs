@@ -41,7 +41,7 @@ impl Check {
     }
 
     fn accepts(&self, status: u16) -> bool {
-        self.status.map_or(status < 400, |expected| status == expected)
+        self.status.map_or((200..400).contains(&status), |expected| status == expected)
     }
 
     fn request(&self, name: Option<&Authority>) -> Request<Upload> {
