@@ -5,6 +5,7 @@
 //! cannot hold a bad value; what is left to check across keys is checked in [`mod@file`] with the same kind of error:
 //! file, line, key, reason. No secret stands in the file in the clear: it has paths, or sealed values ([`secret::Secret`]).
 
+pub mod circuits;
 pub mod cluster;
 pub mod endpoint;
 pub mod file;

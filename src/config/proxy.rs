@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
+use super::circuits::Circuits;
 use super::endpoint::{Endpoint, Target};
 use super::node::Service;
 use super::seconds;
@@ -73,6 +74,8 @@ pub struct Proxy {
     /// The status that a well target answers that with; without it, any from 200 to 399.
     #[serde(default, deserialize_with = "probe_status")]
     pub probe_status: Option<u16>,
+    /// How much one client circuit may ask for; without it that is not limited, and tor does not tell.
+    pub circuits: Option<Circuits>,
     /// After so many failures in a row a target gets no connections.
     #[serde(default = "Proxy::default_failures", deserialize_with = "failures")]
     eject_failures: u32,

@@ -46,6 +46,13 @@ pub struct ProxyStatus {
     pub bytes_to_target: u64,
     /// Bytes carried from the target to clients.
     pub bytes_to_client: u64,
+    /// Requests and connections refused because their circuit asked for too much.
+    #[serde(default)]
+    pub over_limit: u64,
+    /// Circuits of the serving tor that are to be closed since they went on asking, by tor's numbers; the latest ones, for
+    /// some seconds each.
+    #[serde(default)]
+    pub abusive_circuits: Vec<u32>,
     /// Whether the proxy is stopping and accepts nothing more.
     pub draining: bool,
 }
@@ -101,6 +108,10 @@ pub enum FailureReason {
     NodeExhausted,
     /// A probe was not answered as `probe_status` says, or not in time. No client's connection fails for it.
     WrongAnswer,
+    /// Its circuit asked for too much.
+    OverLimit,
+    /// tor did not say which circuit it came over.
+    NoCircuit,
     /// No byte in either direction for `idle_timeout_secs`.
     Idle,
     /// The client's side broke.
@@ -114,7 +125,15 @@ pub enum FailureReason {
 impl FailureReason {
     /// Whether the target could not be reached (and not: a connection that had been made ended badly).
     pub fn is_about_the_target(self) -> bool {
-        !matches!(self, Self::Idle | Self::ClientBroke | Self::TargetBroke | Self::CutByStop)
+        !matches!(
+            self,
+            Self::OverLimit
+                | Self::NoCircuit
+                | Self::Idle
+                | Self::ClientBroke
+                | Self::TargetBroke
+                | Self::CutByStop
+        )
     }
 
     /// Whether this node could not even try to reach a target, which may be well.
@@ -144,6 +163,10 @@ impl fmt::Display for FailureReason {
             Self::CertificateRefused => "the target's certificate is not one that `verify` accepts",
             Self::NodeExhausted => "this node has no file, port or memory left for another connection",
             Self::WrongAnswer => "the target does not answer the probe as it should",
+            Self::OverLimit => "its circuit asked for too much",
+            Self::NoCircuit => {
+                "tor does not say which circuit it is (HiddenServiceExportCircuitID haproxy is missing in its torrc)"
+            }
             Self::Idle => "no byte moved for idle_timeout_secs",
             Self::ClientBroke => "the client's side broke",
             Self::TargetBroke => "the target's side broke",

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::caller::{Caller, Client};
+use super::circuits::Circuits;
 use super::door::Door;
 use super::http::naming::Naming;
 use super::http::pages::Pages;
@@ -33,6 +34,8 @@ pub struct Ways {
     pub door: Option<Arc<Door>>,
     /// See `idle_timeout_secs`.
     pub idle: Duration,
+    /// Which circuits clients come over, if tor tells.
+    pub circuits: Option<Arc<Circuits>>,
     /// In HTTP mode, what both sides are called; `None`: bytes are carried as they are.
     pub naming: Option<Arc<Naming>>,
     /// In HTTP mode, what a client sees for whom there is no response.

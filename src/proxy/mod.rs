@@ -14,6 +14,7 @@
 
 pub mod activity;
 pub mod caller;
+pub mod circuits;
 pub mod connection;
 pub mod dial;
 pub mod door;

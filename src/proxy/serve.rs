@@ -11,9 +11,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, sleep_until};
 
-use super::connection::{Ending, Finish, carry};
+use super::connection::{Ending, Finish, Ways, carry};
 use super::http::carry::{carry as carry_requests, turn_away};
 use super::probe::probe;
+use super::relay::Traffic;
 use super::settings::{Reload, Settings};
 use super::tally::{News, Tally};
 use crate::ipc::call::Taken;
@@ -34,6 +35,11 @@ const TURNED_AWAY: usize = 32;
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// How often the line in `systemctl status` is renewed.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
+
+/// The status for who finds all places taken.
+const FULL: u16 = 503;
+/// The status for who asks for too much.
+const TOO_MANY: u16 = 429;
 
 /// The listeners, asked in turn.
 #[derive(Debug)]
@@ -201,12 +207,7 @@ impl Proxy {
         self.tally.accepted();
         let ways = self.settings.ways.clone();
         let (traffic, ending) = (self.tally.traffic(), self.ending.subscribe());
-        self.connections.spawn(async move {
-            match ways.naming.clone() {
-                Some(naming) => carry_requests(client, &ways, naming, &traffic, ending).await,
-                None => carry(client, &ways, &traffic, ending).await,
-            }
-        });
+        self.connections.spawn(async move { connection(client, &ways, &traffic, ending).await });
     }
 
     /// All places are taken: nobody waits for one, and where the client will understand it, it is told so.
@@ -214,7 +215,7 @@ impl Proxy {
         self.tally.refused();
         while self.turned_away.try_join_next().is_some() {}
         if self.settings.ways.naming.is_some() && self.turned_away.len() < TURNED_AWAY {
-            self.turned_away.spawn(turn_away(client, self.settings.ways.pages.clone()));
+            self.turned_away.spawn(turn_away(client, self.settings.ways.pages.clone(), FULL));
         } else {
             client.reset();
         }
@@ -229,6 +230,11 @@ impl Proxy {
         match self.tally.ended(outcome) {
             Some(News::Trouble(reason)) => tracing::warn!("cannot reach the target: {reason}"),
             Some(News::Recovered) => tracing::info!("the target can be reached again"),
+            Some(News::NoCircuit) => tracing::error!(
+                "[proxy.circuits] is set, and a connection did not begin with tor's word about its circuit; it was refused, \
+                 and so are all others like it: write `HiddenServiceExportCircuitID haproxy` behind HiddenServiceDir in the \
+                 serving tor's torrc, or remove [proxy.circuits]"
+            ),
             None => return,
         }
         self.tell_status();
@@ -272,6 +278,9 @@ impl Proxy {
                 Ok(()) => tracing::info!("the target is well again"),
                 Err(reason) => tracing::warn!("the target is not well: {reason}; other nodes shall serve"),
             }
+        }
+        if let Some(circuits) = &self.settings.ways.circuits {
+            self.tally.circuits(circuits.abusive(), circuits.refused());
         }
         let status = self.tally.status();
         self.reports.send_if_modified(|latest| {
@@ -318,5 +327,32 @@ impl Proxy {
             "cutting the connections that have not finished"
         );
         self.ending.send_replace(Ending::Now);
+    }
+}
+
+/// One connection, from its acceptance to its end.
+async fn connection(
+    mut client: Stream,
+    ways: &Ways,
+    traffic: &Arc<Traffic>,
+    ending: watch::Receiver<Ending>,
+) -> Result<Finish, FailureReason> {
+    let seat = match &ways.circuits {
+        None => None,
+        Some(circuits) => match circuits.seat(&mut client).await {
+            Ok(seat) => Some(seat),
+            Err(reason @ FailureReason::OverLimit) if ways.naming.is_some() => {
+                turn_away(client, ways.pages.clone(), TOO_MANY).await;
+                return Err(reason);
+            }
+            Err(reason) => {
+                client.reset();
+                return Err(reason);
+            }
+        },
+    };
+    match ways.naming.clone() {
+        Some(naming) => carry_requests(client, ways, naming, traffic, seat, ending).await,
+        None => carry(client, ways, traffic, ending).await,
     }
 }

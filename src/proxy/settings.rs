@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::circuits::Circuits;
 use super::connection::Ways;
 use super::dial::Dialer;
 use super::door::Door;
@@ -41,6 +42,7 @@ const SCOPE: Scope = Scope {
         "proxy.error_page",
         "proxy.probe_path",
         "proxy.probe_status",
+        "proxy.circuits",
         "proxy.eject_failures",
         "proxy.trial_interval_secs",
         "proxy.readmission_secs",
@@ -110,7 +112,8 @@ impl Settings {
         });
         let pages = Pages::read(proxy.error_page.as_deref())
             .map_err(|reason| config.refuse(&["proxy", "error_page"], reason))?;
-        let ways = Ways { pool, door, idle: proxy.idle_timeout_secs, naming, pages };
+        let circuits = circuits(proxy, before);
+        let ways = Ways { pool, door, idle: proxy.idle_timeout_secs, circuits, naming, pages };
         Ok(Self { dialers, ways, check: check_of(config, proxy)?, bounds: bounds(proxy) })
     }
 }
@@ -180,6 +183,13 @@ fn tors(config: &Config, proxy: &ProxyConfig, daemon: &str) -> Result<Vec<Endpoi
     }
     let tor = config.tor(daemon)?;
     Ok(tor.outgoing().into_iter().map(|(_, instance)| instance.socks.clone()).collect())
+}
+
+/// The circuits that are known, or may be from now on.
+fn circuits(proxy: &ProxyConfig, before: Option<&Settings>) -> Option<Arc<Circuits>> {
+    let limits = proxy.circuits.as_ref()?.limits();
+    let known = before.and_then(|before| before.ways.circuits.clone());
+    Some(known.inspect(|known| known.limit(limits)).unwrap_or_else(|| Arc::new(Circuits::new(limits))))
 }
 
 /// All names and addresses of the targets, the longer ones first, as one can be a part of another.

@@ -24,6 +24,8 @@ pub enum News {
     Trouble(FailureReason),
     /// It can be reached again.
     Recovered,
+    /// tor does not tell the first time which circuit a connection comes over.
+    NoCircuit,
 }
 
 impl Tally {
@@ -79,6 +81,11 @@ impl Tally {
         self.judge(outcome)
     }
 
+    /// These circuits are to be closed, and so many requests were refused.
+    pub fn circuits(&mut self, abusive: Vec<u32>, refused: u64) {
+        (self.status.abusive_circuits, self.status.over_limit) = (abusive, refused);
+    }
+
     /// The proxy stops and accepts nothing more.
     pub fn draining(&mut self) {
         self.status.draining = true;
@@ -128,6 +135,11 @@ impl Tally {
     /// A broken target would fill the log with one line per client; only changes are told.
     fn judge(&mut self, outcome: Result<Finish, FailureReason>) -> Option<News> {
         match outcome {
+            Err(FailureReason::NoCircuit)
+                if self.status.failed.get(&FailureReason::NoCircuit) == Some(&1) =>
+            {
+                Some(News::NoCircuit)
+            }
             Err(reason) if reason.is_about_the_target() => {
                 (self.trouble.replace(reason) != Some(reason)).then_some(News::Trouble(reason))
             }

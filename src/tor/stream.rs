@@ -1,10 +1,12 @@
 //! A stream socket, TCP or unix: tor comes and is reached over either.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Duration, sleep};
 
@@ -34,6 +36,23 @@ impl Stream {
                     connected => return connected.map(Self::Unix),
                 }
             },
+        }
+    }
+
+    /// Waits for bytes, and shows those that are there without taking them; none at the end of the stream.
+    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let stream = match self {
+            Self::Tcp(stream) => return stream.peek(buffer).await,
+            Self::Unix(stream) => stream,
+        };
+        loop {
+            stream.readable().await?;
+            let peeked = stream
+                .try_io(Interest::READABLE, || Ok(recv(stream.as_raw_fd(), buffer, MsgFlags::MSG_PEEK)?));
+            match peeked {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                peeked => return peeked,
+            }
         }
     }
 

@@ -13,7 +13,7 @@ pub const MAX_TEMPLATE_BYTES: u64 = 64 * 1024;
 
 /// Whether trying again later may help.
 pub fn is_passing(status: u16) -> bool {
-    PASSING.contains(&status)
+    PASSING.contains(&status) || status == 429
 }
 
 /// The page for a status: whole in itself, and silent about what stands behind it.
@@ -39,6 +39,7 @@ fn words(status: u16) -> (&'static str, &'static str) {
         413 => ("Content too large", "The request is larger than this service takes."),
         414 => ("Address too long", "The address of this page is longer than this service takes."),
         417 => ("Expectation failed", "The request expects something that this service does not offer."),
+        429 => ("Too many requests", "Too much was asked for at once. Try again in a moment."),
         431 => (
             "Headers too large",
             "The request's headers are larger than this service takes; fewer cookies may help.",

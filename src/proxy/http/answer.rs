@@ -161,9 +161,9 @@ pub fn own_page(status: u16, pages: &Pages) -> Response<Answer> {
     response
 }
 
-/// The page for a client who finds all places taken, as it goes over the wire.
-pub fn full_page(pages: &Pages) -> Vec<u8> {
-    let response = own_page(StatusCode::SERVICE_UNAVAILABLE.as_u16(), pages);
+/// The page for a client who is turned away before it says anything, as it goes over the wire.
+pub fn page_bytes(status: u16, pages: &Pages) -> Vec<u8> {
+    let response = own_page(status, pages);
     let body = pages.page(response.status().as_u16());
     let mut bytes =
         format!("HTTP/1.1 {}\r\ncontent-length: {}\r\n", response.status(), body.len()).into_bytes();

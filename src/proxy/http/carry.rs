@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::answer::full_page;
+use super::answer::page_bytes;
 use super::exchange::Exchange;
 use super::gate::Gate;
 use super::lane::TargetIo;
@@ -27,6 +27,7 @@ use crate::ipc::proxy::FailureReason;
 use crate::proto::http::head::MAX_HEAD_BYTES;
 use crate::proxy::activity::Activity;
 use crate::proxy::caller::{Caller, Client};
+use crate::proxy::circuits::Seat;
 use crate::proxy::connection::{Ending, Finish, Ways, carry_bytes, cut};
 use crate::proxy::link::Link;
 use crate::proxy::relay::Traffic;
@@ -51,6 +52,7 @@ pub async fn carry(
     ways: &Ways,
     naming: Arc<Naming>,
     traffic: &Arc<Traffic>,
+    seat: Option<Arc<Seat>>,
     mut ending: watch::Receiver<Ending>,
 ) -> Result<Finish, FailureReason> {
     let mut caller = Caller::new(client, ways.door.clone());
@@ -60,7 +62,7 @@ pub async fn carry(
         Greeting::Nobody => return Ok(Finish::Unasked),
     }
     let meter = Meter { traffic: Arc::clone(traffic), activity: Arc::new(Activity::begin()) };
-    let exchange = Arc::new(Exchange::new(ways, naming, meter.clone(), ending.clone()));
+    let exchange = Arc::new(Exchange::new(ways, naming, meter.clone(), seat, ending.clone()));
     let io = TokioIo::new(Gate::new(Metered::new(caller.into_client(), meter.clone(), Side::Client)));
     let client = serve(io, &exchange, &meter, ways.idle, &mut ending).await?;
     if let Some((switched, _place)) = exchange.take_switched() {
@@ -194,10 +196,10 @@ async fn switch(
     Ok(Client::new(parts.io.into_inner().into_stream()).with_before(&parts.read_buf))
 }
 
-/// Turns a client away because all places are taken.
-pub async fn turn_away(client: Stream, pages: Pages) {
+/// Turns a client away with the page for that status.
+pub async fn turn_away(client: Stream, pages: Pages, status: u16) {
     let mut client = Client::new(client);
-    if matches!(timeout(LINGER, client.write_all(&full_page(&pages))).await, Ok(Ok(()))) {
+    if matches!(timeout(LINGER, client.write_all(&page_bytes(status, &pages))).await, Ok(Ok(()))) {
         linger(client).await;
     }
 }

@@ -22,9 +22,12 @@ use crate::ipc::proxy::FailureReason;
 use crate::proto::http::guard::refused_status;
 use crate::proto::http::hop::{lists, upgrade};
 use crate::proto::http::rewrite::{Names, request as for_target, response as for_client};
+use crate::proxy::circuits::Seat;
 use crate::proxy::connection::{Ending, Ways};
 use crate::proxy::pool::{Place, Pool};
 
+/// The status for who asks for too much.
+const TOO_MANY: u16 = 429;
 /// Most targets that one request is sent to. What makes three hang up is the request's fault.
 const MOST_TARGETS: usize = 3;
 
@@ -33,6 +36,8 @@ pub struct Exchange {
     pool: Arc<Pool>,
     naming: Arc<Naming>,
     pages: Pages,
+    /// The connection's place among those of its circuit, if tor tells which that is.
+    seat: Option<Arc<Seat>>,
     /// How long the target may be silent.
     idle: Duration,
     meter: Meter,
@@ -73,8 +78,15 @@ struct Outcome {
 
 impl Exchange {
     /// For a connection with this meter, which `ending` tells when to finish.
-    pub fn new(ways: &Ways, naming: Arc<Naming>, meter: Meter, ending: watch::Receiver<Ending>) -> Self {
+    pub fn new(
+        ways: &Ways,
+        naming: Arc<Naming>,
+        meter: Meter,
+        seat: Option<Arc<Seat>>,
+        ending: watch::Receiver<Ending>,
+    ) -> Self {
         Self {
+            seat,
             pool: Arc::clone(&ways.pool),
             naming,
             pages: ways.pages.clone(),
@@ -121,6 +133,9 @@ impl Exchange {
 
     /// Answers a request: with the target's response, or with a page.
     pub async fn answer(&self, request: Request<Incoming>) -> Response<Answer> {
+        if self.seat.as_ref().is_some_and(|seat| !seat.may_ask()) {
+            return own_page(TOO_MANY, &self.pages);
+        }
         if let Some(status) = refused_status(request.method().as_str(), request.uri().path()) {
             return own_page(status, &self.pages);
         }
