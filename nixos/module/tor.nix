@@ -7,9 +7,15 @@
 let
   cfg = config.services.rustbalance;
   shipped = "HiddenServicePort 80 ";
-  a = lib.replaceStrings [ shipped ] [ "HiddenServicePort ${toString cfg.settings.join.port} " ] (
-    builtins.readFile ../units/tor/a.torrc
-  );
+  # Behind all that belongs to the onion service, to which it belongs, too.
+  circuits = lib.optionalString (
+    cfg.settings.proxy.circuits or null != null
+  ) "# For [proxy.circuits].\nHiddenServiceExportCircuitID haproxy\n";
+  a =
+    lib.replaceStrings [ shipped ] [ "HiddenServicePort ${toString cfg.settings.join.port} " ] (
+      builtins.readFile ../units/tor/a.torrc
+    )
+    + circuits;
   b = builtins.readFile ../units/tor/b.torrc;
 in
 {

@@ -162,6 +162,14 @@ const PROXY_KEYS: &str = "\
 # [[proxy.targets]]
 # address = \"tcp://127.0.0.1:8081\"
 # host = \"www.example.org\"
+# How much one client circuit may ask for: requests in a second (connections in mode tcp), at once after a pause, and
+# connections at the same time; after how many refusals in a row it is closed (0: never). Only where the serving tor's
+# torrc says `HiddenServiceExportCircuitID haproxy`, or everybody is refused. For example:
+# [proxy.circuits]
+# requests_per_second = 20
+# burst = 200
+# connections = 64
+# close_after = 200
 
 ";
 

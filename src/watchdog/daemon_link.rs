@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
@@ -31,8 +31,8 @@ trait Ask {
     async fn ask(&self) -> Result<Observation, ClientError>;
 }
 
-/// The proxy, by its socket.
-struct Proxy(PathBuf);
+/// The proxy, by its socket; and who hears which circuits are to be closed.
+struct Proxy(PathBuf, watch::Sender<Vec<u32>>);
 /// The coordinator, by its socket.
 struct Coordinator(PathBuf);
 /// The publisher, by its socket.
@@ -41,6 +41,11 @@ struct Publisher(PathBuf);
 impl Ask for Proxy {
     async fn ask(&self) -> Result<Observation, ClientError> {
         let status = ProxyClient::connect(&self.0).await?.status().await?;
+        self.1.send_if_modified(|named| {
+            let changed = *named != status.abusive_circuits;
+            named.clone_from(&status.abusive_circuits);
+            changed
+        });
         Ok(Observation::Traffic(traffic(&status)))
     }
 }
@@ -59,10 +64,15 @@ impl Ask for Publisher {
     }
 }
 
-/// Asks a daemon again and again, until nobody listens.
-pub(super) async fn watch(daemon: Daemon, socket: PathBuf, observations: mpsc::Sender<Observation>) {
+/// Asks a daemon again and again, until nobody listens. `abusive` hears of circuits that the proxy wants closed.
+pub(super) async fn watch(
+    daemon: Daemon,
+    socket: PathBuf,
+    abusive: watch::Sender<Vec<u32>>,
+    observations: mpsc::Sender<Observation>,
+) {
     match daemon {
-        Daemon::Proxy => keep_asking(daemon, Proxy(socket), observations).await,
+        Daemon::Proxy => keep_asking(daemon, Proxy(socket, abusive), observations).await,
         Daemon::Coordinator => keep_asking(daemon, Coordinator(socket), observations).await,
         Daemon::Publisher => keep_asking(daemon, Publisher(socket), observations).await,
     }
@@ -119,6 +129,7 @@ fn traffic(status: &ProxyStatus) -> Traffic {
         active: status.active,
         accepted: status.accepted,
         refused: status.refused,
+        over_limit: status.over_limit,
         failed: status.failed.values().sum(),
         bytes_to_target: status.bytes_to_target,
         bytes_to_client: status.bytes_to_client,

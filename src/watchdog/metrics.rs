@@ -151,6 +151,12 @@ fn of_the_daemons(report: &HealthReport, page: &mut Page) {
         page.sample("connections_accepted_total", &[], traffic.accepted);
         page.counter("connections_refused", "", "Connections refused, as too many were being carried.");
         page.sample("connections_refused_total", &[], traffic.refused);
+        page.counter(
+            "requests_over_limit",
+            "",
+            "Requests and connections refused, as their circuit asked for too much.",
+        );
+        page.sample("requests_over_limit_total", &[], traffic.over_limit);
         page.counter("connections_failed", "", "Connections that failed.");
         page.sample("connections_failed_total", &[], traffic.failed);
         page.counter("carried_bytes", "bytes", "Bytes carried.");

@@ -8,6 +8,7 @@
 //!
 //! It holds no key and decides nothing: what is wrong, what helps and when to stop is said by [`crate::proto::health`].
 
+mod abusive;
 mod daemon_link;
 mod host;
 mod metrics;

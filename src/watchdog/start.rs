@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 
+use super::abusive::Abusive;
 use super::serve::{Lines, Reload, Watchdog};
 use super::service_manager::Units;
 use super::tor_link::Watched;
@@ -67,7 +68,9 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(async {
         let (stop, hangup) = (Stop::new()?, Hangup::new()?);
         let (seen, observations) = mpsc::channel(WAITING_OBSERVATIONS);
-        for tor in tors {
+        let (abusive, named) = watch::channel(Vec::new());
+        for mut tor in tors {
+            tor.abusive = (tor.tor == Tor::Serving).then(|| Abusive::new(named.clone()));
             tokio::spawn(tor_link::watch(tor, seen.clone()));
         }
         for daemon in Daemon::ALL {
@@ -76,7 +79,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
                 Daemon::Coordinator => config.ipc.coordinator_socket(),
                 Daemon::Publisher => config.ipc.publisher_socket(),
             };
-            tokio::spawn(daemon_link::watch(daemon, socket, seen.clone()));
+            tokio::spawn(daemon_link::watch(daemon, socket, abusive.clone(), seen.clone()));
         }
         tokio::spawn(host::watch(state, seen));
         let (calls, inbox) = mpsc::channel(WAITING_CALLS);
@@ -102,7 +105,7 @@ fn watched_tors(tors: &TorConfig) -> Vec<Watched> {
         }
         let address = socket_address(&instance.control);
         let tor = if name == tors.serving { Tor::Serving } else { Tor::Standby };
-        Some(Watched { tor, address, auth: ControlAuth::Auto })
+        Some(Watched { tor, address, auth: ControlAuth::Auto, abusive: None })
     });
     watched.collect()
 }

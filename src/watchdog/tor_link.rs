@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::abusive::Abusive;
 use crate::proto::health::part::{Part, Tor};
 use crate::proto::health::vitals::{Answer, Observation, TorVitals};
 use crate::tor::address::{ControlAuth, SocketAddress};
@@ -45,6 +46,8 @@ pub(super) struct Watched {
     pub(super) address: SocketAddress,
     /// What opens that.
     pub(super) auth: ControlAuth,
+    /// Circuits that it is to close; `None` for a tor that has no clients.
+    pub(super) abusive: Option<Abusive>,
 }
 
 /// Why a conversation with a tor ended.
@@ -56,7 +59,7 @@ enum End {
 }
 
 /// Watches a tor until nobody listens.
-pub(super) async fn watch(watched: Watched, observations: mpsc::Sender<Observation>) {
+pub(super) async fn watch(mut watched: Watched, observations: mpsc::Sender<Observation>) {
     let mut complained = false;
     loop {
         let limits =
@@ -66,7 +69,7 @@ pub(super) async fn watch(watched: Watched, observations: mpsc::Sender<Observati
             Ok((controller, events)) => {
                 info!(address = %watched.address, "watching tor");
                 complained = false;
-                converse(&watched, &controller, events, &observations).await
+                converse(&mut watched, &controller, events, &observations).await
             }
             Err(error) => {
                 // A tor that is away is the core's business; one that lets nobody in is a mistake of the operator's.
@@ -103,7 +106,7 @@ fn answer_of(error: &ControlError) -> Answer {
 
 /// Listens and asks until the connection is lost.
 async fn converse(
-    watched: &Watched,
+    watched: &mut Watched,
     controller: &Controller,
     mut events: mpsc::Receiver<TorEvent>,
     observations: &mpsc::Sender<Observation>,
@@ -117,6 +120,14 @@ async fn converse(
     ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let due = tokio::select! {
+            () = named(&mut watched.abusive) => {
+                if let Some(abusive) = &mut watched.abusive
+                    && in_time(abusive.close(controller)).await.is_none()
+                {
+                    return End::Lost(Answer::Silent);
+                }
+                false
+            }
             _ = ask.tick() => read_at.is_none_or(|at| at.elapsed() >= READ_EVERY),
             event = events.recv() => match event {
                 Some(TorEvent::Closed { reason: CloseReason::TimedOut { .. } }) => return End::Lost(Answer::Silent),
@@ -159,6 +170,14 @@ async fn converse(
         {
             return End::Unheard;
         }
+    }
+}
+
+/// Waits until circuits are named that this tor is to close.
+async fn named(abusive: &mut Option<Abusive>) {
+    match abusive {
+        Some(abusive) => abusive.changed().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -269,6 +288,7 @@ mod tests {
             tor: Tor::Serving,
             address: SocketAddress::Unix(place.path().to_owned()),
             auth: ControlAuth::Auto,
+            abusive: None,
         };
         for (mode, private) in [(0o700, true), (0o750, false), (0o701, false)] {
             std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(mode)).unwrap();

@@ -1,6 +1,7 @@
 //! The proxy, the real binary, under a supervisor that starts it as systemd does, with scripted targets and tors.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod circuits;
 mod differential;
 mod health;
 mod http;

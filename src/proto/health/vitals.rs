@@ -140,6 +140,9 @@ pub struct Traffic {
     pub accepted: u64,
     /// Connections refused, as too many were being carried.
     pub refused: u64,
+    /// Requests and connections refused, as their circuit asked for too much.
+    #[serde(default)]
+    pub over_limit: u64,
     /// Connections that failed.
     pub failed: u64,
     /// Bytes carried from clients to the target.
