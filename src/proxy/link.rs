@@ -127,3 +127,59 @@ impl AsyncWrite for Link {
         Pin::new(&mut link.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use nix::sys::socket::{Backlog, listen};
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+    use crate::config::target::ProxyTarget;
+    use crate::proto::balance::member::{FIRST_TRIAL, Limits};
+
+    /// Whoever connects to such a socket has to wait.
+    fn with_full_queue(path: &std::path::Path) -> (UnixListener, Vec<UnixStream>) {
+        let listener = UnixListener::bind(path).unwrap();
+        listen(&listener, Backlog::new(0).unwrap()).unwrap();
+        // One is in the queue, however short it is.
+        let waits = UnixStream::connect(path).unwrap();
+        (listener, vec![waits])
+    }
+
+    #[tokio::test]
+    async fn a_trial_goes_on_when_its_client_leaves() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("target.sock");
+        let (listener, _waiting) = with_full_queue(&path);
+        let target = ProxyTarget {
+            address: format!("unix:{}", path.display()).parse().unwrap(),
+            weight: 1,
+            host: None,
+            verify: None,
+            roots: None,
+            pins: Vec::new(),
+        };
+        let dialer = Dialer::new(target, &[], Duration::from_secs(10)).unwrap();
+        let pool = Arc::new(Pool::default());
+        pool.lead_to(&[Arc::new(dialer)], Limits { failures: 1, ..Limits::default() });
+        let mut attempt = pool.trial(pool.ids()[0]).unwrap();
+        attempt.note(Finding::Missed, Err(FailureReason::TargetUnreachable));
+        assert!(!pool.status()[0].well);
+        sleep(FIRST_TRIAL).await;
+        let client = timeout(Duration::from_millis(50), Link::open(&pool, &[]));
+        assert!(client.await.is_err(), "the client had no patience");
+        assert_eq!(pool.status()[0].connections, 0, "its place is free");
+        assert!(pool.until_trial(pool.ids()[0]).is_some_and(|pause| !pause.is_zero()), "nobody gave up");
+        // There is room in the queue.
+        let _first = listener.accept().unwrap();
+        timeout(Duration::from_secs(5), async {
+            while !pool.status()[0].well {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .expect("the trial to end");
+    }
+}

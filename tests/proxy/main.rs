@@ -324,8 +324,6 @@ async fn a_dead_target_is_a_reset_with_a_reason_and_no_client_data_in_the_log() 
 enum Tor {
     /// Connects, and then answers every byte with itself.
     Works,
-    /// The same, after a while.
-    Slow(Duration),
     /// Connects to this address, whatever it is asked for.
     LeadsTo(std::net::SocketAddr),
     /// Answers the greeting, and never the request.
@@ -374,9 +372,6 @@ async fn socks(
     let host = text(&mut stream).await?;
     let port = stream.read_u16().await.ok()?;
     requests.send((user, password, host, port)).ok()?;
-    if let Tor::Slow(pause) = behaviour {
-        sleep(pause).await;
-    }
     match behaviour {
         Tor::Stalls | Tor::Frozen => sleep(LONG).await,
         Tor::Fails(code) => stream.write_all(&[5, code, 0, 1, 0, 0, 0, 0, 0, 0]).await.ok()?,
@@ -385,7 +380,7 @@ async fn socks(
             stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.ok()?;
             tokio::io::copy_bidirectional(&mut stream, &mut target).await.ok()?;
         }
-        Tor::Works | Tor::Slow(_) => {
+        Tor::Works => {
             stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).await.ok()?;
             let (mut read, mut write) = stream.split();
             tokio::io::copy(&mut read, &mut write).await.ok()?;

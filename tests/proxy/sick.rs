@@ -222,36 +222,6 @@ async fn the_second_tor_is_asked_when_a_third_of_the_time_that_is_left_is_gone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn clients_without_patience_keep_nobody_from_finding_out_that_a_target_is_back() {
-    let directory = tempfile::tempdir().unwrap();
-    let paths = ["a", "b"].map(|name| directory.path().join(name));
-    let _refusing = paths.each_ref().map(|path| tor(path, Tor::Fails(4)));
-    let scene = onion_scene(directory.path(), "mode = \"http\"\neject_failures = 1");
-    let _daemon = scene.start();
-    scene.status_until(|status| well(status) == [false]).await;
-    for path in &paths {
-        std::fs::remove_file(path).unwrap();
-    }
-    let _slow = paths.each_ref().map(|path| tor(path, Tor::Slow(Duration::from_secs(1))));
-    let address = scene.address();
-    let clients = tokio::spawn(async move {
-        loop {
-            tokio::spawn(async move {
-                let mut client = TcpStream::connect(address).await?;
-                client.write_all(GET.as_bytes()).await?;
-                sleep(Duration::from_millis(200)).await;
-                client.shutdown().await
-            });
-            sleep(Duration::from_millis(30)).await;
-        }
-    });
-    let begin = Instant::now();
-    scene.status_until(|status| well(status) == [true]).await;
-    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
-    clients.abort();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn files_suffice_for_every_place_when_both_tors_are_asked_for_all() {
     const PLACES: u64 = (400 - 256) / 3;
     let directory = tempfile::tempdir().unwrap();
