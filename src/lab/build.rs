@@ -21,6 +21,7 @@ use super::plan::ScenePlan;
 use super::pool::{ClientTor, Memory};
 use super::requirements::TorTools;
 use super::screen::Screen;
+use super::supervisor::Supervised;
 use super::target::Target;
 use super::tor_network::{TorNetwork, make_private, tor_directory};
 use super::torrc::{Service, Site};
@@ -52,7 +53,7 @@ pub(super) async fn build(plan: &ScenePlan, screen: Screen) -> Result<World, Lab
     cluster.verbose = plan.arguments.verbose;
     let web = Path::new(STATE).join("target.sock");
     let target = Target::start(&web)?;
-    start_target(&network, &place, &target_key, &web)?;
+    let target_tor = start_target(&network, &place, &target_key, &web)?;
     let ground = Ground { network, wires, programs: tools.programs.clone() };
     let nodes = cluster.members.iter().map(|member| start_node(&ground, &cluster, member));
     let memories = [Memory::Cached, Memory::Fresh];
@@ -68,7 +69,7 @@ pub(super) async fn build(plan: &ScenePlan, screen: Screen) -> Result<World, Lab
     let (nodes, clients, observer) = try_join3(try_join_all(nodes), try_join_all(clients), observer).await?;
     screen.done("target, nodes and clients started");
     let machines = plan.arguments.nodes;
-    Ok(World { screen, ground, plan: cluster, nodes, machines, clients, observer, target })
+    Ok(World { screen, ground, plan: cluster, nodes, machines, clients, observer, target, target_tor })
 }
 
 /// Builds the Tor network, until it is one that everybody can use.
@@ -99,14 +100,14 @@ fn start_target(
     place: &Arc<Place>,
     key: &HsIdKeypair,
     web: &Path,
-) -> Result<(), LabError> {
+) -> Result<Supervised, LabError> {
     let directory = tor_directory("target");
     let service = Service { directory: directory.join("service"), port: web.to_owned() };
     make_private(&service.directory)?;
     fs::write(service.directory.join("hs_ed25519_secret_key"), *key.to_tor_secret_key_file())
         .map_err(doing("writing the target's key"))?;
     let torrc = network.torrc("target", &directory).no_socks().service(&service);
-    network.run("target", place, &directory, &torrc).map(drop)
+    network.run("target", place, &directory, &torrc)
 }
 
 async fn start_client(

@@ -74,7 +74,13 @@ pub(super) async fn fetch(socks: SocketAddr, host: &str, circuit: &str, limit: D
     Fetch { began, took: began.elapsed(), repeats, failure }
 }
 
-async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchError> {
+/// Says something to the address over a connection of its own; what comes back until its end.
+pub(super) async fn say(
+    socks: SocketAddr,
+    host: &str,
+    circuit: &str,
+    words: &[u8],
+) -> Result<String, FetchError> {
     let mut stream =
         Socks5Stream::connect_with_password(socks, (host, 80), circuit, "lab").await.map_err(|error| {
             match error {
@@ -82,18 +88,23 @@ async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchE
                 other => FetchError::Socks(other.to_string()),
             }
         })?;
-    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.map_err(|_| FetchError::NoAnswer)?;
+    stream.write_all(words).await.map_err(|_| FetchError::NoAnswer)?;
     let mut text = Vec::new();
     let read = stream.take(MAX_PAGE).read_to_end(&mut text).await;
     if text.is_empty() {
         return Err(FetchError::NoAnswer);
     }
     read.map_err(|error| FetchError::Broken(error.kind()))?;
-    let text = String::from_utf8_lossy(&text);
-    if text.starts_with("HTTP/1.1 200 ") && text.contains(GREETING) {
-        Ok(())
-    } else {
-        Err(FetchError::NotThePage(text.chars().take(80).collect()))
-    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchError> {
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let text = say(socks, host, circuit, request.as_bytes()).await?;
+    if is_the_page(&text) { Ok(()) } else { Err(FetchError::NotThePage(text.chars().take(80).collect())) }
+}
+
+/// Whether it is the target that answers so.
+pub(super) fn is_the_page(answer: &str) -> bool {
+    answer.starts_with("HTTP/1.1 200 ") && answer.contains(GREETING)
 }

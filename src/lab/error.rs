@@ -85,6 +85,9 @@ pub(super) enum LabError {
     /// Random bytes did not give a usable key; it does not happen.
     #[error("an onion key that was made is not usable")]
     Address,
+    /// A request to join could not be written; it does not happen.
+    #[error("a request to join that was made is not usable")]
+    Request,
 }
 
 /// For `map_err`: says what was being done.

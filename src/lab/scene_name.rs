@@ -21,6 +21,8 @@ pub enum SceneName {
     TargetDown,
     /// The target is down for everybody.
     TargetsDown,
+    /// The target takes everything and says nothing.
+    TargetHangs,
     /// An HSDir forgets the descriptor.
     HsdirForgets,
     /// An HSDir hangs while the descriptor changes.
@@ -45,6 +47,8 @@ pub enum SceneName {
     Partition,
     /// One more node comes, with nothing but an invitation, and leaves again.
     Join,
+    /// One more node comes, while strangers ask to be let in without a pause.
+    JoinFlood,
     /// Nodes that let each other in one after the other become a full mesh.
     Chain,
     /// A node is drained under load and long downloads, killed once it is, and taken back.
@@ -71,7 +75,14 @@ impl SceneName {
     pub(super) fn least_nodes(self) -> u8 {
         match self {
             // Nobody has to take over in these, or the one who does is a new node.
-            Self::Spread | Self::WebSocket | Self::Rotate | Self::Join | Self::Chain | Self::Replace => 1,
+            Self::Spread
+            | Self::WebSocket
+            | Self::TargetHangs
+            | Self::Rotate
+            | Self::Join
+            | Self::JoinFlood
+            | Self::Chain
+            | Self::Replace => 1,
             _ => 2,
         }
     }

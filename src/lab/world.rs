@@ -15,6 +15,7 @@ use super::node::{Daemon, Node};
 use super::observer::{Copies, Observer};
 use super::pool::ClientTor;
 use super::screen::Screen;
+use super::supervisor::Supervised;
 use super::target::Target;
 use crate::ipc::coordinator::{CoordinatorClient, CoordinatorStatus};
 use crate::ipc::proxy::{ProxyClient, ProxyStatus};
@@ -54,6 +55,8 @@ pub(super) struct World {
     pub(super) observer: Observer,
     /// What the nodes carry to.
     pub(super) target: Target,
+    /// Serves the target's address.
+    pub(super) target_tor: Supervised,
 }
 
 impl World {

@@ -120,8 +120,11 @@ pub(super) const ROWS: &[Row] = &[
         "all points everywhere again",
     )
     .limit(60.0),
-    Row::shown("6.14", "the target hangs", Test("tests/proxy: it is given up after connect_timeout_secs")),
-    Row::shown("6.15", "many ask to join at once", Test("tests/coordinator: join; proto::join::gate")),
+    Row::lab("6.14", "the target hangs", SceneName::TargetHangs, "a client is told")
+        .limit(40.0)
+        .mended("up again: every node knows"),
+    Row::lab("6.15", "many ask to join at once", SceneName::JoinFlood, "invitation to its points everywhere")
+        .limit(30.0),
     // What was added.
     Row::lab("X2", "a node dies", SceneName::Kill, "node killed: dead points gone everywhere").limit(15.0),
     Row::lab("X2", "a whole node hangs", SceneName::Freeze, "frozen points gone everywhere").limit(15.0),

@@ -15,6 +15,7 @@ mod fence;
 mod freeze;
 mod hsdir;
 mod join;
+mod join_flood;
 mod kill;
 mod kill_holder;
 mod load;
@@ -35,6 +36,7 @@ mod web_socket;
 
 use hsdir::Illness;
 use load::Played;
+use targets_down::Outage;
 use tors::Blow;
 
 /// Plays a scene.
@@ -60,7 +62,8 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::TorHung => tors::play(world, Blow::Hang).await,
         SceneName::TorsKilled => tors::play(world, Blow::CrashBoth).await,
         SceneName::TargetDown => target_down::play(world).await,
-        SceneName::TargetsDown => targets_down::play(world).await,
+        SceneName::TargetsDown => targets_down::play(world, Outage::Refuses).await,
+        SceneName::TargetHangs => targets_down::play(world, Outage::Hangs).await,
         SceneName::HsdirForgets => hsdir::play(world, Illness::Forgets).await,
         SceneName::HsdirHangs => hsdir::play(world, Illness::Hangs).await,
         SceneName::HsdirRefuses => hsdir::play(world, Illness::Refuses).await,
@@ -73,6 +76,7 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::Freeze => freeze::play(world).await,
         SceneName::Partition => partition::play(world).await,
         SceneName::Join => join::play(world).await,
+        SceneName::JoinFlood => join_flood::play(world).await,
         SceneName::Chain => chain::play(world).await,
         SceneName::Drain => drain::play(world).await,
         SceneName::Replace => replace::play(world).await,

@@ -1,9 +1,10 @@
-//! `targets-down`: nobody can reach the target. Leaving the descriptor would help no client, so no node does; clients get
-//! a page that says so, and every node raises an alarm.
+//! `targets-down`, `target-hangs`: nobody can reach the target. Leaving the descriptor would help no client, so no node
+//! does; clients get a page that says so, and every node raises an alarm.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::load::{Allowed, Load, Played, at_least};
@@ -23,56 +24,66 @@ const QUIET: Duration = Duration::from_secs(90);
 const DOWN: Duration = Duration::from_secs(15);
 /// After this a figure is missed anyway.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How long the proxies let one attempt to reach the target take, as they are configured by default.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// So much longer may the page take that says it: the client's own way through Tor.
+const WAY: Duration = Duration::from_secs(10);
 
-pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
+/// Why the target cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outage {
+    /// It refuses: nothing listens.
+    Refuses,
+    /// Its tor takes everything and says nothing.
+    Hangs,
+}
+
+pub(super) async fn play(world: &mut World, outage: Outage) -> Result<Played, LabError> {
     let target = format!("http://{}", world.plan.target);
     for node in &world.nodes {
         node.aim(Some(&target)).await?;
     }
-    let played = lose_target(world).await;
-    world.target.open()?;
+    let played = lose_target(world, outage).await;
+    end(world, outage).await?;
     for node in &world.nodes {
         node.aim(None).await?;
     }
     played
 }
 
-async fn lose_target(world: &mut World) -> Result<Played, LabError> {
+async fn lose_target(world: &mut World, outage: Outage) -> Result<Played, LabError> {
     let load = Load::start(world, "targets-down").await?;
     world.quiet(QUIET).await?;
-    world.screen.note("the target is down");
-    world.target.close();
+    begin(world, outage).await;
     let closed = Instant::now();
-    let mut gone = BTreeSet::new();
-    while with_target(world, false).await.len() < world.nodes.len() && closed.elapsed() < PATIENCE {
+    let first = first_answer(world);
+    let (mut gone, mut known) = (BTreeSet::new(), None);
+    while known.is_none() && closed.elapsed() < outage.patience() {
         gone.extend(missing(world).await?);
+        known = (with_target(world, false).await.len() == world.nodes.len()).then(|| closed.elapsed());
     }
-    let known = closed.elapsed();
     sleep(DOWN).await;
     let still_gone = missing(world).await?;
-    let mut pages = 0;
-    for page in 0..PAGES {
-        let client = &world.clients[page % world.clients.len()];
-        let fetch = fetch(client.socks, &world.address(), &format!("down-{page}"), FETCH_LIMIT).await;
-        pages += usize::from(matches!(fetch.failure, Some(FetchError::NotThePage(text)) if is_503(&text)));
-    }
+    let pages = pages_that_say_it(world).await;
     let mut alarms = 0;
     for node in 0..world.nodes.len() {
         alarms += usize::from(world.alarms(node, "target_away").await == Some(true));
     }
-    world.screen.note("the target is up");
-    world.target.open()?;
+    let first = first.await.ok().flatten();
+    end(world, outage).await?;
     let opened = Instant::now();
-    while with_target(world, true).await.len() < world.nodes.len() && opened.elapsed() < PATIENCE {
+    while with_target(world, true).await.len() < world.nodes.len() && opened.elapsed() < outage.patience() {
         sleep(POLL).await;
     }
     let well = (with_target(world, true).await.len() == world.nodes.len()).then(|| opened.elapsed());
     let mut played = load.finish(FETCHES, Allowed::Failures).await?;
+    let bound = |limit: Duration| Bound::AtMost(limit.as_secs_f64());
     let measures = [
-        Measure::time("every node knows", Bound::AtMost(PATIENCE.as_secs_f64()), Some(known)),
+        Measure::time("a client is told", bound(CONNECT_LIMIT + WAY), first),
+        Measure::time("every node knows", bound(outage.patience()), known),
         Measure::count("nodes out of the descriptor until then", Bound::Shown, gone.len()),
         Measure::count("nodes out of the descriptor afterwards", Bound::AtMost(0.0), still_gone.len()),
-        Measure::count("pages with status 503", at_least(PAGES), pages),
+        Measure::count("pages with status 503 or 504", at_least(PAGES), pages),
         Measure::count("nodes that raise an alarm", at_least(world.nodes.len()), alarms),
         Measure::time("up again: every node knows", Bound::Happens, well),
     ];
@@ -80,8 +91,56 @@ async fn lose_target(world: &mut World) -> Result<Played, LabError> {
     Ok(played)
 }
 
-fn is_503(page: &str) -> bool {
-    page.starts_with("HTTP/1.1 503 ")
+impl Outage {
+    /// How long until every node knows; after it the figure is missed.
+    fn patience(self) -> Duration {
+        match self {
+            Self::Refuses => PATIENCE,
+            // Three attempts, one after the other.
+            Self::Hangs => PATIENCE + 3 * CONNECT_LIMIT,
+        }
+    }
+}
+
+async fn begin(world: &mut World, outage: Outage) {
+    world.screen.note(&format!("the target is away: {outage:?}"));
+    match outage {
+        Outage::Refuses => world.target.close(),
+        Outage::Hangs => world.target_tor.freeze().await,
+    }
+}
+
+async fn end(world: &mut World, outage: Outage) -> Result<(), LabError> {
+    world.screen.note("the target is there again");
+    match outage {
+        Outage::Refuses => world.target.open()?,
+        Outage::Hangs => world.target_tor.thaw().await,
+    }
+    Ok(())
+}
+
+/// A client that asks now and waits for as long as it takes; when it was told that the target is away.
+fn first_answer(world: &World) -> JoinHandle<Option<Duration>> {
+    let (socks, host) = (world.clients[0].socks, world.address());
+    tokio::spawn(async move {
+        let fetch = fetch(socks, &host, "down-first", CONNECT_LIMIT + 2 * WAY).await;
+        matches!(fetch.failure, Some(FetchError::NotThePage(text)) if says_away(&text)).then_some(fetch.took)
+    })
+}
+
+/// How many of some pages say that the target is away.
+async fn pages_that_say_it(world: &World) -> usize {
+    let mut pages = 0;
+    for (page, client) in world.clients.iter().cycle().take(PAGES).enumerate() {
+        let fetch = fetch(client.socks, &world.address(), &format!("down-{page}"), FETCH_LIMIT).await;
+        pages += usize::from(matches!(fetch.failure, Some(FetchError::NotThePage(text)) if says_away(&text)));
+    }
+    pages
+}
+
+/// Whether that page says that the target cannot be reached, or was not in time.
+fn says_away(page: &str) -> bool {
+    page.starts_with("HTTP/1.1 503 ") || page.starts_with("HTTP/1.1 504 ")
 }
 
 /// The nodes to which the target is well, or is not.
