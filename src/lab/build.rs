@@ -39,7 +39,7 @@ pub(super) async fn build(plan: &ScenePlan, screen: Screen) -> Result<World, Lab
     let place = Arc::new(Place::lab());
     let tools = &plan.tools;
     screen.doing("laying wires");
-    let wires = Wires::lay(&tools.ip).await?;
+    let wires = Wires::lay(&tools.ip, &tools.nft).await?;
     let site = Site { address: TOR_NETWORK, slowness: 1 };
     let network = build_network(&tools.tor, &place, site, plan.arguments.verbose, &screen).await?;
 

@@ -33,6 +33,8 @@ pub(super) struct Tools {
     pub(super) tor: TorTools,
     /// iproute2.
     pub(super) ip: PathBuf,
+    /// nftables.
+    pub(super) nft: PathBuf,
     /// The directory of our own programs.
     pub(super) programs: PathBuf,
 }
@@ -104,6 +106,7 @@ impl Tools {
         let tools = Self {
             tor: TorTools::find()?,
             ip: program("ip", "iproute2", "iproute2")?,
+            nft: program("nft", "nftables", "nftables")?,
             programs: programs()?,
         };
         check_wireguard()?;

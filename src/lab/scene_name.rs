@@ -45,8 +45,12 @@ pub enum SceneName {
     Freeze,
     /// A node is cut off from the others, but not from Tor.
     Partition,
+    /// A part of the datagrams between the holder and the others is lost.
+    Lossy,
     /// One more node comes, with nothing but an invitation, and leaves again.
     Join,
+    /// One more node comes, and reaches nobody at first.
+    JoinLate,
     /// One more node comes, while strangers ask to be let in without a pause.
     JoinFlood,
     /// Nodes that let each other in one after the other become a full mesh.
@@ -80,6 +84,7 @@ impl SceneName {
             | Self::TargetHangs
             | Self::Rotate
             | Self::Join
+            | Self::JoinLate
             | Self::JoinFlood
             | Self::Chain
             | Self::Replace => 1,

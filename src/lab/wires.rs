@@ -18,6 +18,7 @@ const MESH_BRIDGE: &str = "mesh0";
 #[derive(Debug)]
 pub(super) struct Wires {
     ip: PathBuf,
+    nft: PathBuf,
 }
 
 /// A node's address on the bridge for Tor traffic. `number` counts from 1.
@@ -32,8 +33,8 @@ pub(super) fn mesh_address(number: u8) -> Ipv4Addr {
 
 impl Wires {
     /// Makes both bridges.
-    pub(super) async fn lay(ip: &Path) -> Result<Self, LabError> {
-        let wires = Self { ip: ip.to_owned() };
+    pub(super) async fn lay(ip: &Path, nft: &Path) -> Result<Self, LabError> {
+        let wires = Self { ip: ip.to_owned(), nft: nft.to_owned() };
         let lines = [
             "link set lo up".to_owned(),
             format!("link add name {TOR_BRIDGE} type bridge"),
@@ -66,8 +67,40 @@ impl Wires {
 
     /// Cuts a node's cable to the mesh, or joins it again. Its Tor traffic goes on.
     pub(super) async fn mesh(&self, number: u8, joined: bool) -> Result<(), LabError> {
+        self.cable("mesh", number, joined).await
+    }
+
+    /// Cuts a node's cable to the Tor network, or joins it again. Its mesh goes on.
+    pub(super) async fn tor(&self, number: u8, joined: bool) -> Result<(), LabError> {
+        self.cable("tor", number, joined).await
+    }
+
+    /// Loses so many hundredths of what goes through a node's cable to the mesh, each way.
+    pub(super) async fn lose(&self, place: &Place, hundredths: u8) -> Result<(), LabError> {
+        let drop = format!("numgen random mod 100 < {hundredths} drop");
+        let rules = format!(
+            "table inet lossy {{\n\
+             chain in {{ type filter hook input priority 0; iifname \"mesh\" {drop}; }}\n\
+             chain out {{ type filter hook output priority 0; oifname \"mesh\" {drop}; }}\n}}\n"
+        );
+        self.filter(place, &rules).await
+    }
+
+    /// Loses nothing any more.
+    pub(super) async fn lose_nothing(&self, place: &Place) -> Result<(), LabError> {
+        self.filter(place, "delete table inet lossy\n").await
+    }
+
+    async fn cable(&self, cable: &str, number: u8, joined: bool) -> Result<(), LabError> {
         let state = if joined { "up" } else { "down" };
-        self.batch(&Place::lab(), &[format!("link set mesh-{number} {state}")]).await
+        self.batch(&Place::lab(), &[format!("link set {cable}-{number} {state}")]).await
+    }
+
+    /// Hands rules to `nft`.
+    async fn filter(&self, place: &Place, rules: &str) -> Result<(), LabError> {
+        let mut command = place.command(&self.nft);
+        command.args(["-f", "-"]);
+        errand::run(&format!("nft, told {rules:?},"), command, rules.as_bytes()).await.map(drop)
     }
 
     /// Runs commands of `ip`, one a line.

@@ -15,7 +15,7 @@ pub(super) const ROWS: &[Row] = &[
     )
     .seed(30.0)
     .limit(5.0),
-    Row::shown("5.2", "heartbeats are late or lost", Test("tests/sim: every life loses and delays some")),
+    Row::lab("5.2", "heartbeats are lost", SceneName::Lossy, "points missing, at most").seed(30.0).limit(0.0),
     Row::lab("5.3", "the node that publishes dies", SceneName::KillHolder, "has published everywhere")
         .seed(120.0)
         .limit(5.0),
@@ -64,7 +64,13 @@ pub(super) const ROWS: &[Row] = &[
     )
     .seed(20.0)
     .limit(15.0),
-    Row::shown("5.15", "a join request fails", Test("tests/sim: scenes_joining; tests/coordinator")),
+    Row::lab(
+        "5.15",
+        "a node that is to join reaches nobody",
+        SceneName::JoinLate,
+        "reached Tor: its points everywhere",
+    )
+    .limit(120.0),
     Row::lab("5.16", "a peer cannot be reached", SceneName::Kill, "node killed: dead points gone everywhere")
         .seed(660.0)
         .limit(5.0),

@@ -16,10 +16,12 @@ mod freeze;
 mod hsdir;
 mod join;
 mod join_flood;
+mod join_late;
 mod kill;
 mod kill_holder;
 mod load;
 mod lonely;
+mod lossy;
 mod newcomer;
 mod open_key;
 mod partition;
@@ -75,7 +77,9 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::Fence => fence::play(world).await,
         SceneName::Freeze => freeze::play(world).await,
         SceneName::Partition => partition::play(world).await,
+        SceneName::Lossy => lossy::play(world).await,
         SceneName::Join => join::play(world).await,
+        SceneName::JoinLate => join_late::play(world).await,
         SceneName::JoinFlood => join_flood::play(world).await,
         SceneName::Chain => chain::play(world).await,
         SceneName::Drain => drain::play(world).await,
