@@ -22,8 +22,9 @@ const QUIET: Duration = Duration::from_secs(85);
 const POSTED: f64 = 60.0;
 /// After this the figure is missed anyway.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How long the healthy HSDirs may take to have a change.
-const CHANGE_LIMIT: Duration = Duration::from_secs(15);
+/// How long the healthy HSDirs may take to have a change. The way to one of them may lead through the relay that hangs,
+/// which a tor notices by its silence only: such a post is given up after five seconds, and its repetition after ten.
+const CHANGE_LIMIT: Duration = Duration::from_secs(40);
 /// How long the control port of a relay that runs may take.
 const CONTROL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -46,10 +47,10 @@ pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, 
     let (hsdir, relay) = patient.ok_or(LabError::NoRelay)?;
     let (tor, control) = (relay.tor.clone(), relay.control());
     world.screen.note(&format!("{}: {illness:?}", relay.name));
-    let missed = match illness {
+    let (missed, others_had_it) = match illness {
         Illness::Forgets => {
             tor.crash().await;
-            until_forgotten(world, hsdir, &tor).await?
+            (until_forgotten(world, hsdir, &tor).await?, None)
         }
         Illness::Hangs => {
             tor.freeze().await;
@@ -72,12 +73,17 @@ pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, 
     let copies = world.observer.read().await?;
     let again =
         counters(&copies, hsdir).iter().filter(|(id, counter)| others.get(*id) != Some(counter)).count();
+    let change =
+        others_had_it.map(|took| Measure::time("ill: the others have the change", Bound::Shown, Some(took)));
     Ok(Played {
         measures: vec![
             Measure::count("ill: it lacks the present descriptor", Bound::AtLeast(1.0), usize::from(missed)),
             Measure::time("well again: it has the present descriptor", Bound::AtMost(POSTED), posted),
             Measure::count("other HSDirs that were posted to meanwhile", Bound::AtMost(0.0), again),
-        ],
+        ]
+        .into_iter()
+        .chain(change)
+        .collect(),
         notes: Vec::new(),
     })
 }
@@ -100,8 +106,9 @@ async fn until_forgotten(world: &mut World, hsdir: HsDir, tor: &Supervised) -> R
     Ok(false)
 }
 
-/// Makes the descriptor change, and waits until all HSDirs but this one have the change; whether this one lacks it.
-async fn change(world: &mut World, ill: HsDir) -> Result<bool, LabError> {
+/// Makes the descriptor change, and waits until all HSDirs but this one have the change; whether this one lacks it, and how
+/// long the others took.
+async fn change(world: &mut World, ill: HsDir) -> Result<(bool, Option<Duration>), LabError> {
     let victim = world.standby().await;
     let dead = world.known_points(victim).await?;
     world.note("tor a crashed, so that the descriptor changes", victim);
@@ -115,7 +122,8 @@ async fn change(world: &mut World, ill: HsDir) -> Result<bool, LabError> {
             .iter()
             .all(|(id, held)| *id == ill || held.as_ref().is_some_and(|held| is_new(&held.points)))
         {
-            return Ok(!copies.get(&ill).and_then(Option::as_ref).is_some_and(|held| is_new(&held.points)));
+            let has_it = copies.get(&ill).and_then(Option::as_ref).is_some_and(|held| is_new(&held.points));
+            return Ok((!has_it, Some(began.elapsed())));
         }
         sleep(POLL).await;
     }
