@@ -127,9 +127,9 @@ impl Node {
         }
     }
 
-    /// Its proxy crashes.
-    pub(super) async fn crash_proxy(&self) {
-        self.daemons[Daemon::Proxy as usize].crash().await;
+    /// One of its daemons crashes.
+    pub(super) async fn crash_daemon(&self, daemon: Daemon) {
+        self.daemons[daemon as usize].crash().await;
     }
 
     /// The machine is back.

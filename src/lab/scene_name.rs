@@ -67,6 +67,8 @@ pub enum SceneName {
     Lonely,
     /// Time period and shared random value change.
     Rotate,
+    /// Something happens to some node every few seconds.
+    Chaos,
 }
 
 impl SceneName {

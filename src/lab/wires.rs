@@ -75,20 +75,24 @@ impl Wires {
         self.cable("tor", number, joined).await
     }
 
-    /// Loses so many hundredths of what goes through a node's cable to the mesh, each way.
-    pub(super) async fn lose(&self, place: &Place, hundredths: u8) -> Result<(), LabError> {
-        let drop = format!("numgen random mod 100 < {hundredths} drop");
+    /// Loses so many hundredths of what goes through a node's cable to the mesh, each way, and sends as many of the others
+    /// twice.
+    pub(super) async fn disturb(&self, place: &Place, hundredths: u8) -> Result<(), LabError> {
+        let some = format!("numgen random mod 100 < {hundredths}");
         let rules = format!(
             "table inet lossy {{\n\
-             chain in {{ type filter hook input priority 0; iifname \"mesh\" {drop}; }}\n\
-             chain out {{ type filter hook output priority 0; oifname \"mesh\" {drop}; }}\n}}\n"
+             chain in {{ type filter hook input priority 0; iifname \"mesh\" {some} drop; }}\n\
+             chain out {{ type filter hook output priority 0; oifname \"mesh\" {some} drop; }}\n}}\n\
+             table ip twice {{\n\
+             chain out {{ type filter hook postrouting priority 0; oifname \"mesh\" {some} \
+             dup to ip daddr device \"mesh\"; }}\n}}\n"
         );
         self.filter(place, &rules).await
     }
 
-    /// Loses nothing any more.
-    pub(super) async fn lose_nothing(&self, place: &Place) -> Result<(), LabError> {
-        self.filter(place, "delete table inet lossy\n").await
+    /// Carries everything once again.
+    pub(super) async fn leave_alone(&self, place: &Place) -> Result<(), LabError> {
+        self.filter(place, "delete table inet lossy\ndelete table ip twice\n").await
     }
 
     async fn cable(&self, cable: &str, number: u8, joined: bool) -> Result<(), LabError> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::load::{Allowed, Load, Played};
 use crate::lab::error::{LabError, io as doing};
 use crate::lab::measure::{Bound, Measure};
+use crate::lab::node::Daemon;
 use crate::lab::world::World;
 
 /// Pages.
@@ -32,7 +33,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     machine.write(&configuration, b"[proxy\n")?;
     world.note("configuration damaged, proxy crashed", victim);
     let crashed = Instant::now();
-    world.nodes[victim].crash_proxy().await;
+    world.nodes[victim].crash_daemon(Daemon::Proxy).await;
     let left = world.until_held(crashed, PATIENCE, |held| held.is_disjoint(&points)).await;
     world.note("configuration whole again", victim);
     world.nodes[victim].machine.write(&configuration, &whole)?;

@@ -1,5 +1,5 @@
-//! `lossy`: a fifth of all datagrams between the lease holder and the others are lost, each way. Nobody is given up, and
-//! nobody takes over.
+//! `lossy`: a fifth of all datagrams between the lease holder and the others are lost, each way, and a fifth of the others
+//! come twice. Nobody is given up, and nobody takes over.
 
 use std::time::{Duration, Instant};
 
@@ -25,11 +25,11 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     world.quiet(QUIET).await?;
     let before = world.publishing().await;
     let victim = before.first().copied().unwrap_or(0);
-    world.note("loses a fifth of its datagrams, each way", victim);
-    world.ground.wires.lose(&world.nodes[victim].machine.place, LOST).await?;
+    world.note("a fifth of its datagrams is lost, a fifth comes twice", victim);
+    world.ground.wires.disturb(&world.nodes[victim].machine.place, LOST).await?;
     let seen = watch(world, &before).await;
-    world.note("loses nothing any more", victim);
-    world.ground.wires.lose_nothing(&world.nodes[victim].machine.place).await?;
+    world.note("its datagrams come once again", victim);
+    world.ground.wires.leave_alone(&world.nodes[victim].machine.place).await?;
     let seen = seen?;
     let mut played = load.finish(FETCHES, Allowed::Nothing).await?;
     let measures = [

@@ -9,6 +9,7 @@ use super::world::World;
 mod all_killed;
 mod burden;
 mod chain;
+mod chaos;
 mod departure;
 mod drain;
 mod fence;
@@ -88,5 +89,6 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::TwoNodes => two_nodes::play(world).await,
         SceneName::Lonely => lonely::play(world).await,
         SceneName::Rotate => rotate::play(world).await,
+        SceneName::Chaos => chaos::play(world).await,
     }
 }
