@@ -20,7 +20,7 @@ const MAX_SLOWNESS: u8 = 6;
 /// Three nodes serve one onion address on a private Tor network, and things happen to them.
 ///
 /// Everything runs in namespaces of its own: nothing listens outside them, no internet is used, and nothing is
-/// left behind. Neither root nor a configuration is needed; C tor 0.4.9 and iproute2 are.
+/// left behind. Neither root nor a configuration is needed; C tor 0.4.9 and iproute2 and nftables are.
 #[derive(Clone, Debug, Parser, Serialize, Deserialize)]
 #[command(name = "rustbalance-lab", version)]
 pub struct Arguments {
