@@ -114,6 +114,8 @@ pub enum End {
     Stopped,
     /// This node does not belong to the cluster any more.
     Left,
+    /// There is no tunnel any more.
+    TunnelLost,
 }
 
 /// The running coordinator.
@@ -172,6 +174,7 @@ impl Coordinator {
         }
         self.happen(Event::Start);
         notify(&[Notice::Ready]);
+        let mut end = End::Stopped;
         while !self.left {
             let due = self.core.next_timeout();
             tokio::select! {
@@ -187,13 +190,20 @@ impl Coordinator {
                     signals.reload.take_over().into_iter().for_each(|event| self.happen(event));
                     notify(&[Notice::Ready]);
                 }
+                Err(_) = self.lines.tunnels.changed() => {
+                    end = End::TunnelLost;
+                    break;
+                }
                 () = signals.stop.wanted() => break,
             }
         }
         notify(&[Notice::Stopping]);
-        let end = if self.left { End::Left } else { End::Stopped };
-        self.happen(Event::Shutdown);
-        sleep(GOODBYE).await;
+        if end == End::Stopped {
+            // Without a tunnel nobody would hear it.
+            self.happen(Event::Shutdown);
+            sleep(GOODBYE).await;
+        }
+        let end = if self.left { End::Left } else { end };
         // Dropping the lines tells the tasks that nothing more will come.
         drop(self);
         for task in tasks {

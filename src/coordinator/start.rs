@@ -31,6 +31,7 @@ use crate::proto::cluster::memory::Memory;
 use crate::sys::clock::unix_ms;
 use crate::sys::confine::confine;
 use crate::sys::exit::Exit;
+use crate::sys::link_watch::LinkWatch;
 use crate::sys::listen::CONTROL;
 use crate::sys::notify::{Keepalive, Notice, notify};
 use crate::sys::stop::{Hangup, Stop};
@@ -52,6 +53,19 @@ const WAITING_NEWS: usize = 8;
      begin a cluster of its own, remove the file `left` from [cluster] state_directory"
 )]
 struct Left;
+
+/// The tunnel was taken away.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the tunnel is lost: this coordinator ends, and the next one makes it anew; clients are served meanwhile"
+)]
+struct TunnelLost;
+
+impl Fatal for TunnelLost {
+    fn exit(&self) -> Exit {
+        Exit::TemporaryFailure
+    }
+}
 
 impl Fatal for Left {
     fn exit(&self) -> Exit {
@@ -108,9 +122,13 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
         let (calls, inbox) = mpsc::channel(WAITING_CALLS);
         tokio::spawn(server::serve(control, allowed, calls, Limits::default()));
         let end = Box::pin(keep(&config, plan, &state, signals, inbox)).await?;
-        if end == End::Left {
-            state.leave(&ticket)?;
-            tracing::warn!("this node has left the cluster; what it knew of it is forgotten");
+        match end {
+            End::Stopped => {}
+            End::TunnelLost => return Err(TunnelLost.into()),
+            End::Left => {
+                state.leave(&ticket)?;
+                tracing::warn!("this node has left the cluster; what it knew of it is forgotten");
+            }
         }
         Ok(())
     })
@@ -128,6 +146,7 @@ async fn keep(
         tracing::error!(%error, "what this node knew of the cluster is lost");
         None
     });
+    let links = LinkWatch::open()?;
     let interface = Interface::create(plan.settings, &plan.key).await?;
     let facts = TunnelFacts {
         interface: interface.settings().name.to_string(),
@@ -140,7 +159,7 @@ async fn keep(
     let socket = MeshSocket::bind(&interface, plan.port, own.node.clone())?;
     let (wishes, wished) = mpsc::channel(WAITING_WISHES);
     let (seen, tunnels) = watch::channel(Vec::new());
-    let tunnel = tokio::spawn(tunnel::keep(interface, wished, seen));
+    let tunnel = tokio::spawn(tunnel::keep(interface, links, wished, seen));
 
     let mut cluster = plan.cluster;
     cluster.memory = match (remembered, plan.asking) {

@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::ipc::coordinator::TunnelStatus;
-use crate::mesh::error::InterfaceError;
+use crate::mesh::error::{Fault, InterfaceError};
 use crate::mesh::interface::Interface;
 use crate::mesh::peer::{KEEPALIVE_SECS, Peer as MeshPeer, PeerStatus};
 use crate::mesh::wireguard_key::WireGuardPublicKey;
 use crate::proto::cluster::record::MAX_NODES;
 use crate::proto::cluster::roster::Peer;
+use crate::sys::link_watch::LinkWatch;
 
 /// Wishes that wait: every node may be removed and set again twice over before the core must drop one.
 pub const WAITING_WISHES: usize = 4 * MAX_NODES;
@@ -59,8 +60,11 @@ impl Unfulfilled {
 
 /// Fulfils wishes in order until there can be no more; then the interface is removed. Every few seconds it repeats those
 /// that failed, and says what the tunnel knows of its peers.
+///
+/// Ends sooner when the interface is not any more what was created. `seen` is dropped then, which tells the main loop.
 pub async fn keep(
     mut interface: Interface,
+    mut links: LinkWatch,
     mut wishes: mpsc::Receiver<Wish>,
     seen: watch::Sender<Vec<TunnelStatus>>,
 ) {
@@ -73,7 +77,19 @@ pub async fn keep(
                 Some(wish) => fulfil(&mut interface, wish, &mut unfulfilled).await,
                 None => break,
             },
+            changed = links.changed() => {
+                if let Err(error) = changed {
+                    tracing::warn!(%error, "the kernel does not tell when links change");
+                    sleep(LOOK_EVERY).await;
+                }
+                if is_lost(&interface).await {
+                    break;
+                }
+            }
             _ = look.tick() => {
+                if is_lost(&interface).await {
+                    break;
+                }
                 for wish in unfulfilled.take() {
                     fulfil(&mut interface, wish, &mut unfulfilled).await;
                 }
@@ -88,6 +104,18 @@ pub async fn keep(
     match interface.remove().await {
         Ok(()) => tracing::info!(interface = %name, "the tunnel is removed"),
         Err(error) => tracing::warn!(%error, interface = %name, "the tunnel could not be removed"),
+    }
+}
+
+/// Whether the tunnel can carry nothing any more, and will not by itself.
+async fn is_lost(interface: &Interface) -> bool {
+    match interface.check().await {
+        // One that is silent may answer again; who asked it for something says so.
+        Ok(()) | Err(Fault::Silent(_)) => false,
+        Err(fault) => {
+            tracing::error!(interface = %interface.settings().name, error = %fault, "the tunnel is lost");
+            true
+        }
     }
 }
 

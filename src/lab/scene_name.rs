@@ -45,6 +45,8 @@ pub enum SceneName {
     Freeze,
     /// A node is cut off from the others, but not from Tor.
     Partition,
+    /// The holder's tunnel is deleted.
+    TunnelGone,
     /// A part of the datagrams between the holder and the others is lost.
     Lossy,
     /// One more node comes, with nothing but an invitation, and leaves again.

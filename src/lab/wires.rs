@@ -95,6 +95,11 @@ impl Wires {
         self.filter(place, "delete table inet lossy\ndelete table ip twice\n").await
     }
 
+    /// Takes a node's tunnel away.
+    pub(super) async fn remove_tunnel(&self, place: &Place) -> Result<(), LabError> {
+        self.batch(place, &["link delete wg-rb".to_owned()]).await
+    }
+
     async fn cable(&self, cable: &str, number: u8, joined: bool) -> Result<(), LabError> {
         let state = if joined { "up" } else { "down" };
         self.batch(&Place::lab(), &[format!("link set {cable}-{number} {state}")]).await

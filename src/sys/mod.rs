@@ -13,6 +13,7 @@ pub mod confine;
 pub mod exit;
 pub mod integrity;
 pub mod journal;
+pub mod link_watch;
 pub mod listen;
 pub mod logging;
 pub mod notify;

@@ -96,7 +96,8 @@ pub(super) const ROWS: &[Row] = &[
     )
     .limit(10.0)
     .mended("its points back everywhere"),
-    Row::shown("6.4", "the tunnel's interface is gone", NotYet("no scene takes it away")),
+    Row::lab("6.4", "the tunnel's interface is gone", SceneName::TunnelGone, "the mesh is whole again")
+        .limit(10.0),
     Row::lab("6.5", "the onion's directory has other permissions", SceneName::OpenKey, "to an alarm")
         .limit(15.0)
         .mended("the alarm is over"),

@@ -34,6 +34,7 @@ mod spread;
 mod target_down;
 mod targets_down;
 mod tors;
+mod tunnel_gone;
 mod two_nodes;
 mod web_socket;
 
@@ -78,6 +79,7 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::Fence => fence::play(world).await,
         SceneName::Freeze => freeze::play(world).await,
         SceneName::Partition => partition::play(world).await,
+        SceneName::TunnelGone => tunnel_gone::play(world).await,
         SceneName::Lossy => lossy::play(world).await,
         SceneName::Join => join::play(world).await,
         SceneName::JoinLate => join_late::play(world).await,
