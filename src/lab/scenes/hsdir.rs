@@ -16,15 +16,18 @@ use crate::lab::world::{POLL, World};
 use crate::proto::onion::hsdir::HsDir;
 use crate::tor::controller::Controller;
 
-/// From the beginning of the illness until the HSDir has been given its descriptor again.
-const QUIET: Duration = Duration::from_secs(85);
+/// From the beginning of the illness until the HSDir has been given its descriptor again, as a rule.
+const QUIET: Duration = Duration::from_secs(90);
 /// By then it has it again: HSDirs are looked at every three quarters of a minute, and a failed post is repeated sooner.
 const POSTED: f64 = 60.0;
 /// After this the figure is missed anyway.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// How long the healthy HSDirs may take to have a change. The way to one of them may lead through the relay that hangs,
-/// which a tor notices by its silence only: such a post is given up after five seconds, and its repetition after ten.
-const CHANGE_LIMIT: Duration = Duration::from_secs(40);
+/// How long the healthy HSDirs may take to lose points that are gone. The way to one of them may lead through the relay that
+/// hangs, which a tor notices by its silence only: such a post is given up after five seconds, and its repetition after ten.
+const GONE: f64 = 20.0;
+/// How long they may take to have new points. So may the way of a tor that has just started, and it gives that up after
+/// some forty seconds.
+const CHANGE_LIMIT: Duration = Duration::from_secs(75);
 /// How long the control port of a relay that runs may take.
 const CONTROL_LIMIT: Duration = Duration::from_secs(5);
 
@@ -47,7 +50,7 @@ pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, 
     let (hsdir, relay) = patient.ok_or(LabError::NoRelay)?;
     let (tor, control) = (relay.tor.clone(), relay.control());
     world.screen.note(&format!("{}: {illness:?}", relay.name));
-    let (missed, others_had_it) = match illness {
+    let (missed, changed) = match illness {
         Illness::Forgets => {
             tor.crash().await;
             (until_forgotten(world, hsdir, &tor).await?, None)
@@ -73,8 +76,12 @@ pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, 
     let copies = world.observer.read().await?;
     let again =
         counters(&copies, hsdir).iter().filter(|(id, counter)| others.get(*id) != Some(counter)).count();
-    let change =
-        others_had_it.map(|took| Measure::time("ill: the others have the change", Bound::Shown, Some(took)));
+    let changed = changed.into_iter().flat_map(|Changed { gone, new }| {
+        [
+            Measure::time("ill: dead points gone on the others", Bound::AtMost(GONE), gone),
+            Measure::time("ill: new points on the others", Bound::Shown, Some(new)),
+        ]
+    });
     Ok(Played {
         measures: vec![
             Measure::count("ill: it lacks the present descriptor", Bound::AtLeast(1.0), usize::from(missed)),
@@ -82,7 +89,7 @@ pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, 
             Measure::count("other HSDirs that were posted to meanwhile", Bound::AtMost(0.0), again),
         ]
         .into_iter()
-        .chain(change)
+        .chain(changed)
         .collect(),
         notes: Vec::new(),
     })
@@ -106,24 +113,36 @@ async fn until_forgotten(world: &mut World, hsdir: HsDir, tor: &Supervised) -> R
     Ok(false)
 }
 
+/// How long healthy HSDirs took to have a change.
+struct Changed {
+    /// Points of before were gone everywhere; None if that was not seen before the new ones.
+    gone: Option<Duration>,
+    /// New points were everywhere.
+    new: Duration,
+}
+
 /// Makes the descriptor change, and waits until all HSDirs but this one have the change; whether this one lacks it, and how
 /// long the others took.
-async fn change(world: &mut World, ill: HsDir) -> Result<(bool, Option<Duration>), LabError> {
+async fn change(world: &mut World, ill: HsDir) -> Result<(bool, Option<Changed>), LabError> {
     let victim = world.standby().await;
     let dead = world.known_points(victim).await?;
     world.note("tor a crashed, so that the descriptor changes", victim);
     world.nodes[victim].tor_a.crash().await;
-    let (began, limit) = (Instant::now(), CHANGE_LIMIT);
+    let (began, limit, mut gone) = (Instant::now(), CHANGE_LIMIT, None);
     while began.elapsed() < limit {
         let points = world.points(victim).await;
         let copies = world.observer.read().await?;
+        let others = |good: &dyn Fn(&AuthKeys) -> bool| {
+            let mut others = copies.iter().filter(|(id, _)| **id != ill);
+            others.all(|(_, held)| held.as_ref().is_some_and(|held| good(&held.points)))
+        };
+        if gone.is_none() && others(&|held| dead.is_disjoint(held)) {
+            gone = Some(began.elapsed());
+        }
         let is_new = |held: &AuthKeys| !points.is_disjoint(held) && dead.is_disjoint(held);
-        if copies
-            .iter()
-            .all(|(id, held)| *id == ill || held.as_ref().is_some_and(|held| is_new(&held.points)))
-        {
+        if others(&is_new) {
             let has_it = copies.get(&ill).and_then(Option::as_ref).is_some_and(|held| is_new(&held.points));
-            return Ok((!has_it, Some(began.elapsed())));
+            return Ok((!has_it, Some(Changed { gone, new: began.elapsed() })));
         }
         sleep(POLL).await;
     }
