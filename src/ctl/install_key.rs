@@ -24,6 +24,10 @@ use crate::vault::opener::Opener;
 
 /// What makes tor a balancer, and of which address.
 const OB_CONFIG: &str = "ob_config";
+/// What stands in it before the address.
+const MASTER_ADDRESS: &str = "MasterOnionAddress ";
+/// Tor makes it itself, of the secret key.
+const PUBLIC_KEY: &str = "hs_ed25519_public_key";
 /// Tor's own note of the address that it serves from a directory.
 const HOSTNAME: &str = "hostname";
 /// `RAMFS_MAGIC` of the kernel's `magic.h`.
@@ -37,7 +41,7 @@ Examples:
 
 The directory is tor's HiddenServiceDir. It must be in memory (a tmpfs mounted noswap, or a ramfs), and this must run as \
 tor's user: what it makes is owned by whoever runs it. What is there already and right is left alone, so it may run again \
-while tor serves.")]
+while tor serves. What is damaged is replaced; what belongs to another address is not.")]
 pub struct Arguments {
     /// The directory
     #[arg(value_name = "DIRECTORY")]
@@ -66,17 +70,89 @@ impl Arguments {
         if address != service.address {
             return Err(InstallError::OtherAddress { found: address, configured: service.address }.into());
         }
-        let hostname = directory.join(HOSTNAME);
-        if read(&hostname)?.is_some_and(|text| !is_line(&text, &address.to_string())) {
-            return Err(InstallError::Occupied { file: hostname, configured: address }.into());
-        }
+        let mut place = Place { directory, address, replaced: Vec::new() };
+        place.make_sure_that_it_is_ours()?;
         // Before the key: a tor that has one without the other serves what nobody can use half of every day.
-        install(directory, OB_CONFIG, format!("MasterOnionAddress {address}\n").as_bytes(), address)?;
-        install(directory, MASTER_KEY, &*key.to_tor_secret_key_file(), address)?;
+        place.install(OB_CONFIG, format!("{MASTER_ADDRESS}{address}\n").as_bytes())?;
+        place.install(MASTER_KEY, &*key.to_tor_secret_key_file())?;
+        place.remove_unless_equal(PUBLIC_KEY, &public_key_file(address))?;
         writeln!(out, "{}", Line("address", address))?;
         writeln!(out, "{}", Line("installed in", directory.display()))?;
+        for name in place.replaced {
+            writeln!(out, "{}", Line("replaced", format_args!("{name}, which was damaged")))?;
+        }
         Ok(())
     }
+}
+
+/// tor's directory, and whose it is.
+struct Place<'a> {
+    directory: &'a Path,
+    address: HsId,
+    /// What was there and not as it must be.
+    replaced: Vec<&'static str>,
+}
+
+impl Place<'_> {
+    /// Whatever says of which address it is says that it is of this one. What says nothing is damaged.
+    fn make_sure_that_it_is_ours(&self) -> Result<(), CtlError> {
+        for (name, address_of) in [
+            (HOSTNAME, address_in_hostname as fn(&[u8]) -> Option<HsId>),
+            (OB_CONFIG, address_in_config),
+            (MASTER_KEY, address_of_key),
+        ] {
+            let file = self.directory.join(name);
+            let there = read(&file)?.and_then(|content| address_of(&content));
+            if there.is_some_and(|there| there != self.address) {
+                return Err(InstallError::Occupied { file, configured: self.address }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a file, or puts one right that is there.
+    fn install(&mut self, name: &'static str, content: &[u8]) -> Result<(), CtlError> {
+        let file = self.directory.join(name);
+        match read(&file)? {
+            Some(there) if *there == content => {}
+            Some(_) => {
+                files::replace(&file, content)?;
+                self.replaced.push(name);
+            }
+            None => files::make_file(&file, content)?,
+        }
+        Ok(())
+    }
+
+    /// Removes a file that tor makes itself, unless it is right: tor does not start with one that does not fit the key.
+    fn remove_unless_equal(&mut self, name: &'static str, content: &[u8]) -> Result<(), CtlError> {
+        let file = self.directory.join(name);
+        if read(&file)?.is_some_and(|there| *there != content) {
+            fs::remove_file(&file).map_err(|source| FilesError::Replace { path: file, source })?;
+            self.replaced.push(name);
+        }
+        Ok(())
+    }
+}
+
+fn address_in_hostname(text: &[u8]) -> Option<HsId> {
+    HsId::from_address(str::from_utf8(text).ok()?.trim()).ok()
+}
+
+fn address_in_config(text: &[u8]) -> Option<HsId> {
+    address_in_hostname(text.strip_prefix(MASTER_ADDRESS.as_bytes())?)
+}
+
+fn address_of_key(file: &[u8]) -> Option<HsId> {
+    HsIdKeypair::from_tor_secret_key_file(file).ok().map(|key| key.hs_id())
+}
+
+/// The public key, as tor writes it beside the secret one (`tagged_from_file`: 32 bytes of a heading, then the key).
+fn public_key_file(address: HsId) -> Vec<u8> {
+    let mut file = b"== ed25519v1-public: type0 ==".to_vec();
+    file.resize(32, 0);
+    file.extend_from_slice(&address.0);
+    file
 }
 
 /// Makes sure that what is written there never reaches a disk. Whether a tmpfs is swapped only its mount can say.
@@ -89,16 +165,6 @@ fn require_memory(directory: &Path) -> Result<(), InstallError> {
     }
 }
 
-/// Makes a file; one that is there must be the same.
-fn install(directory: &Path, name: &str, content: &[u8], configured: HsId) -> Result<(), CtlError> {
-    let file = directory.join(name);
-    match read(&file)? {
-        Some(there) if *there == content => Ok(()),
-        Some(_) => Err(InstallError::Occupied { file, configured }.into()),
-        None => Ok(files::make_file(&file, content)?),
-    }
-}
-
 /// What a file holds; `None` if it is not there.
 fn read(file: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, FilesError> {
     match fs::read(file) {
@@ -106,9 +172,4 @@ fn read(file: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, FilesError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(FilesError::Make { path: file.to_owned(), source }),
     }
-}
-
-/// Whether a text is this line.
-fn is_line(text: &[u8], line: &str) -> bool {
-    text.strip_suffix(b"\n").unwrap_or(text) == line.as_bytes()
 }

@@ -1,7 +1,7 @@
 //! A machine that is or becomes a node: its namespaces, its cables, its disk, and an operator who is logged in there.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,11 +11,15 @@ use super::errand;
 use super::error::{LabError, io as doing};
 use super::ground::Ground;
 use super::name::Name;
-use super::namespaces::STATE;
+use super::namespaces::{self, STATE};
 use super::node_files::NodeFiles;
 use super::place::Place;
 use super::tor_network::make_private;
-use crate::proto::onion::address::HsId;
+
+/// A machine's disk, as `tmpfs` takes it: twenty times what a node writes in an hour.
+const DISK: &str = "64m";
+/// What a full disk is full of.
+const FILLING: &str = "/run/filling";
 
 /// A machine. What runs on it is a node's.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ impl Machine {
     pub(super) async fn open(ground: &Ground, name: Name) -> Result<Self, LabError> {
         let run = Path::new(STATE).join("nodes").join(name.to_string());
         make_private(&run)?;
+        // Of its own, so that it can be full while the others are not.
+        namespaces::mount_disk(&run, DISK).map_err(doing("mounting a machine's disk"))?;
         let place = Arc::new(Place::open(&run).await?);
         ground.wires.plug(name.number, &place).await?;
         let files = NodeFiles::default();
@@ -52,7 +58,6 @@ impl Machine {
         self.write(&files.join_secret(), plan.join_secret.to_text().as_bytes())?;
         self.write(&files.wireguard_key(), member.key.to_base64().as_bytes())?;
         self.write(&files.configuration(), plan.configuration(member, files).as_bytes())?;
-        self.hand_key_to_tor(&plan.address)?;
         // A node that is configured by hand has joined.
         self.write(&files.joined(), b"")
     }
@@ -93,12 +98,22 @@ impl Machine {
         self.write(&path, text.as_bytes())
     }
 
-    /// Gives the serving tor the onion identity that this machine has, as the address's own balancer.
-    pub(super) fn hand_key_to_tor(&self, address: &HsId) -> Result<(), LabError> {
-        let service = self.files.service();
-        let key = fs::read(self.outside(&self.files.master_key())).map_err(doing("reading a node's key"))?;
-        self.write(&service.join("hs_ed25519_secret_key"), &key)?;
-        self.write(&service.join("ob_config"), format!("MasterOnionAddress {address}\n").as_bytes())
+    /// Writes until its disk is full.
+    pub(super) fn fill_disk(&self) -> Result<(), LabError> {
+        let mut file = fs::File::create(self.outside(Path::new(FILLING))).map_err(doing("filling a disk"))?;
+        let piece = [0; 4096];
+        loop {
+            match file.write_all(&piece) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
+                Err(error) => return Err(doing("filling a disk")(error)),
+            }
+        }
+    }
+
+    /// Makes room again.
+    pub(super) fn empty_disk(&self) -> Result<(), LabError> {
+        fs::remove_file(self.outside(Path::new(FILLING))).map_err(doing("emptying a disk"))
     }
 
     /// Writes a file that only its owner reads.

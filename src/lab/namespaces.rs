@@ -191,6 +191,13 @@ pub(super) fn keep_mounts_private() -> Result<(), NamespaceError> {
         .map_err(forbidden("making mounts private"))
 }
 
+/// An empty file system of that size, in memory, at a directory.
+pub(super) fn mount_disk(at: &Path, size: &str) -> io::Result<()> {
+    let options = format!("mode=0700,size={size}");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    Ok(mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some(options.as_str()))?)
+}
+
 /// Shows a directory at another place too.
 pub(super) fn bind(source: &Path, at: &Path) -> Result<(), NamespaceError> {
     mount(Some(source), at, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)

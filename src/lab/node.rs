@@ -1,5 +1,6 @@
 //! One node: two tors and four daemons on a machine.
 
+use std::ffi::OsString;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use super::place::Place;
 use super::service_manager::{self, Units};
 use super::supervisor::{Supervised, supervise};
 use super::torrc::{TORRC_A, TORRC_B};
-use super::unit::Unit;
+use super::unit::{First, Unit};
 use super::unit_file::{self, TOR, UnitFile};
 
 /// The daemons, in no order but one: who watches the others comes last, and goes first.
@@ -75,8 +76,14 @@ impl Node {
         let network = &ground.network;
         let unit_name = |part: &str| format!("{name}-{part}");
         let torrc = network.shipped(TORRC_A, "a", &files.tor_a);
-        let joined = Some(files.joined());
-        let tor_a = network.run_once(&unit_name("tor-a"), place, &files.tor_a, &torrc, joined)?;
+        let words =
+            [Path::new("install-key"), Path::new("--config"), &files.configuration(), &files.service()];
+        let install_key = words.map(OsString::from).to_vec();
+        let first = First {
+            exists: Some(files.joined()),
+            succeeds: Some((ground.programs.join("rustbalance"), install_key)),
+        };
+        let tor_a = network.run_after(&unit_name("tor-a"), place, &files.tor_a, &torrc, first)?;
         let torrc = network.shipped(TORRC_B, "b", &files.tor_b);
         let tor_b = network.run(&unit_name("tor-b"), place, &files.tor_b, &torrc)?;
 
@@ -92,7 +99,7 @@ impl Node {
                 place: Arc::clone(place),
                 program: ground.programs.join(service.program()?),
                 arguments: vec!["--config".into(), files.configuration().into_os_string()],
-                condition: None,
+                first: First::default(),
                 sockets: sockets.iter().map(bind).collect::<Result<_, LabError>>()?,
                 restart: service.time("RestartSec")?,
                 stop: service.time("TimeoutStopSec")?,

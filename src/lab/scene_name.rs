@@ -37,6 +37,10 @@ pub enum SceneName {
     KillHolder,
     /// A node's proxy does not come back, and the node stops serving.
     Fence,
+    /// The onion's key on a node is damaged, and deleted.
+    DamagedKey,
+    /// A node's disk is full.
+    FullDisk,
     /// Others could read the onion's key on a node.
     OpenKey,
     /// Everything on every node dies at once.

@@ -3,11 +3,12 @@
 //! One task per unit. It owns the unit's listeners and notification socket for as long as the lab runs, so that
 //! what connects while a daemon restarts waits in the backlog instead of being refused.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -202,7 +203,7 @@ impl Task {
         let mut starts: Vec<Instant> = Vec::new();
         loop {
             let hold = self.kept_waiting().await
-                || match self.spawn() {
+                || match self.start().await {
                     Ok(child) => self.watch(child).await,
                     Err(error) => self.note_end(format!("not started: {error}")),
                 };
@@ -225,7 +226,7 @@ impl Task {
 
     /// Waits until its condition is met. Whether it shall stay dead instead.
     async fn kept_waiting(&mut self) -> bool {
-        let Some(file) = self.unit.condition.as_ref().map(|file| self.unit.place.outside(file)) else {
+        let Some(file) = self.unit.first.exists.as_ref().map(|file| self.unit.place.outside(file)) else {
             return false;
         };
         while !file.exists() {
@@ -320,10 +321,27 @@ impl Task {
         false
     }
 
-    fn spawn(&self) -> io::Result<Child> {
+    async fn start(&self) -> io::Result<Child> {
+        if let Some((program, arguments)) = &self.unit.first.succeeds {
+            let mut before = tokio::process::Command::from(self.command(program, arguments)?);
+            let status = before.kill_on_drop(true).status().await?;
+            if !status.success() {
+                return Err(io::Error::other(format!("{} has failed ({status})", program.display())));
+            }
+        }
+        self.spawn()
+    }
+
+    /// A command in the unit's place, which writes into its log.
+    fn command(&self, program: &Path, arguments: &[OsString]) -> io::Result<Command> {
         let log = File::options().create(true).append(true).open(log_path(&self.unit.name))?;
-        let mut command = self.unit.place.command(&self.unit.program);
-        command.args(&self.unit.arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut command = self.unit.place.command(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        Ok(command)
+    }
+
+    fn spawn(&self) -> io::Result<Child> {
+        let mut command = self.command(&self.unit.program, &self.unit.arguments)?;
         if !self.unit.sockets.is_empty() {
             let mut mappings = Vec::new();
             for (child_fd, (_, listener)) in (FIRST_SOCKET..).zip(&self.unit.sockets) {

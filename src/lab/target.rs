@@ -104,15 +104,29 @@ async fn answer(mut stream: UnixStream, requests: &AtomicU64) -> std::io::Result
     stream.shutdown().await
 }
 
-/// The head of a request.
+/// The head of a request. A body is read, too: what is closed with something unread in it ends with a reset, and the
+/// answer may be lost.
 async fn request(stream: &mut UnixStream) -> std::io::Result<String> {
     let mut request = Vec::new();
-    while !request.windows(4).any(|end| end == b"\r\n\r\n") {
-        if request.len() > MAX_REQUEST || stream.read_buf(&mut request).await? == 0 {
-            return Err(std::io::ErrorKind::InvalidData.into());
+    let head = loop {
+        if let Some(head) = request.windows(4).position(|end| end == b"\r\n\r\n") {
+            break head + 4;
         }
+        more(stream, &mut request).await?;
+    };
+    let text = String::from_utf8_lossy(&request[..head]).into_owned();
+    let length = text.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok());
+    while request.len() < head + length.unwrap_or(0) {
+        more(stream, &mut request).await?;
     }
-    Ok(String::from_utf8_lossy(&request).into_owned())
+    Ok(text)
+}
+
+async fn more(stream: &mut UnixStream, request: &mut Vec<u8>) -> std::io::Result<()> {
+    if request.len() > MAX_REQUEST || stream.read_buf(request).await? == 0 {
+        return Err(std::io::ErrorKind::InvalidData.into());
+    }
+    Ok(())
 }
 
 async fn page(stream: &mut UnixStream, number: u64) -> std::io::Result<()> {

@@ -18,7 +18,7 @@ use super::place::Place;
 use super::requirements::TorTools;
 use super::supervisor::{Supervised, supervise};
 use super::torrc::{Authority, CONTROL, Network, Site, Torrc, directory_port};
-use super::unit::Unit;
+use super::unit::{First, Unit};
 use super::unit_file::TOR;
 use crate::sys::clock::unix_secs;
 
@@ -168,17 +168,17 @@ impl TorNetwork {
         directory: &Path,
         torrc: &Torrc,
     ) -> Result<Supervised, LabError> {
-        self.run_once(name, place, directory, torrc, None)
+        self.run_after(name, place, directory, torrc, First::default())
     }
 
-    /// As [`Self::run`], but only once the file `condition`, as that tor sees it, exists.
-    pub(super) fn run_once(
+    /// As [`Self::run`], but only after something else.
+    pub(super) fn run_after(
         &self,
         name: &str,
         place: &Arc<Place>,
         directory: &Path,
         torrc: &Torrc,
-        condition: Option<PathBuf>,
+        first: First,
     ) -> Result<Supervised, LabError> {
         let outside = place.outside(directory);
         make_private(&outside.join("data"))?;
@@ -193,7 +193,7 @@ impl TorNetwork {
                 OsString::from("--defaults-torrc"),
                 OsString::from("/dev/null"),
             ],
-            condition,
+            first,
             sockets: Vec::new(),
             restart: TOR.time("RestartSec")?,
             stop: TOR.time("TimeoutStopSec")?,

@@ -19,9 +19,8 @@ pub(super) struct Unit {
     pub(super) program: PathBuf,
     /// Its arguments.
     pub(super) arguments: Vec<OsString>,
-    /// `ConditionPathExists=` and a `.path` unit beside it: it is started as soon as this file, as its place sees it,
-    /// exists.
-    pub(super) condition: Option<PathBuf>,
+    /// What has to be before each start.
+    pub(super) first: First,
     /// `.socket`: listeners by `FileDescriptorName=`. The supervisor keeps them while the process restarts.
     pub(super) sockets: Vec<(&'static str, UnixListener)>,
     /// `RestartSec=`: how long after its end it is started again.
@@ -32,6 +31,16 @@ pub(super) struct Unit {
     pub(super) notify: bool,
     /// `WatchdogSec=`: after how long a silence it is killed.
     pub(super) keepalive: Option<Duration>,
+}
+
+/// What has to be before a unit is started.
+#[derive(Debug, Default)]
+pub(super) struct First {
+    /// `ConditionPathExists=` and a `.path` unit beside it: it is started as soon as this file, as its place sees it,
+    /// exists.
+    pub(super) exists: Option<PathBuf>,
+    /// `Requires=` and `After=` a service that does not remain: this program, with these arguments, succeeds each time.
+    pub(super) succeeds: Option<(PathBuf, Vec<OsString>)>,
 }
 
 /// What a unit is doing.

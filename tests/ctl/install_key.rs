@@ -74,9 +74,10 @@ fn nothing_secret_is_written_to_a_disk() {
 
 #[test]
 fn what_belongs_to_another_address_is_left_alone() {
+    let other = HsIdKeypair::from_seed([42; 32]).unwrap().to_tor_secret_key_file();
     for (name, bytes) in [
         ("hostname", b"25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkenl5sid.onion\n".as_slice()),
-        ("hs_ed25519_secret_key", b"another"),
+        ("hs_ed25519_secret_key", other.as_slice()),
         ("ob_config", b"MasterOnionAddress 25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkenl5sid.onion\n"),
     ] {
         let (_place, config, service) = node();
@@ -85,6 +86,28 @@ fn what_belongs_to_another_address_is_left_alone() {
         assert!(said.contains(name) && said.contains(&address(&config)), "{said}");
         assert_eq!(content(&service)[name].1, bytes);
     }
+}
+
+#[test]
+fn what_is_damaged_is_put_right() {
+    let (_place, config, service) = node();
+    let arguments = ["install-key", "--config", text(&config), text(&service)];
+    answer(&arguments);
+    let whole = content(&service);
+    for (name, damage) in [
+        ("hs_ed25519_secret_key", &whole["hs_ed25519_secret_key"].1[..50]),
+        ("hs_ed25519_secret_key", b"".as_slice()),
+        ("ob_config", b"MasterOnionAddress "),
+        ("hs_ed25519_public_key", b"== ed25519v1-public: type0 ==\0\0\0another key that is not its own"),
+    ] {
+        private(&service.join(name), damage);
+        let said = answer(&arguments);
+        assert!(said.contains(&format!("replaced          {name}, which was damaged")), "{said}");
+        assert_eq!(content(&service), whole, "{name}");
+    }
+    std::fs::remove_file(service.join("hs_ed25519_secret_key")).unwrap();
+    answer(&arguments);
+    assert_eq!(content(&service), whole);
 }
 
 #[test]

@@ -24,8 +24,6 @@ pub(in crate::lab) enum Verdict {
     NotPlayed,
     /// It is shown, but not by the lab.
     Elsewhere,
-    /// It is shown nowhere.
-    NotShown,
 }
 
 /// A row with its figures.
@@ -63,7 +61,7 @@ impl Entry {
             mended_secs: None,
             fetches: None,
             shown: String::new(),
-            verdict: Verdict::NotShown,
+            verdict: Verdict::NotPlayed,
         };
         match row.shown {
             Shown::Lab { scene, clear, mended } => {
@@ -79,7 +77,6 @@ impl Entry {
             Shown::Test(what) => {
                 (entry.shown, entry.verdict) = (format!("no whole system: {what}"), Verdict::Elsewhere);
             }
-            Shown::NotYet(why) => entry.shown = format!("not yet: {why}"),
         }
         entry
     }
@@ -155,8 +152,6 @@ mod tests {
         for shown in [Shown::Vm("single", "x"), Shown::Test("x")] {
             assert_eq!(verdict(&Row::shown("1", "x", shown), &[outcome(Some(4))], true), Verdict::Elsewhere);
         }
-        let not_yet = Row::shown("1", "x", Shown::NotYet("x"));
-        assert_eq!(verdict(&not_yet, &[outcome(Some(4))], true), Verdict::NotShown);
     }
 
     #[test]

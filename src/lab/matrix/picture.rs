@@ -93,7 +93,7 @@ fn bar_colour(verdict: Verdict) -> Option<&'static str> {
         Verdict::Good => Some(GOOD),
         Verdict::Missed => Some(MISSED),
         Verdict::NotJudged => Some(NOT_JUDGED),
-        Verdict::NotPlayed | Verdict::Elsewhere | Verdict::NotShown => None,
+        Verdict::NotPlayed | Verdict::Elsewhere => None,
     }
 }
 

@@ -33,8 +33,6 @@ pub(in crate::lab) enum Shown {
     Vm(&'static str, &'static str),
     /// Tests that are no whole system.
     Test(&'static str),
-    /// Nowhere yet, and what is missing.
-    NotYet(&'static str),
 }
 
 impl Row {
@@ -48,7 +46,7 @@ impl Row {
         Self::shown(id, failure, Shown::Lab { scene, clear, mended: None })
     }
 
-    /// Shown elsewhere, or not yet.
+    /// Shown elsewhere.
     pub(super) const fn shown(id: &'static str, failure: &'static str, shown: Shown) -> Self {
         Self { id, failure, seed: None, limit: None, shown }
     }

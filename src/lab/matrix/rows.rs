@@ -1,7 +1,7 @@
 //! The rows: sections 5 and 6 of the older system's description (S17, S18), and the failures that were added.
 
 use super::row::Row;
-use super::row::Shown::{NotYet, Test, Vm};
+use super::row::Shown::{Test, Vm};
 use crate::lab::scene_name::SceneName;
 
 /// All rows, in the order of the table.
@@ -101,8 +101,16 @@ pub(super) const ROWS: &[Row] = &[
     Row::lab("6.5", "the onion's directory has other permissions", SceneName::OpenKey, "to an alarm")
         .limit(15.0)
         .mended("the alarm is over"),
-    Row::shown("6.6", "the onion's key is damaged or deleted", NotYet("no scene damages it")),
-    Row::shown("6.7", "the disk is full", NotYet("the watchdog alarms; no machine has been filled")),
+    Row::lab(
+        "6.6",
+        "the onion's key is damaged or deleted, and tor restarts",
+        SceneName::DamagedKey,
+        "its points back everywhere",
+    )
+    .limit(30.0),
+    Row::lab("6.7", "the disk is full", SceneName::FullDisk, "to an alarm")
+        .limit(20.0)
+        .mended("the alarm is over"),
     Row::shown("6.8", "the machine reboots", Vm("single", "the node comes back from a reboot")),
     Row::shown("6.9", "the clock is wrong", Test("tests/sim: clocks jump; no machine's was changed")),
     Row::lab("6.10", "the configuration is damaged, and the proxy dies", SceneName::Fence, "gone everywhere")

@@ -36,13 +36,12 @@ pub(super) fn markdown(entries: &[Entry], nodes: u8) -> String {
     let _ = writeln!(
         text,
         "\n✓ {} shown by the lab within their limits, ✗ {} missed, ~ {} measured and not judged, … {} not played, \
-         → {} shown elsewhere, ? {} not shown.",
+         → {} shown elsewhere.",
         count(Verdict::Good),
         count(Verdict::Missed),
         count(Verdict::NotJudged),
         count(Verdict::NotPlayed),
         count(Verdict::Elsewhere),
-        count(Verdict::NotShown),
     );
     text
 }
@@ -54,7 +53,6 @@ fn mark(verdict: Verdict) -> &'static str {
         Verdict::NotJudged => "~",
         Verdict::NotPlayed => "…",
         Verdict::Elsewhere => "→",
-        Verdict::NotShown => "?",
     }
 }
 

@@ -10,10 +10,12 @@ mod all_killed;
 mod burden;
 mod chain;
 mod chaos;
+mod damaged_key;
 mod departure;
 mod drain;
 mod fence;
 mod freeze;
+mod full_disk;
 mod hsdir;
 mod join;
 mod join_flood;
@@ -74,6 +76,8 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::Kill => kill::play(world).await,
         SceneName::Return => r#return::play(world).await,
         SceneName::KillHolder => kill_holder::play(world).await,
+        SceneName::DamagedKey => damaged_key::play(world).await,
+        SceneName::FullDisk => full_disk::play(world).await,
         SceneName::OpenKey => open_key::play(world).await,
         SceneName::AllKilled => all_killed::play(world).await,
         SceneName::Fence => fence::play(world).await,

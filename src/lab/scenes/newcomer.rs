@@ -36,7 +36,6 @@ pub(super) async fn join(world: &mut World, invitation: &str) -> Result<usize, L
     ];
     machine.operate(&world.ground, words.as_flattened(), invitation.as_bytes()).await?;
     machine.adapt(world.plan.verbose)?;
-    machine.hand_key_to_tor(&world.plan.address)?;
     world.start_node(machine)
 }
 
