@@ -16,10 +16,10 @@ use super::node_files::NodeFiles;
 use super::place::Place;
 use super::tor_network::make_private;
 
-/// A machine's disk, as `tmpfs` takes it: twenty times what a node writes in an hour.
-const DISK: &str = "64m";
+/// Each directory of a machine's disk, as `tmpfs` takes it: ten times what a node writes there in an hour.
+const DISK: &str = "24m";
 /// What a full disk is full of.
-const FILLING: &str = "/run/filling";
+const FILLING: &str = "filling";
 
 /// A machine. What runs on it is a node's.
 #[derive(Debug)]
@@ -37,11 +37,14 @@ impl Machine {
     pub(super) async fn open(ground: &Ground, name: Name) -> Result<Self, LabError> {
         let run = Path::new(STATE).join("nodes").join(name.to_string());
         make_private(&run)?;
-        // Of its own, so that it can be full while the others are not.
-        namespaces::mount_disk(&run, DISK).map_err(doing("mounting a machine's disk"))?;
+        let files = NodeFiles::default();
+        for directory in files.on_disk() {
+            let directory = run.join(directory.strip_prefix("/run").unwrap_or(&directory));
+            make_private(&directory)?;
+            namespaces::mount_disk(&directory, DISK).map_err(doing("mounting a machine's disk"))?;
+        }
         let place = Arc::new(Place::open(&run).await?);
         ground.wires.plug(name.number, &place).await?;
-        let files = NodeFiles::default();
         let service = files.service();
         let directories = [&files.ipc, &files.keys, &files.state, &service, Path::new("/run/wireguard")];
         for directory in directories.into_iter().chain(files.tor_sockets().iter().map(PathBuf::as_path)) {
@@ -100,20 +103,24 @@ impl Machine {
 
     /// Writes until its disk is full.
     pub(super) fn fill_disk(&self) -> Result<(), LabError> {
-        let mut file = fs::File::create(self.outside(Path::new(FILLING))).map_err(doing("filling a disk"))?;
-        let piece = [0; 4096];
-        loop {
-            match file.write_all(&piece) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
-                Err(error) => return Err(doing("filling a disk")(error)),
+        let fill = |directory: &Path| {
+            let mut file = fs::File::create(self.outside(&directory.join(FILLING)))?;
+            loop {
+                match file.write_all(&[0; 4096]) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == ErrorKind::StorageFull => return Ok(()),
+                    Err(error) => return Err(error),
+                }
             }
-        }
+        };
+        self.files.on_disk().iter().try_for_each(|directory| fill(directory)).map_err(doing("filling a disk"))
     }
 
     /// Makes room again.
     pub(super) fn empty_disk(&self) -> Result<(), LabError> {
-        fs::remove_file(self.outside(Path::new(FILLING))).map_err(doing("emptying a disk"))
+        let mut all = self.files.on_disk().into_iter();
+        all.try_for_each(|directory| fs::remove_file(self.outside(&directory.join(FILLING))))
+            .map_err(doing("emptying a disk"))
     }
 
     /// Writes a file that only its owner reads.

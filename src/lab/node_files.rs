@@ -73,6 +73,11 @@ impl NodeFiles {
         [a.join("control"), a.join("socks"), b.join("control"), b.join("socks")]
     }
 
+    /// What is below `/var/lib` on a real node, and so on its disk: what the coordinator and the tors keep.
+    pub(super) fn on_disk(&self) -> [PathBuf; 3] {
+        [self.state.clone(), self.tor_a.join("data"), self.tor_b.join("data")]
+    }
+
     /// The marker of a node that is in the cluster: its serving tor may run.
     pub(super) fn joined(&self) -> PathBuf {
         self.state.join("joined")

@@ -4,6 +4,8 @@
 use std::time::{Duration, Instant};
 use std::{fs, path::Path};
 
+use tokio::time::sleep;
+
 use super::load::{Allowed, Load, Played};
 use crate::lab::error::{LabError, io as doing};
 use crate::lab::measure::{Bound, Measure};
@@ -12,11 +14,13 @@ use crate::lab::world::World;
 /// Pages.
 const FETCHES: usize = 60;
 /// Both blows and what follows.
-const QUIET: Duration = Duration::from_mins(1);
+const QUIET: Duration = Duration::from_secs(80);
 /// As after any crash of a tor.
 const BACK: f64 = 30.0;
 /// After this a figure is missed anyway.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Between the two.
+const BETWEEN: Duration = Duration::from_secs(25);
 /// So much of the key is left.
 const LEFT: u64 = 50;
 
@@ -30,6 +34,8 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
         fs::File::options().write(true).open(key)?.set_len(LEFT)
     });
     let damaged = damaged.await?;
+    // For clients one crash after the other, with time to forget the points of the first.
+    sleep(BETWEEN).await;
     let deleted = damage(world, victim, &key, "deleted", |key| fs::remove_file(key)).await?;
     let mut played = load.finish(FETCHES, Allowed::Repeats).await?;
     let measures = [
