@@ -119,7 +119,7 @@ fn traffic(status: &ProxyStatus) -> Traffic {
         active: status.active,
         accepted: status.accepted,
         refused: status.refused,
-        failed: status.failed.values().sum(),
+        failed: status.failed.iter().map(|(reason, number)| (reason.name(), *number)).collect(),
         bytes_to_target: status.bytes_to_target,
         bytes_to_client: status.bytes_to_client,
     }
