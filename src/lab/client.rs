@@ -74,7 +74,8 @@ pub(super) async fn fetch(socks: SocketAddr, host: &str, circuit: &str, limit: D
     Fetch { began, took: began.elapsed(), repeats, failure }
 }
 
-async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchError> {
+/// Fetches a page once.
+pub(super) async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchError> {
     let mut stream =
         Socks5Stream::connect_with_password(socks, (host, 80), circuit, "lab").await.map_err(|error| {
             match error {

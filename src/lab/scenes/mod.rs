@@ -12,6 +12,7 @@ mod chain;
 mod departure;
 mod drain;
 mod fence;
+mod flood;
 mod freeze;
 mod hsdir;
 mod join;
@@ -56,6 +57,7 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
     match name {
         SceneName::Spread => spread::play(world).await,
         SceneName::WebSocket => web_socket::play(world).await,
+        SceneName::Flood => flood::play(world).await,
         SceneName::TorRestart => tors::play(world, Blow::Crash).await,
         SceneName::TorHung => tors::play(world, Blow::Hang).await,
         SceneName::TorsKilled => tors::play(world, Blow::CrashBoth).await,
