@@ -5,8 +5,9 @@ use toml::{Table, Value};
 
 /// The section.
 const SECTION: &str = "proxy";
-/// What is about one machine: its socket, its files, its memory.
-const OWN: [&str; 4] = ["listen", "roots", "error_page", "max_connections"];
+/// What is about one machine: its socket, its files, its memory, and what goes with a line in its torrc: a node that expects
+/// tor's word about circuits, and does not get it, refuses everybody.
+const OWN: [&str; 5] = ["listen", "roots", "error_page", "max_connections", "circuits"];
 /// What goes with a target that is replaced by another one.
 const OF_THE_TARGET: [&str; 7] =
     ["target", "targets", "host", "verify", "pins", "probe_path", "probe_status"];
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn what_is_one_machines_own_stays_there() {
         let text = "[log]\n[proxy]\nlisten = \"unix:/run/x\"\nmode = \"http\"\nerror_page = \"/etc/x\"\n\
-                    max_connections = 7\n[[proxy.targets]]\naddress = \"https://127.0.0.1:1\"\nroots = \"/etc/r\"\n\
+                    max_connections = 7\ncircuits = { burst = 9 }\n[[proxy.targets]]\naddress = \"https://127.0.0.1:1\"\nroots = \"/etc/r\"\n\
                     verify = \"webpki\"\n[[proxy.targets]]\naddress = \"unix:/run/y\"\nweight = 2\n";
         let (part, files) = ProxyPart::of(text.parse().unwrap());
         assert_eq!(files, ["error_page", "roots"]);

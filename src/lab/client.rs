@@ -98,7 +98,8 @@ pub(super) async fn say(
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchError> {
+/// Fetches a page once.
+pub(super) async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchError> {
     let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     let text = say(socks, host, circuit, request.as_bytes()).await?;
     if is_the_page(&text) { Ok(()) } else { Err(FetchError::NotThePage(text.chars().take(80).collect())) }

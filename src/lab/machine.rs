@@ -15,6 +15,7 @@ use super::namespaces::{self, STATE};
 use super::node_files::NodeFiles;
 use super::place::Place;
 use super::tor_network::make_private;
+use super::torrc::EXPORT_CIRCUITS;
 
 /// Each directory of a machine's disk, as `tmpfs` takes it: ten times what a node writes there in an hour.
 const DISK: &str = "24m";
@@ -99,6 +100,24 @@ impl Machine {
             line.ok_or(LabError::File { path: path.clone(), what: "a configuration with a target" })?;
         let text = text.replacen(line, &format!("target = \"{target}\"\nmode = \"http\""), 1);
         self.write(&path, text.as_bytes())
+    }
+
+    /// Writes these limits into its configuration, and into its serving tor's what they need; without them, everything is as
+    /// before.
+    pub(super) fn limit_circuits(&self, limits: Option<&str>) -> Result<(), LabError> {
+        let section = limits.map(|limits| format!("\n[proxy.circuits]\n{limits}"));
+        let export = limits.map(|_| EXPORT_CIRCUITS.to_owned());
+        let torrc = self.files.tor_a.join("torrc");
+        for (path, more) in [(self.files.configuration(), section), (torrc, export)] {
+            let kept = self.outside(&path).with_extension("unlimited");
+            let from = if more.is_some() { self.outside(&path) } else { kept.clone() };
+            let text = fs::read_to_string(from).map_err(doing("reading a node's files"))?;
+            if more.is_some() {
+                fs::write(&kept, &text).map_err(doing("keeping a node's files"))?;
+            }
+            self.write(&path, (text + &more.unwrap_or_default()).as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Writes until its disk is full.

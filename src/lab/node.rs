@@ -180,6 +180,15 @@ impl Node {
         Ok(())
     }
 
+    /// Has its proxy hold circuits to these limits, and its tor say which is which; without them, everything is as before.
+    pub(super) async fn limit_circuits(&self, limits: Option<&str>) -> Result<(), LabError> {
+        self.machine.limit_circuits(limits)?;
+        for unit in [&self.tor_a, &self.daemons[Daemon::Proxy as usize]] {
+            unit.signal(Signal::SIGHUP).await;
+        }
+        Ok(())
+    }
+
     /// The serving tor's control socket, as the lab sees it.
     pub(super) fn tor_a_control(&self) -> PathBuf {
         self.machine.outside(&self.machine.files.tor_a_control())

@@ -11,6 +11,8 @@ pub enum SceneName {
     Spread,
     /// Nothing happens, and web sockets go through the address in HTTP mode.
     WebSocket,
+    /// One client floods a circuit, which is closed; the others notice nothing.
+    Flood,
     /// A node's serving tor crashes and is started again.
     TorRestart,
     /// A node's serving tor hangs, and the watchdog kills it.
@@ -89,6 +91,7 @@ impl SceneName {
             // Nobody has to take over in these, or the one who does is a new node.
             Self::Spread
             | Self::WebSocket
+            | Self::Flood
             | Self::TargetHangs
             | Self::Rotate
             | Self::Join

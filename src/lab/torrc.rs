@@ -38,6 +38,9 @@ const HASHED_PASSWORD: &str = "16:A55F245759FE84E7605311A8A4E598A914F41AF1558934
 /// minute then (three, for an introduction whose node has died). Users see nothing of that kind.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What makes a node's serving tor say which circuit a connection comes over, as the proxy's documentation has it.
+pub(super) const EXPORT_CIRCUITS: &str = "HiddenServiceExportCircuitID haproxy\n";
+
 /// Where the first authority's, and the first relay's, OR port is; the others follow.
 const FIRST_OR_PORT: u16 = 5000;
 /// Where the first authority's directory port is.

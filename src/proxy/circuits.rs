@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncReadExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 
 use crate::ipc::proxy::FailureReason;
@@ -25,6 +26,10 @@ const MOST_TOLD: usize = 16;
 /// How long each of them is told: the watchdog asks every two seconds.
 const TOLD_FOR: Duration = Duration::from_secs(10);
 
+/// Clients who are told at the same time that their circuit asks for too much, which takes seconds with one who does not
+/// listen; more of them just lose their connection. Or one that floods would have all places of the proxy.
+const MOST_ANSWERED: usize = 32;
+
 /// The circuits that clients come over.
 #[derive(Debug)]
 pub struct Circuits {
@@ -33,6 +38,8 @@ pub struct Circuits {
     abusive: Mutex<VecDeque<(CircuitId, Instant)>>,
     /// Requests and connections that were refused.
     refused: AtomicU64,
+    /// Places for those who are told so.
+    answered: Semaphore,
 }
 
 /// A connection's place among those of its circuit.
@@ -51,6 +58,7 @@ impl Circuits {
             limiter: Mutex::new(Limiter::new(limits)),
             abusive: Mutex::default(),
             refused: AtomicU64::new(0),
+            answered: Semaphore::new(MOST_ANSWERED),
         }
     }
 
@@ -65,6 +73,11 @@ impl Circuits {
         let verdict = self.limiter().begin(Instant::now(), id);
         self.judged(id, verdict)?;
         Ok(Arc::new(Seat { circuits: Arc::clone(self), id, asked: AtomicBool::new(false) }))
+    }
+
+    /// A place for a client who is told that it was too much, as long as the result lives.
+    pub fn may_answer(&self) -> Option<SemaphorePermit<'_>> {
+        self.answered.try_acquire().ok()
     }
 
     /// How many requests and connections were refused.

@@ -341,12 +341,12 @@ async fn connection(
         None => None,
         Some(circuits) => match circuits.seat(&mut client).await {
             Ok(seat) => Some(seat),
-            Err(reason @ FailureReason::OverLimit) if ways.naming.is_some() => {
-                turn_away(client, ways.pages.clone(), TOO_MANY).await;
-                return Err(reason);
-            }
             Err(reason) => {
-                client.reset();
+                let understands = reason == FailureReason::OverLimit && ways.naming.is_some();
+                match circuits.may_answer().filter(|_| understands) {
+                    Some(_place) => turn_away(client, ways.pages.clone(), TOO_MANY).await,
+                    None => client.reset(),
+                }
                 return Err(reason);
             }
         },

@@ -14,6 +14,7 @@ mod damaged_key;
 mod departure;
 mod drain;
 mod fence;
+mod flood;
 mod freeze;
 mod full_disk;
 mod hsdir;
@@ -64,6 +65,7 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
     match name {
         SceneName::Spread => spread::play(world).await,
         SceneName::WebSocket => web_socket::play(world).await,
+        SceneName::Flood => flood::play(world).await,
         SceneName::TorRestart => tors::play(world, Blow::Crash).await,
         SceneName::TorHung => tors::play(world, Blow::Hang).await,
         SceneName::TorsKilled => tors::play(world, Blow::CrashBoth).await,
