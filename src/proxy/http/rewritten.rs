@@ -18,8 +18,8 @@ use crate::proto::http::content::html::Html;
 use crate::proto::http::content::urls::Urls;
 use crate::proto::http::rewrite::{Names, response_trailers};
 
-/// Bodies that are looked through at once: each holds two windows of gzip and a tag, a quarter of a MiB usually and one at
-/// most, of the 256 MiB that the service may have.
+/// Bodies that are looked through at once: each holds two windows of gzip, and a tag that is not whole, so together at most
+/// half of the 256 MiB that the service may have.
 pub const PLACES: usize = 128;
 /// How much is unpacked at once.
 const PIECE_BYTES: usize = 16 * 1024;

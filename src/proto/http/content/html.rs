@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     fn names() -> Arc<Names> {
-        Arc::new(Names::new(&https(TARGET), Some(PUBLIC)))
+        Arc::new(Names::new(Some(&https(TARGET)), &Arc::default(), Some(PUBLIC)))
     }
 
     fn pushed<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {

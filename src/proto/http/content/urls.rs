@@ -54,7 +54,10 @@ impl Urls {
             self.take(*byte, out);
         }
         if self.place == Place::Outside {
-            self.release(self.held.len().saturating_sub(MAX_SCHEME_BYTES), out);
+            // All of what may become a scheme is ASCII, so no character is given out in two pieces.
+            let end = self.held.iter().rev().take(MAX_SCHEME_BYTES);
+            let scheme = end.take_while(|byte| byte.is_ascii_graphic()).count();
+            self.release(self.held.len() - scheme, out);
         }
     }
 
@@ -80,13 +83,7 @@ impl Urls {
             Place::Host(begin) => {
                 let host = &self.held[begin..];
                 match byte {
-                    b'@' if !host.is_empty() => {
-                        // It was a user's name, and the host comes now.
-                        self.held.push(byte);
-                        self.release(self.held.len(), out);
-                        self.place = Place::Host(0);
-                        return;
-                    }
+                    b'@' => return self.pass_user(out),
                     b':' if !host.is_empty() && !is_open(host) => {
                         self.held.push(byte);
                         self.place = Place::Port(0);
@@ -103,6 +100,7 @@ impl Urls {
                 self.place = Place::Port(digits + 1);
                 return;
             }
+            Place::Port(_) if byte == b'@' => return self.pass_user(out),
             Place::Port(_) => self.exchange(out),
         }
         self.held.push(byte);
@@ -112,6 +110,13 @@ impl Urls {
             self.release(self.held.len() - length, out);
             self.place = Place::Host(length);
         }
+    }
+
+    /// What looked like a host was a user's name, before an `@`, and the host comes now.
+    fn pass_user(&mut self, out: &mut Vec<u8>) {
+        self.held.push(b'@');
+        self.release(self.held.len(), out);
+        self.place = Place::Host(0);
     }
 
     /// What is held is a URL's beginning and no more comes to it.
@@ -171,7 +176,7 @@ mod tests {
     use super::*;
 
     fn names(target: &Authority) -> Arc<Names> {
-        Arc::new(Names::new(target, Some(PUBLIC)))
+        Arc::new(Names::new(Some(target), &Arc::default(), Some(PUBLIC)))
     }
 
     fn exchanged(names: &Arc<Names>, text: &str) -> String {
@@ -190,9 +195,9 @@ mod tests {
             ("https:////§/x", "https:////¶/x"),
             ("/login?to=https%3a%2F%2f§%2Fx", "/login?to=http%3a%2F%2f¶%2Fx"),
             (r#"{"url":"https:\/\/§\/x"}"#, r#"{"url":"http:\/\/¶\/x"}"#),
-            ("https://user@§/", "https://user@¶/"),
+            ("https://user@§/ //@§:81/ //a:1@§ //@@", "https://user@¶/ //@¶/ //a:1@¶ //@@"),
             ("https://§/a 1x, https://§/b 2x", "http://¶/a 1x, http://¶/b 2x"),
-            ("https://§https://§//§", "https://§http://¶//¶"),
+            ("https://§https://§//§", "https://§https://¶//¶"),
             ("url(https://§/a.png)", "url(http://¶/a.png)"),
             ("@import '//§/a.css' print;", "@import '//¶/a.css' print;"),
             ("a[href^=\"https://§/\"]{}", "a[href^=\"http://¶/\"]{}"),
@@ -227,8 +232,19 @@ mod tests {
     }
 
     #[test]
+    fn every_targets_name_is_exchanged() {
+        let all = [https(TARGET), http("10.0.0.7:8080"), http("shop.example")];
+        for target in all.iter().map(Some).chain([None]) {
+            let names = Arc::new(Names::new(target, &all.clone().into(), Some(&named("www.¶:81"))));
+            let text = named("http://10.0.0.7:8080/ //shop.example https://img.§/ //other.example");
+            let expected = named("http://www.¶:81/ //www.¶:81 http://img.¶:81/ //other.example");
+            assert_eq!(exchanged(&names, &text), expected, "{target:?}");
+        }
+    }
+
+    #[test]
     fn without_a_public_name_a_path_is_left() {
-        let names = Arc::new(Names::new(&https(TARGET), None));
+        let names = Arc::new(Names::new(Some(&https(TARGET)), &Arc::default(), None));
         assert_eq!(exchanged(&names, &named("a https://§/b //c/d")), "a /b //c/d");
     }
 
