@@ -218,7 +218,8 @@ const LONG_PAGE: usize = 200 * 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_page_streams_packed_and_is_never_held() {
-    let piece = format!("<p class=x>text</p><a href=\"https://{TARGET}/a\">").repeat(1000);
+    let text = "text ".repeat(200);
+    let piece = format!("<p class=x>{text}</p><a href=\"https://{TARGET}/a\">").repeat(1000);
     let (count, length) = (LONG_PAGE / piece.len(), piece.len());
     let section = target(move |mut stream| {
         let piece = piece.clone();
@@ -296,16 +297,19 @@ async fn pieces_of_a_page_arrive_one_by_one() {
 async fn so_many_bodies_at_once_and_no_more_take_bounded_memory() {
     /// Of 256 MiB for the whole service.
     const ALL_KIB: u64 = 128 * 1024;
-    let section = target(|mut stream| async move {
-        read_message_head(&mut stream).await?;
-        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: gzip\r\n\r\n";
-        // A tag that does not end, after a page that packs badly.
-        let page: String =
-            (0..20_000_u32).map(|number| format!("{:x} ", number.wrapping_mul(2_654_435_761))).collect();
-        let body = packed(format!("{page}<img src=\"{}", "x".repeat(200 * 1024)).as_bytes());
-        stream.write_all(&[head.as_bytes(), &body[..body.len() - 8]].concat()).await.ok()?;
-        tokio::time::sleep(LONG).await;
-        Some(())
+    // A tag that does not end, after a page that packs badly.
+    let page: String =
+        (0..20_000_u32).map(|number| format!("{:x} ", number.wrapping_mul(2_654_435_761))).collect();
+    let body = packed(format!("{page}<img src=\"{}", "x".repeat(200 * 1024)).as_bytes());
+    let section = target(move |mut stream| {
+        let body = body[..body.len() - 8].to_vec();
+        async move {
+            read_message_head(&mut stream).await?;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Encoding: gzip\r\n\r\n";
+            stream.write_all(&[head.as_bytes(), &body].concat()).await.ok()?;
+            tokio::time::sleep(LONG).await;
+            Some(())
+        }
     })
     .await;
     let section = format!("{section}\nhost = \"{TARGET}\"\nrewrite_content = true");
