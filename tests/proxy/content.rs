@@ -298,8 +298,8 @@ async fn so_many_bodies_at_once_and_no_more_take_bounded_memory() {
     /// Of 256 MiB for the whole service.
     const ALL_KIB: u64 = 128 * 1024;
     // A tag that does not end, after a page that packs badly.
-    let page: String =
-        (0..20_000_u32).map(|number| format!("{:x} ", number.wrapping_mul(2_654_435_761))).collect();
+    let words = (0..20_000_u32).map(|number| format!("{:x} ", number.wrapping_mul(2_654_435_761)));
+    let page = words.collect::<Vec<_>>().concat();
     let body = packed(format!("{page}<img src=\"{}", "x".repeat(200 * 1024)).as_bytes());
     let section = target(move |mut stream| {
         let body = body[..body.len() - 8].to_vec();

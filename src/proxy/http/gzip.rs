@@ -47,24 +47,7 @@ impl Unpacking {
     /// Fills a piece: how much of it, and nothing at the end; `None` if more bytes have to come first.
     pub fn read(&mut self, piece: &mut [u8]) -> io::Result<Option<usize>> {
         while self.more || !self.unread.is_empty() {
-            let written = match &mut self.gzip {
-                Some(gzip) => {
-                    let (read, written, status) = unpack(gzip, &self.unread, piece)?;
-                    self.unread.advance(read);
-                    self.more = written == piece.len();
-                    self.whole = status == Status::StreamEnd;
-                    if self.whole {
-                        // Another one may follow, and belongs to it (RFC 1952 section 2.2).
-                        (*gzip, self.more) = (Decompress::new_gzip(WINDOW_BITS), false);
-                    }
-                    written
-                }
-                None => {
-                    let length = piece.len().min(self.unread.len());
-                    self.unread.copy_to_slice(&mut piece[..length]);
-                    length
-                }
-            };
+            let written = if self.gzip.is_some() { self.unpack(piece)? } else { self.copy(piece) };
             if written > 0 {
                 return Ok(Some(written));
             }
@@ -74,6 +57,25 @@ impl Unpacking {
             (true, true) => Ok(Some(0)),
             (true, false) => Err(io::ErrorKind::UnexpectedEof.into()),
         }
+    }
+
+    fn unpack(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        let Some(gzip) = &mut self.gzip else { return Ok(0) };
+        let (read, written, status) = unpack(gzip, &self.unread, piece)?;
+        self.unread.advance(read);
+        self.more = written == piece.len();
+        self.whole = status == Status::StreamEnd;
+        if self.whole {
+            // Another one may follow, and belongs to it (RFC 1952 section 2.2).
+            (*gzip, self.more) = (Decompress::new_gzip(WINDOW_BITS), false);
+        }
+        Ok(written)
+    }
+
+    fn copy(&mut self, piece: &mut [u8]) -> usize {
+        let length = piece.len().min(self.unread.len());
+        self.unread.copy_to_slice(&mut piece[..length]);
+        length
     }
 }
 

@@ -45,14 +45,14 @@ pub struct Rewritten {
 
 /// What is changed.
 enum Content {
-    Page(Html),
+    Page(Box<Html>),
     Sheet(Urls),
 }
 
 impl Content {
     fn new(kind: Kind, names: Arc<Names>) -> Self {
         match kind {
-            Kind::Page => Self::Page(Html::new(names)),
+            Kind::Page => Self::Page(Box::new(Html::new(names))),
             Kind::Sheet => Self::Sheet(Urls::new(names)),
         }
     }
@@ -100,7 +100,7 @@ impl Rewritten {
     fn step(&mut self) -> io::Result<Step> {
         let mut out = Vec::new();
         match self.unpacking.read(&mut self.piece)? {
-            None => return Ok(Step::Hungry),
+            None => Ok(Step::Hungry),
             Some(0) => {
                 self.done = true;
                 self.content.finish(&mut out);

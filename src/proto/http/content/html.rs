@@ -219,16 +219,9 @@ fn without_references(value: &str) -> Cow<'_, str> {
             let found = named.map(|(_, found)| *found).or_else(|| numbered(reference))?;
             Some((found, rest))
         });
-        match resolved {
-            Some((found, rest)) => {
-                out.push(found);
-                out.push_str(rest);
-            }
-            None => {
-                out.push('&');
-                out.push_str(part);
-            }
-        }
+        let (found, rest) = resolved.unwrap_or(('&', part));
+        out.push(found);
+        out.push_str(rest);
     }
     Cow::Owned(out)
 }
