@@ -207,6 +207,12 @@ fn a_bad_value_is_refused_with_line_key_and_reason() {
     refused("drain_timeout_secs = 5", "host = \"a/b\"", "proxy.host", "is no `host` or `host:port`");
     refused("drain_timeout_secs = 5", "host = \"a\"", "proxy.host", "set mode = \"http\"");
     refused("drain_timeout_secs = 5", "error_page = \"/e\"", "proxy.error_page", "set mode = \"http\"");
+    refused(
+        "drain_timeout_secs = 5",
+        "rewrite_content = true",
+        "proxy.rewrite_content",
+        "set mode = \"http\"",
+    );
     refused("drain_timeout_secs = 5", "probe_path = \"/e\"", "proxy.probe_path", "set mode = \"http\"");
     refused("drain_timeout_secs = 5", "probe_path = \"e\"", "proxy.probe_path", "is no path; expected `/`");
     refused("drain_timeout_secs = 5", "probe_path = \"/a b\"", "proxy.probe_path", "is no path");

@@ -76,6 +76,9 @@ pub struct Proxy {
     pub probe_status: Option<u16>,
     /// How much one client circuit may ask for; without it that is not limited, and tor does not tell.
     pub circuits: Option<Circuits>,
+    /// In HTTP mode, whether pages and styles are looked through for URLs of the target, too.
+    #[serde(default)]
+    pub rewrite_content: bool,
     /// After so many failures in a row a target gets no connections.
     #[serde(default = "Proxy::default_failures", deserialize_with = "failures")]
     eject_failures: u32,
@@ -183,6 +186,7 @@ impl Proxy {
     fn check_http_keys(&self) -> Result<(), Wrong> {
         let said = [
             ("error_page", self.error_page.is_some()),
+            ("rewrite_content", self.rewrite_content),
             ("probe_path", self.probe_path.is_some()),
             ("probe_status", self.probe_status.is_some()),
         ];

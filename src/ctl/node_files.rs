@@ -150,6 +150,9 @@ const PROXY_KEYS: &str = "\
 # The page that clients see in mode http when the target fails them: HTML in UTF-8, at most 64 KiB, with what it needs
 # inside; {{status}} and {{reason}} are filled in.
 # for example: error_page = \"/etc/rustbalance/error.html\"
+# In mode http, whether pages (HTML, XHTML, SVG) and styles (CSS) are looked through for URLs of the target, which would
+# lead clients past this service. Scripts stay as they are. Costs time, and up to a MiB for each response under way.
+# rewrite_content = false
 # After so many failures in a row, over a second at least, a target gets no connections; how often it is tried then, after
 # quicker trials to begin with; how long its share grows when it is back.
 # eject_failures = 3

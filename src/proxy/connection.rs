@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::caller::{Caller, Client};
@@ -40,6 +40,8 @@ pub struct Ways {
     pub naming: Option<Arc<Naming>>,
     /// In HTTP mode, what a client sees for whom there is no response.
     pub pages: Pages,
+    /// See `rewrite_content`: places for bodies that are looked through; `None`: bodies pass as they are.
+    pub rewriting: Option<Arc<Semaphore>>,
 }
 
 /// How a connection ended well.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use super::circuits::Circuits;
 use super::connection::Ways;
 use super::dial::Dialer;
@@ -13,6 +15,7 @@ use super::door::Door;
 use super::http::check::Check;
 use super::http::naming::Naming;
 use super::http::pages::Pages;
+use super::http::rewritten::PLACES;
 use crate::config::endpoint::{Endpoint, Target};
 use crate::config::file::{Config, ConfigError};
 use crate::config::proxy::{Mode, Proxy as ProxyConfig};
@@ -43,6 +46,7 @@ const SCOPE: Scope = Scope {
         "proxy.probe_path",
         "proxy.probe_status",
         "proxy.circuits",
+        "proxy.rewrite_content",
         "proxy.eject_failures",
         "proxy.trial_interval_secs",
         "proxy.readmission_secs",
@@ -113,7 +117,11 @@ impl Settings {
         let pages = Pages::read(proxy.error_page.as_deref())
             .map_err(|reason| config.refuse(&["proxy", "error_page"], reason))?;
         let circuits = circuits(proxy, before);
-        let ways = Ways { pool, door, idle: proxy.idle_timeout_secs, circuits, naming, pages };
+        // A reload makes no new places beside those that are taken.
+        let places = before.and_then(|before| before.ways.rewriting.clone());
+        let places = places.unwrap_or_else(|| Arc::new(Semaphore::new(PLACES)));
+        let rewriting = proxy.rewrite_content.then_some(places);
+        let ways = Ways { pool, door, idle: proxy.idle_timeout_secs, circuits, naming, pages, rewriting };
         Ok(Self { dialers, ways, check: check_of(config, proxy)?, bounds: bounds(proxy) })
     }
 }

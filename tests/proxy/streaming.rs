@@ -16,11 +16,11 @@ use crate::supervisor::{Daemon, Scene};
 /// Bytes of a long body, one GiB. Held anywhere, it would be seen.
 const BODY: u64 = 1024 * 1024 * 1024;
 /// How much more memory the proxy may have at any time.
-const GROWTH_KIB: u64 = 16 * 1024;
+pub(crate) const GROWTH_KIB: u64 = 16 * 1024;
 const PIECE: usize = 64 * 1024;
 
 /// A target that runs `serve` with each connection that says something.
-async fn target<F: Future<Output = Option<()>> + Send + 'static>(
+pub(crate) async fn target<F: Future<Output = Option<()>> + Send + 'static>(
     serve: impl Fn(BufReader<TcpStream>) -> F + Send + 'static,
 ) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -92,7 +92,7 @@ async fn long_bodies_stream_both_ways_and_are_never_held() {
 }
 
 /// Reads to the empty line.
-async fn read_message_head(stream: &mut BufReader<TcpStream>) -> Option<String> {
+pub(crate) async fn read_message_head(stream: &mut BufReader<TcpStream>) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);

@@ -203,7 +203,8 @@ fn labels_begin(text: &[u8], host: usize) -> usize {
 
 /// The beginning and end of the scheme's word in front of a host, and whether it is a WebSocket's.
 fn scheme_before(text: &[u8], host: usize) -> (usize, usize, bool) {
-    for slashes in [&b"://"[..], b"%3A%2F%2F", b":%2F%2F", b"%3A//"] {
+    // The last one is JSON's.
+    for slashes in [&b"://"[..], b"%3A%2F%2F", b":%2F%2F", b"%3A//", br":\/\/"] {
         let Some(end) = host.checked_sub(slashes.len()) else { continue };
         if !text[end..host].eq_ignore_ascii_case(slashes) {
             continue;
@@ -276,6 +277,7 @@ pub(super) mod tests {
             ("<https://§/a>; rel=x, <//§/b>", "<http://¶:8080/a>; rel=x, <//¶:8080/b>"),
             ("/login?to=https%3A%2F%2F§%2Fx", "/login?to=http%3A%2F%2F¶:8080%2Fx"),
             ("/login?to=https%3a%2f%2fwww.§%2Fx", "/login?to=http%3a%2f%2fwww.¶:8080%2Fx"),
+            (r#"{"url":"https:\/\/§\/x"}"#, r#"{"url":"http:\/\/¶:8080\/x"}"#),
             ("mailto:a@§", "mailto:a@¶:8080"),
             ("§:53.§", "¶:8080.¶:8080"),
             ("ftp://§/", "ftp://¶:8080/"),

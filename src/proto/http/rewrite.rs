@@ -96,7 +96,8 @@ impl Names {
         exchange(text, public.in_place_of(target), target)
     }
 
-    fn for_client(&self, text: &[u8]) -> Result<Option<Vec<u8>>, TooLong> {
+    /// A text with all targets' names exchanged; `None` if it stays as it is.
+    pub(super) fn for_client(&self, text: &[u8]) -> Result<Option<Vec<u8>>, TooLong> {
         let mut out = None;
         for target in self.targets() {
             let public = self.public.as_ref().map(|public| public.in_place_of(target));
@@ -167,9 +168,11 @@ pub fn response_trailers(trailers: &mut HeaderMap, names: Option<&Names>) {
 /// A policy without the directive that asks for TLS; `None` if it stays as it is.
 fn policy(name: &HeaderName, value: &[u8]) -> Option<Vec<u8>> {
     let policies = [header::CONTENT_SECURITY_POLICY, header::CONTENT_SECURITY_POLICY_REPORT_ONLY];
-    if !policies.contains(name) {
-        return None;
-    }
+    if policies.contains(name) { without_upgrade(value) } else { None }
+}
+
+/// The text of a policy without that directive; `None` if it does not have it.
+pub(super) fn without_upgrade(value: &[u8]) -> Option<Vec<u8>> {
     let asks = |directive: &&[u8]| directive.trim_ascii().eq_ignore_ascii_case(UPGRADE);
     let directives = || value.split(|byte| *byte == b';');
     directives().any(|directive| asks(&directive)).then(|| {

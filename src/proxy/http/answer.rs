@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::pages::Pages;
+use super::rewritten::{Broken, Rewritten};
 use crate::proto::http::hop::clean_trailers;
 use crate::proto::http::page::{CONTENT_SECURITY_POLICY, RETRY_AFTER_SECS, is_passing};
 use crate::proto::http::rewrite::{Names, response_trailers};
@@ -67,6 +68,8 @@ impl Body for Upload {
 pub enum Answer {
     /// The target's body, handed on piece by piece, as the client takes it.
     Passing(Incoming, Option<Arc<Names>>, Turn),
+    /// The target's body, looked through on its way.
+    Rewritten(Box<Rewritten>, Turn),
     /// Bytes of ours.
     Own(Option<Bytes>),
 }
@@ -94,25 +97,25 @@ impl Drop for Turn {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Passing(body, names, _) => {
                 let frame = ready!(Pin::new(body).poll_frame(cx));
                 let change = |trailers: &mut HeaderMap| response_trailers(trailers, names.as_deref());
-                Poll::Ready(frame.map(|frame| frame.map(|frame| with_trailers(frame, change))))
+                let frame = frame.map(|frame| frame.map(|frame| with_trailers(frame, change)));
+                Poll::Ready(frame.map(|frame| frame.map_err(Broken::from)))
             }
+            Self::Rewritten(body, _) => Pin::new(body).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(bytes) => bytes.is_none(),
+            Self::Rewritten(body, _) => body.is_end_stream(),
             Self::Passing(body, ..) => body.is_end_stream(),
         }
     }
@@ -120,6 +123,7 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Rewritten(body, _) => body.size_hint(),
             Self::Passing(body, ..) => body.size_hint(),
         }
     }

@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode, Uri, Version, response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::answer::{Answer, Turn, Upload, is_idempotent, own_page};
 use super::lane::{Lane, Open, SendError};
 use super::metered::Meter;
 use super::naming::Naming;
 use super::pages::Pages;
+use super::rewritten::Rewritten;
 use crate::ipc::proxy::FailureReason;
+use crate::proto::http::content::eligible::{self, Eligible, eligible, is_part};
 use crate::proto::http::guard::refused_status;
 use crate::proto::http::hop::{lists, upgrade};
 use crate::proto::http::rewrite::{Names, request as for_target, response as for_client};
@@ -38,6 +40,8 @@ pub struct Exchange {
     pages: Pages,
     /// The connection's place among those of its circuit, if tor tells which that is.
     seat: Option<Arc<Seat>>,
+    /// Where bodies are looked through, if they are.
+    rewriting: Option<Arc<Semaphore>>,
     /// How long the target may be silent.
     idle: Duration,
     meter: Meter,
@@ -60,11 +64,27 @@ struct Asked {
     protocol: Option<HeaderValue>,
 }
 
+impl Asked {
+    /// The same, for the whole.
+    fn without_range(mut self) -> Self {
+        self.parts.headers.remove(header::RANGE);
+        self.parts.headers.remove(header::IF_RANGE);
+        self
+    }
+}
+
 /// A response, the names to be exchanged in it, and its place with the target.
 struct Reached {
     response: Response<Incoming>,
     names: Option<Arc<Names>>,
     place: Place,
+}
+
+impl Reached {
+    /// Whether this is a part of what has to be looked through as a whole.
+    fn is_part(&self) -> bool {
+        self.names.is_some() && is_part(self.response.status(), self.response.headers())
+    }
 }
 
 /// What the requests so far came to.
@@ -90,6 +110,7 @@ impl Exchange {
             pool: Arc::clone(&ways.pool),
             naming,
             pages: ways.pages.clone(),
+            rewriting: ways.rewriting.clone(),
             idle: ways.idle,
             meter,
             ending,
@@ -145,12 +166,29 @@ impl Exchange {
         let broke = Arc::default();
         let upload = Upload::new(body, Arc::clone(&broke));
         self.waiting.store(true, Ordering::Relaxed);
-        let reached = self.reach(Asked { parts, protocol }, upload).await;
+        let reached = self.reach_whole(Asked { parts, protocol }, upload).await;
         self.waiting.store(false, Ordering::Relaxed);
         match reached {
             Ok(reached) => self.pass(reached, switching),
             Err(_) if broke.load(Ordering::Relaxed) => self.fail(FailureReason::ClientBroke),
             Err(reason) => self.fail(reason),
+        }
+    }
+
+    /// Sends the request; once more, for the whole, if the target gives a part of what has to be looked through as a whole.
+    async fn reach_whole(&self, asked: Asked, upload: Upload) -> Result<Reached, FailureReason> {
+        let may_be_part = self.rewriting.is_some()
+            && asked.parts.headers.contains_key(header::RANGE)
+            && is_idempotent(&asked.parts.method)
+            && upload.is_end_stream();
+        let whole = may_be_part.then(|| asked.clone().without_range());
+        let reached = self.reach(asked, upload).await?;
+        match whole {
+            Some(whole) if reached.is_part() => {
+                drop(reached);
+                self.reach(whole, Upload::none()).await
+            }
+            _ => Ok(reached),
         }
     }
 
@@ -186,7 +224,10 @@ impl Exchange {
         upload: Upload,
     ) -> Result<(Response<Incoming>, Option<Arc<Names>>), SendError> {
         let names = self.naming.names(open.dialer.name(), &asked.parts.headers);
-        let head = head_for_target(asked, names.as_deref(), &upload);
+        let mut head = head_for_target(asked, names.as_deref(), &upload);
+        if self.rewriting.is_some() && names.is_some() {
+            eligible::request(head.headers_mut());
+        }
         let response = self.lane.send(open, head.map(|()| upload), &self.meter, self.idle).await?;
         self.answered.store(true, Ordering::Relaxed);
         Ok((response, names))
@@ -201,6 +242,8 @@ impl Exchange {
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_11;
         for_client(&mut parts.headers, names.as_deref());
+        let rewriting = names.clone().filter(|_| self.rewriting.is_some());
+        let rewriting = rewriting.and_then(|names| Some((prepare(&mut parts)?, names)));
         match (target, protocol) {
             (None, _) => {
                 if body.size_hint().exact().is_none() {
@@ -210,7 +253,16 @@ impl Exchange {
                 if *self.ending.borrow() > Ending::NotYet {
                     parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
-                Response::from_parts(parts, Answer::Passing(body, names, Turn::begin(&self.passing, place)))
+                let turn = Turn::begin(&self.passing, place);
+                let Some((what, names)) = rewriting.filter(|_| !body.is_end_stream()) else {
+                    return Response::from_parts(parts, Answer::Passing(body, names, turn));
+                };
+                let Some(room) = self.room() else {
+                    // As when all places for connections are taken.
+                    return own_page(StatusCode::SERVICE_UNAVAILABLE.as_u16(), &self.pages);
+                };
+                let body = Rewritten::new(body, what, names, room);
+                Response::from_parts(parts, Answer::Rewritten(Box::new(body), turn))
             }
             (Some(target), Some(protocol)) if asked => {
                 parts.headers.insert(header::UPGRADE, protocol);
@@ -221,6 +273,11 @@ impl Exchange {
             // It changes to something that nobody asked for.
             (Some(_), _) => self.fail(FailureReason::TargetBroke),
         }
+    }
+
+    /// Room for a body that is looked through, if there is any.
+    fn room(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(self.rewriting.as_ref()?).try_acquire_owned().ok()
     }
 
     fn fail(&self, reason: FailureReason) -> Response<Answer> {
@@ -237,6 +294,16 @@ impl Exchange {
     fn outcome(&self) -> MutexGuard<'_, Outcome> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Makes the head of a response that of one whose body is looked through; `None` if it is not.
+fn prepare(parts: &mut response::Parts) -> Option<Eligible> {
+    if parts.status == StatusCode::NOT_MODIFIED {
+        eligible::weaken(&mut parts.headers);
+    }
+    let what = eligible(parts.status, &parts.headers)?;
+    eligible::response(&mut parts.headers);
+    Some(what)
 }
 
 /// The head of the request to the target.

@@ -10,13 +10,18 @@
 //! read from the target, and the other way round, so no body is ever held. Its requests go over one connection to the
 //! target at a time ([`lane`]), which nobody else uses: two clients never share a circuit, and the target cannot tell by
 //! its connections which requests belong to which of them.
+//!
+//! Where the operator wants it, pages and styles are looked through for the target's name on their way ([`rewritten`]),
+//! unpacked and packed again ([`gzip`]), still piece by piece.
 
 pub mod answer;
 pub mod carry;
 pub mod check;
 pub mod exchange;
 pub mod gate;
+pub mod gzip;
 pub mod lane;
 pub mod metered;
 pub mod naming;
 pub mod pages;
+pub mod rewritten;
