@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from disk import TOOL, disk
 from first_start import first_start
 from mistakes import mistakes
 from nix import HOME, Failed, Flake, find_nixpkgs, run
@@ -119,6 +120,10 @@ def with_nixpkgs(nixpkgs: Path, built: Path | None) -> None:
         step("the module in whole systems, units compared", lambda: flake.build(tests))
         step("what systemd thinks of the services", lambda: exposure(flake))
         step("first starts: a new cluster, an invitation, a volume", lambda: first_start(flake))
+        if shutil.which(TOOL):
+            step("the image's disk, and its first start", lambda: disk(flake))
+        else:
+            skip("the image's disk, and its first start", f"there is no {TOOL} here")
         step("mistakes, and what is said of them", lambda: mistakes(flake))
 
 
