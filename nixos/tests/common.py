@@ -28,6 +28,8 @@ MEMBERSHIP = "/run/tor-network.conf"
 #: An emulated processor is so many times as slow as one on which the lab runs its Tor network.
 SLOWNESS = 6
 SOCKS = "127.0.0.1:9050"
+#: A shell's words for the machine's own address. NixOS gives its name one of the loopback interface too.
+OWN_ADDRESS = "$(sed -n \"s/^\\(192[.]168[.][0-9.]*\\) .*\\b$(hostname)\\b.*/\\1/p\" /etc/hosts | head -n 1)"
 #: So many requests of a client go over one circuit; then it asks for a new one.
 PER_CIRCUIT = 5
 
@@ -95,10 +97,9 @@ def nothing_was_denied(machine) -> None:
 def start_tor_network(network) -> None:
     """Runs a private Tor network on a machine, and a client's tor in it."""
     network.wait_for_unit("multi-user.target")
-    address = network.succeed('getent hosts "$(hostname)" | cut -d " " -f 1').strip()
     network.succeed(
         f"systemd-run --quiet --unit=tor-network --property=Type=notify --property=TimeoutStartSec={PATIENCE} "
-        f"$(command -v rustbalance-lab) --network-only {address} --slowness {SLOWNESS} --torrc {MEMBERSHIP}",
+        f"$(command -v rustbalance-lab) --network-only {OWN_ADDRESS} --slowness {SLOWNESS} --torrc {MEMBERSHIP}",
         timeout=PATIENCE,
     )
     client = f"DataDirectory /var/lib/tor-client\nSocksPort {SOCKS}\nLog notice stdout\n"
@@ -177,14 +178,13 @@ def invite(inviting, guests: dict, network) -> None:
         f"rustbalance token create --uses {len(guests)} --passphrase-file /run/passphrase --output /run/invitation.txt",
     )
     invitation, passphrase = (inviting.succeed(f"cat /run/{file}") for file in ("invitation.txt", "passphrase"))
-    endpoint = "$(getent hosts $(hostname) | cut -d ' ' -f 1):51820"
     for name, guest in guests.items():
         guest.wait_for_unit("multi-user.target")
         tell_of_tor_network(guest, network)
         guest.succeed(
             f"umask 077; echo {shlex.quote(invitation)} >/run/invitation.txt; echo {passphrase} >/run/passphrase",
             f"rustbalance join /run/invitation.txt --node-id {name} --passphrase-file /run/passphrase "
-            f'--endpoint "{endpoint}"',
+            f'--endpoint "{OWN_ADDRESS}:51820"',
             "rm /run/invitation.txt /run/passphrase",
             "systemd-tmpfiles --create rustbalance.conf; systemctl daemon-reload; systemctl start rustbalance.target",
         )
