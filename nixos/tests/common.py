@@ -30,6 +30,8 @@ SLOWNESS = 6
 SOCKS = "127.0.0.1:9050"
 #: A shell's words for the machine's own address. NixOS gives its name one of the loopback interface too.
 OWN_ADDRESS = "$(sed -n \"s/^\\(192[.]168[.][0-9.]*\\) .*\\b$(hostname)\\b.*/\\1/p\" /etc/hosts | head -n 1)"
+#: A request that takes longer has failed, for a client that fetches again and again; in seconds.
+LONGEST_REQUEST = 60
 #: So many requests of a client go over one circuit; then it asks for a new one.
 PER_CIRCUIT = 5
 
@@ -128,8 +130,11 @@ def fetch(onion: str, circuit: str) -> str:
 
 
 def start_clients(network, onion: str, clients: int) -> None:
-    """Starts clients on `network`, which fetch again and again, until `ended_requests` stops them."""
-    curl = f"curl --silent --fail --max-time 180 --proxy socks5h://$1-$((n / {PER_CIRCUIT})):x@{SOCKS} http://{onion}/"
+    """Starts clients on `network`, which fetch again and again, until `ended_requests` stops them; each has fetched once."""
+    # Its descriptor may be one from before others joined.
+    network.succeed("systemctl restart tor-client")
+    network.wait_until_succeeds(fetch(onion, "before"), timeout=PATIENCE)
+    curl = f"curl --silent --fail --max-time {LONGEST_REQUEST} --proxy socks5h://$1-$((n / {PER_CIRCUIT})):x@{SOCKS} http://{onion}/"
     client = (
         "n=0; while [ ! -e /tmp/stop ]; do begin=$(date +%s%3N); "
         f'answer=$({curl}) && status=0 || status=$?; [ "$answer" = "the target" ] || [ $status != 0 ] || status=wrong; '
@@ -138,6 +143,7 @@ def start_clients(network, onion: str, clients: int) -> None:
     every = f"for c in $(seq {clients}); do bash -c {shlex.quote(client)} - client$c & done; wait; touch /tmp/stopped"
     network.succeed("rm -f /tmp/stop /tmp/stopped; : >/tmp/requests")
     network.succeed(f"systemd-run --quiet --collect bash -c {shlex.quote(every)}")
+    network.wait_until_succeeds(f"[ $(grep -c ' 0$' /tmp/requests) -ge {2 * clients} ]", timeout=PATIENCE)
 
 
 def ended_requests(network) -> list[tuple[float, float, str]]:
@@ -148,17 +154,19 @@ def ended_requests(network) -> list[tuple[float, float, str]]:
     return [(int(begin) / 1000, int(end) / 1000, status) for begin, end, status in lines]
 
 
-def tell_of_requests(requests: list[tuple[float, float, str]], since: float) -> list[tuple[float, float, str]]:
-    """Prints how clients were served since a moment; the requests that failed."""
-    ends = sorted([since, *(end for _, end, status in requests if status == "0" and end > since)])
-    gap = max(later - earlier for earlier, later in zip(ends, ends[1:]))
-    slowest = max(end - begin for begin, end, _ in requests if end > since)
-    failed = [request for request in requests if request[2] != "0"]
+def longest_gap(requests: list[tuple[float, float, str]], since: float) -> float:
+    """Prints how clients were served since a moment; for how long, at the longest, none of them got an answer."""
+    later = [request for request in requests if request[1] > since]
+    failed = [request for request in later if request[2] != "0"]
+    ends = sorted([since, *(end for _, end, status in later if status == "0"), max(end for _, end, _ in later)])
+    gap = max(after - before for before, after in zip(ends, ends[1:]))
+    slowest = max([end - begin for begin, end, status in later if status == "0"], default=0)
+    under_way = sum(begin < since for begin, _, _ in failed)
     print(
-        f"{len(failed)} of {len(requests)} requests failed; no client got an answer for {gap:.1f} s at the longest; "
-        f"the slowest request took {slowest:.1f} s"
+        f"of {len(later)} requests {len(failed)} failed ({under_way} of them were under way); the slowest other one took "
+        f"{slowest:.1f} s; no client got an answer for {gap:.1f} s at the longest"
     )
-    return failed
+    return gap
 
 
 def begin_cluster(node, network) -> str:
