@@ -129,11 +129,15 @@ def fetch(onion: str, circuit: str) -> str:
     return f"[ \"$({curl})\" = 'the target' ]"
 
 
+def fetch_anew(network, onion: str) -> None:
+    """Has the client's tor forget the descriptor, which may be from before a node came or went, and waits until it is served."""
+    network.succeed("systemctl restart tor-client")
+    network.wait_until_succeeds(fetch(onion, "anew"), timeout=PATIENCE)
+
+
 def start_clients(network, onion: str, clients: int) -> None:
     """Starts clients on `network`, which fetch again and again, until `ended_requests` stops them; each has fetched once."""
-    # Its descriptor may be one from before others joined.
-    network.succeed("systemctl restart tor-client")
-    network.wait_until_succeeds(fetch(onion, "before"), timeout=PATIENCE)
+    fetch_anew(network, onion)
     curl = f"curl --silent --fail --max-time {LONGEST_REQUEST} --proxy socks5h://$1-$((n / {PER_CIRCUIT})):x@{SOCKS} http://{onion}/"
     client = (
         "n=0; while [ ! -e /tmp/stop ]; do begin=$(date +%s%3N); "

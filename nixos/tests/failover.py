@@ -37,8 +37,7 @@ with subtest("clients that had the old descriptor went on being served"):
     assert gap < LONGEST_GAP, gap
 
 with subtest("clients that come now meet no dead node"):
-    network.succeed("systemctl restart tor-client")
-    network.wait_until_succeeds(fetch(onion, "fresh"), timeout=PATIENCE)
+    fetch_anew(network, onion)
     since = time.monotonic()
     network.succeed(*(fetch(onion, f"fresh-{n}") for n in range(FRESH)))
     print(f"{FRESH} requests, each on a new circuit: {time.monotonic() - since:.1f} s")

@@ -33,6 +33,6 @@ with subtest("both have one address and different keys of their own"):
 
 with subtest("the new node serves alone while the first one is gone"):
     alpha.crash()
-    network.wait_until_succeeds(fetch(onion, "alone"), timeout=PATIENCE)
     wait_for_descriptor({"beta": beta}, {"beta"})
+    fetch_anew(network, onion)
     network.succeed(fetch(onion, "again"))
