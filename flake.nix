@@ -24,14 +24,16 @@
           ++ modules;
         };
       appliance =
-        system:
+        kind: system:
         lib.nixosSystem {
           modules = [
             self.nixosModules.default
-            ./nixos/image.nix
+            kind
             { nixpkgs.hostPlatform = system; }
           ];
         };
+      disk = appliance ./nixos/image.nix;
+      medium = appliance ./nixos/iso.nix;
     in
     {
       overlays.default = final: _: {
@@ -46,13 +48,15 @@
       nixosConfigurations = {
         alpha = system "alpha" [ ./nixos/examples/first-node.nix ];
         beta = system "beta" [ ./nixos/examples/joining-node.nix ];
-        appliance = appliance "x86_64-linux";
+        appliance = disk "x86_64-linux";
+        medium = medium "x86_64-linux";
       };
 
       packages = forAllSystems (pkgs: {
         default = pkgs.rustbalance;
         inherit (pkgs) rustbalance;
-        inherit ((appliance pkgs.stdenv.hostPlatform.system).config.system.build) image;
+        inherit ((disk pkgs.stdenv.hostPlatform.system).config.system.build) image;
+        iso = (medium pkgs.stdenv.hostPlatform.system).config.system.build.isoImage;
         options = pkgs.callPackage ./nixos/options-documentation.nix { inherit nixpkgs; };
       });
 

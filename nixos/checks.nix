@@ -22,7 +22,8 @@ let
       pkgs.testers.runNixOSTest (
         {
           inherit name;
-          testScript = lib.readFile (./tests + "/${name}.py");
+          # What scripts have in common comes before each.
+          testScript = lib.readFile ./tests/common.py + "\n" + lib.readFile (./tests + "/${name}.py");
           # The script is written for two harnesses, of which one has types of its own.
           skipTypeCheck = true;
         }

@@ -1,8 +1,7 @@
-# The appliance: one image for every node of every cluster. The system is read-only; what makes it a node comes from a volume
-# at the first start, and lies, with what the node learns, on a partition that is made then.
+# The appliance as a disk image, for machines with UEFI. Partitions have fixed identifiers and the store's files have no times,
+# so that two builds are the same bytes: `nix build --rebuild .#image` builds again, and compares.
 #
-# It is a disk image for machines with UEFI. Partitions have fixed identifiers and the store's files have no times, so that
-# two builds are the same bytes: `nix build --rebuild .#image` builds again, and compares.
+# The disk has room for two systems, of which one runs: updates.nix writes the other one.
 {
   config,
   lib,
@@ -12,79 +11,44 @@
 }:
 let
   inherit (pkgs.stdenv.hostPlatform) efiArch;
-  # On the partition, and where the system has it. Both before anything looks for them.
-  kept = folder: place: {
-    ${place} = {
-      device = "/state${folder}";
-      fsType = "none";
-      options = [ "bind" ];
-      depends = [ "/state" ];
-      neededForBoot = true;
-    };
-  };
+  inherit (config.system.image) version;
+  layout = import ./disk-layout.nix;
+  # Stage 1 and stage 2 find the disk that they were started from by this name.
+  diskRule = ''
+    SUBSYSTEM=="block", ENV{DEVTYPE}=="disk", ENV{ID_PART_TABLE_UUID}=="${layout.disk}", SYMLINK+="disk/rustbalance"
+  '';
+  storeSize = "2G";
 in
 {
   imports = [
     "${modulesPath}/image/repart.nix"
     "${modulesPath}/profiles/minimal.nix"
+    ./appliance.nix
+    ./updates.nix
   ];
 
-  services = {
-    rustbalance = {
-      enable = true;
-      openFirewall = true;
-      volume.enable = true;
-    };
-    # Nobody gets in with a password, where an operator's module enables it at all.
-    openssh = {
-      openFirewall = lib.mkDefault true;
-      settings = {
-        KbdInteractiveAuthentication = false;
-        PasswordAuthentication = false;
-        PermitRootLogin = "prohibit-password";
-      };
-    };
-    # What is logged is gone with the power.
-    journald.storage = "volatile";
+  system.image = {
+    id = "rustbalance";
+    version = lib.mkDefault (lib.importTOML ../Cargo.toml).package.version;
   };
-
-  networking = {
-    hostName = lib.mkDefault "rustbalance";
-    useNetworkd = true;
-    firewall.allowPing = false;
-  };
-  # Nobody logs in: not at the console, and not over the network, unless a module of the operator's enables SSH and brings
-  # keys.
-  users.mutableUsers = false;
-  users.allowNoPasswordLogin = true;
-  nix.enable = false;
-  # Nothing is ever swapped.
-  swapDevices = lib.mkForce [ ];
-  zramSwap.enable = false;
 
   boot = {
     loader.grub.enable = false;
     initrd = {
       systemd.enable = true;
-      # Makes the partition for what is kept, in what the disk has left.
-      systemd.repart.enable = true;
-      availableKernelModules = [
-        "ahci"
-        "nvme"
-        "sd_mod"
-        "virtio_blk"
-        "virtio_pci"
-        "virtio_scsi"
-      ];
-      supportedFilesystems = [
-        "erofs"
-        "ext4"
-      ];
+      # Makes the partition for what is kept, in what the disk has left. The root is in memory, so that the disk has to be named.
+      systemd.repart = {
+        enable = true;
+        device = "/dev/disk/rustbalance";
+      };
+      services.udev.rules = diskRule;
+      supportedFilesystems.erofs = true;
     };
-    kernelParams = [ "panic=10" ];
   };
+  services.udev.extraRules = diskRule;
   systemd.repart.partitions."30-state" = {
-    Type = "linux-generic";
+    # One of its own: systemd-repart would take any partition of the same type for this one, and let the system's grow.
+    Type = layout.stateType;
     Label = "state";
     Format = "ext4";
     SizeMinBytes = "512M";
@@ -101,27 +65,28 @@ in
       ];
     };
     "/nix/store" = {
-      device = "/dev/disk/by-partlabel/store";
+      device = "/dev/disk/by-partlabel/store_${version}";
       fsType = "erofs";
       options = [ "ro" ];
       neededForBoot = true;
     };
-    "/state" = {
-      device = "/dev/disk/by-partlabel/state";
-      fsType = "ext4";
+    "/boot" = {
+      device = "/dev/disk/by-partlabel/esp";
+      fsType = "vfat";
       options = [
         "nosuid"
         "nodev"
         "noexec"
+        "umask=0077"
       ];
-      neededForBoot = true;
     };
-  }
-  // kept "/var" "/var"
-  // kept "/rustbalance" "/etc/rustbalance";
+  };
 
   image.repart = {
     name = "rustbalance";
+    inherit (layout) seed;
+    # What an update is made of: the system's partition by itself.
+    split = true;
     partitions = {
       "10-esp" = {
         contents = {
@@ -132,8 +97,11 @@ in
         };
         repartConfig = {
           Type = "esp";
+          Label = "esp";
           Format = "vfat";
-          SizeMinBytes = "128M";
+          # Two kernels, and one that is just being written.
+          SizeMinBytes = "512M";
+          SplitName = "-";
         };
       };
       "20-store" = {
@@ -141,13 +109,21 @@ in
         stripNixStorePrefix = true;
         repartConfig = {
           Type = "linux-generic";
-          Label = "store";
+          Label = "store_${version}";
           Format = "erofs";
-          Minimize = "best";
+          SizeMinBytes = storeSize;
+          SizeMaxBytes = storeSize;
+          SplitName = "store";
         };
+      };
+      "25-next".repartConfig = {
+        Type = "linux-generic";
+        # systemd-sysupdate writes into partitions of this name.
+        Label = "_empty";
+        SizeMinBytes = storeSize;
+        SizeMaxBytes = storeSize;
+        SplitName = "-";
       };
     };
   };
-
-  system.stateVersion = "26.05";
 }

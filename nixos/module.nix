@@ -8,6 +8,7 @@
     ./module/services.nix
     ./module/tor.nix
     ./module/machine.nix
+    ./module/monitoring.nix
     ./module/assertions.nix
   ];
 }

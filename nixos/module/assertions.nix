@@ -254,6 +254,12 @@ in
             onion services can be a balancer of their own address.'';
         }
         {
+          assertion = !cfg.monitoring.prometheus || cfg.monitoring.listen != null;
+          message = ''
+            ${option [ "monitoring" ]}.prometheus has no address to read the figures at: Prometheus reads no unix sockets. Write
+            monitoring.listen = "127.0.0.1:9469".'';
+        }
+        {
           assertion = config.boot.resumeDevice == "";
           message = ''
             boot.resumeDevice is set: hibernation writes all memory to a disk, the onion's key with it. Remove it; ${here}

@@ -97,7 +97,9 @@ let
         "--passphrase-file"
         cfg.invitation.passphraseFile
       ];
-  volume = "/run/rustbalance-volume";
+  # In a folder of root's: a volume that every system can write knows no owners, and would show its passphrase to everybody.
+  volumes = "/run/rustbalance-volumes";
+  volume = "${volumes}/first";
 
   # Before all that has ConditionPathExists=/etc/rustbalance/config.toml.
   services = map (name: "rustbalance-${name}.service") [
@@ -135,6 +137,8 @@ in
       options = "ro,nosuid,nodev,noexec";
       unitConfig.DefaultDependencies = false;
     };
+
+    systemd.tmpfiles.rules = lib.optional cfg.volume.enable "d ${volumes} 0700 root root -";
 
     systemd.services = lib.mkMerge [
       # A daemon that is restarted refuses nobody: its sockets are systemd's, and it finishes what is under way.

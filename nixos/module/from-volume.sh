@@ -1,7 +1,7 @@
 # Makes a node of what lies on a volume: from-volume.sh VOLUME DIRECTORY
 #
-# The volume is mounted only now, so that a machine whose node is made does not wait for one. Nothing of it is changed; what a
-# later start needs is copied.
+# The volume is mounted only now, so that a machine whose node is made does not wait for one, and only for as long as it is
+# read. Nothing of it is changed; what a later start needs is copied.
 set -eu
 volume=$1 directory=$2
 
@@ -15,7 +15,9 @@ if [ -e "$directory/config.toml" ] && ! grep -q '^id = "volume"$' "$directory/co
     exit 0
 fi
 
-systemctl start "$(systemd-escape --path --suffix=mount "$volume")" ||
+mount=$(systemd-escape --path --suffix=mount "$volume")
+trap 'rm -f "$directory/passphrase.tmp"; systemctl stop "$mount" || true' EXIT
+systemctl start "$mount" ||
     refuse "there is no volume with the label that the image expects."
 settings=$volume/settings.toml
 [ -r "$settings" ] || refuse "the volume has no settings.toml."
@@ -28,9 +30,8 @@ if [ -e "$directory/config.toml" ]; then
     :
 elif [ -e "$volume/invitation.txt" ]; then
     [ -r "$volume/passphrase.txt" ] || refuse "the volume has an invitation.txt and no passphrase.txt."
-    # Volumes that every system can write know no owner; who can read this one is root.
+    # The tool takes only a file that nobody else may read; volumes that every system can write know no owner.
     install -m 600 "$volume/passphrase.txt" "$directory/passphrase.tmp"
-    trap 'rm -f "$directory/passphrase.tmp"' EXIT
     rustbalance join "$volume/invitation.txt" --node-id volume --directory "$directory" \
         --passphrase-file "$directory/passphrase.tmp"
 else

@@ -94,10 +94,13 @@ in
             "spki-pin"
             "onion"
           ]) "Which certificates are accepted from a target with `https://`.";
-          mode = optionalKey (types.enum [
-            "tcp"
-            "http"
-          ]) "What is carried: bytes of any protocol, or HTTP/1.1 with the target's name exchanged for the onion service's.";
+          mode =
+            optionalKey
+              (types.enum [
+                "tcp"
+                "http"
+              ])
+              "What is carried: bytes of any protocol, or HTTP/1.1 with the target's name exchanged for the onion service's.";
           host = optionalKey types.str "What the target calls itself, in HTTP mode and in its certificate, where that is not what the target option says.";
           circuits = optionalKey (types.attrsOf types.ints.unsigned) "How much one client circuit may ask for; `{ }` for what is usual. The serving tor is told to say which circuit each connection comes over.";
           max_connections = optionalKey (types.ints.between 1 100000) "Connections carried at once. The proxy's limit of open files grows with it.";

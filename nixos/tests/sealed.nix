@@ -1,11 +1,13 @@
-# The node under sealed.py: that of single.nix, which the script makes itself, and seals.
+# The node under sealed.py: one that the script makes itself, and seals.
 { self }:
 {
-  nodes.machine =
-    { lib, ... }:
-    {
-      imports = [ (import ./single.nix { inherit self; }).nodes.machine ];
-      services.rustbalance.passphrase.encryptedFile = "/etc/credstore.encrypted/rustbalance-passphrase";
-      systemd.services.configure-rustbalance.enable = lib.mkForce false;
-    };
+  nodes.machine = {
+    imports = [
+      (import ./machines/empty.nix {
+        inherit self;
+        endpoint = "192.168.1.1:51820";
+      })
+    ];
+    services.rustbalance.passphrase.encryptedFile = "/etc/credstore.encrypted/rustbalance-passphrase";
+  };
 }

@@ -1,24 +1,8 @@
-# The node under single.py: a new cluster, made at the first start, in front of the target that the Debian machines have too.
+# The node under single.py.
 { self }:
 {
-  nodes.machine =
-    { pkgs, ... }:
-    {
-      imports = [ self.nixosModules.default ];
-      environment.systemPackages = [ pkgs.curl ];
-      services.rustbalance = {
-        enable = true;
-        openFirewall = true;
-        newCluster = true;
-        target = "unix:/run/vm-target.sock";
-        endpoint = "192.168.1.1:51820";
-      };
-      systemd.packages = [
-        (pkgs.runCommand "vm-target" { } ''
-          mkdir -p $out/lib/systemd/system
-          cp ${../../tests/vm/target}/* $out/lib/systemd/system
-        '')
-      ];
-      systemd.sockets.vm-target.wantedBy = [ "sockets.target" ];
-    };
+  nodes.machine = import ./machines/first.nix {
+    inherit self;
+    endpoint = "192.168.1.1:51820";
+  };
 }

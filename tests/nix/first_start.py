@@ -39,7 +39,7 @@ class Node:
         assert isinstance(script, str)
         for there, here in (
             ("/etc/rustbalance", self.etc),
-            ("/run/rustbalance-volume", self.volume),
+            ("/run/rustbalance-volumes/first", self.volume),
             ("/run/systemd/system", self._folder / "units"),
         ):
             script = script.replace(there, str(here))

@@ -93,6 +93,10 @@ in
       };
       says = "invitation.file is in the Nix store, where everybody can read it";
     };
+    prometheus-without-address = {
+      options.monitoring.prometheus = true;
+      says = "monitoring.prometheus has no address to read the figures at";
+    };
     two-passphrases = {
       options.passphrase = {
         file = "/run/keys/passphrase";

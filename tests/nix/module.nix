@@ -76,6 +76,14 @@ let
       ];
     };
   };
+  watched = system {
+    services.rustbalance = {
+      newCluster = true;
+      monitoring.listen = "127.0.0.1:9469";
+      monitoring.prometheus = true;
+    };
+    services.prometheus.enable = true;
+  };
   off = system { services.rustbalance.enable = false; };
 
   # Drop-ins that every node has, for what restarts a daemon when its files change.
@@ -210,6 +218,19 @@ let
       lib.elem "wireguard" first.boot.kernelModules && !lib.elem "wireguard" changed.boot.kernelModules;
     "the clock is set, and nothing is written out by hibernation" =
       first.services.timesyncd.enable && lib.elem "nohibernate" first.boot.kernelParams;
+    "Prometheus reads the figures at the address, and has the rules" =
+      (lib.head watched.services.prometheus.scrapeConfigs).job_name == "rustbalance"
+      &&
+        (lib.head (lib.head watched.services.prometheus.scrapeConfigs).static_configs).targets == [
+          "127.0.0.1:9469"
+        ]
+      && watched.services.prometheus.ruleFiles == [ ../../nixos/monitoring/rules.yaml ]
+      && watched.systemd.sockets.metrics-of-rustbalance.socketConfig.ListenStream == "127.0.0.1:9469"
+      && lib.all (assertion: assertion.assertion) watched.assertions;
+    "the figures are on no address where none is given" =
+      !(first.systemd.sockets ? metrics-of-rustbalance)
+      && !(first.systemd.services ? metrics-of-rustbalance)
+      && lib.pathExists first.services.rustbalance.monitoring.dashboard;
     "the target is wanted at boot" =
       first.systemd.targets.rustbalance.wantedBy == [ "multi-user.target" ];
     "the torrcs are the shipped ones but for the onion's port" =

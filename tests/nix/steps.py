@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from boot import boot, debian_root, missing
+from disk import TOOL, disk
 from first_start import first_start
 from mistakes import mistakes
 from nix import HOME, Failed, Flake, find_nixpkgs, run
@@ -77,9 +79,14 @@ def lint(name: str, *arguments: str) -> None:
     step(name, check)
 
 
+#: The programs of a node.
+PROGRAMS = ["rustbalance", *(f"rustbalance-{daemon}" for daemon in ("proxy", "coordinator", "publisher", "watchdog"))]
+
+
 def tool() -> Path:
-    """The operator's tool, which the module calls at build time."""
-    subprocess.run(["cargo", "build", "--quiet", "--locked", "--bin", "rustbalance"], cwd=HOME, check=True)
+    """The operator's tool, which the module calls at build time, and the daemons beside it."""
+    bins = [word for program in PROGRAMS for word in ("--bin", program)]
+    subprocess.run(["cargo", "build", "--quiet", "--locked", *bins], cwd=HOME, check=True)
     return Path(os.environ.get("CARGO_TARGET_DIR", HOME / "target")).resolve() / "debug/rustbalance"
 
 
@@ -108,6 +115,23 @@ def exposure(flake: Flake) -> None:
     print(run("cat", str(built)), end="")
 
 
+def booted(flake: Flake, built: Path | None, folder: Path) -> None:
+    """Boots a whole system over the distribution's programs, where that can be done here."""
+    name = "a node's system, booted in a container"
+    root = debian_root()
+    # Real packages need a machine of their own, which `nix flake check` gives them.
+    reason = "the tests in machines do it with real packages" if built is None else missing(root)
+    if built is None or reason:
+        skip(name, str(reason))
+        return
+    programs = folder / "programs"
+    programs.mkdir()
+    for program in PROGRAMS:
+        shutil.copy(built.parent / program, programs)
+        subprocess.run(["strip", "--strip-debug", str(programs / program)], check=True)
+    step(name, lambda: boot(flake, programs, root))
+
+
 def with_nixpkgs(nixpkgs: Path, built: Path | None) -> None:
     """All that needs one."""
     with tempfile.TemporaryDirectory() as folder:
@@ -119,7 +143,12 @@ def with_nixpkgs(nixpkgs: Path, built: Path | None) -> None:
         step("the module in whole systems, units compared", lambda: flake.build(tests))
         step("what systemd thinks of the services", lambda: exposure(flake))
         step("first starts: a new cluster, an invitation, a volume", lambda: first_start(flake))
+        if shutil.which(TOOL):
+            step("the image's disk, and its first start", lambda: disk(flake))
+        else:
+            skip("the image's disk, and its first start", f"there is no {TOOL} here")
         step("mistakes, and what is said of them", lambda: mistakes(flake))
+        booted(flake, built, Path(folder))
 
 
 def files() -> None:

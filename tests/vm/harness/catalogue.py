@@ -8,13 +8,15 @@ import shutil
 import subprocess
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 #: The project's folder.
 HOME = Path(__file__).resolve().parents[3]
 #: Where the scripts are that NixOS's tests use too.
 SCRIPTS = HOME / "nixos/tests"
+#: What they have in common, laid before each.
+COMMON = SCRIPTS / "common.py"
 
 
 @dataclass(frozen=True)
@@ -111,15 +113,26 @@ def node() -> list[str]:
 
 
 def empty_node() -> list[str]:
-    """All of a node but what makes it one; its passphrase will be an encrypted one."""
+    """All of a node but what makes it one."""
+    return [TARGET, installation(), "systemctl daemon-reload; systemctl enable rustbalance.target"]
+
+
+def sealed_node() -> list[str]:
+    """The same; its passphrase will be an encrypted one."""
     encrypted = "cd /mnt/nixos/units/optional; cp --parents */encrypted-passphrase.conf /etc/systemd/system"
-    return [TARGET, installation(), encrypted, "systemctl daemon-reload; systemctl enable rustbalance.target"]
+    return [encrypted, *empty_node()]
 
 
 def tor_network() -> list[str]:
     """The program that runs a private Tor network."""
     return ["install -m 755 /mnt/target/release/rustbalance-lab /usr/local/bin/"]
 
+
+#: A node, and what will be one.
+NODE = Guest(memory_mib=600, prepare=node)
+EMPTY = Guest(memory_mib=600, prepare=empty_node)
+#: A dozen tors of 75 MiB, and clients.
+NETWORK = Guest(memory_mib=1500, prepare=tor_network)
 
 TESTS: Mapping[str, Test] = {
     "smoke": Test(
@@ -142,25 +155,71 @@ TESTS: Mapping[str, Test] = {
         payload=mesh_tests,
     ),
     "single": Test(
-        about="a node installed as the README says: boot, sandbox, restarts, kills, freezes, reboot, under systemd",
-        guests={"machine": Guest(memory_mib=600, prepare=node)},
-        limit_seconds=3000,
+        about="a node installed as the README says: boot, restarts, reloads, a wrong configuration",
+        guests={"machine": NODE},
+        limit_seconds=1800,
         script=SCRIPTS / "single.py",
+        payload=release,
+    ),
+    "hardening": Test(
+        about="the same node: what each process may do, as the kernel and systemd have it",
+        guests={"machine": NODE},
+        limit_seconds=1200,
+        script=SCRIPTS / "hardening.py",
+        payload=release,
+    ),
+    "watchdog": Test(
+        about="the same node, whose daemons and tors are killed, frozen, stopped and starved",
+        guests={"machine": NODE},
+        limit_seconds=1800,
+        script=SCRIPTS / "watchdog.py",
+        payload=release,
+    ),
+    "reboot": Test(
+        about="the same node, rebooted, and after its power was cut",
+        guests={"machine": NODE},
+        limit_seconds=1200,
+        script=SCRIPTS / "reboot.py",
         payload=release,
     ),
     "sealed": Test(
         about="a node with sealed secrets and an encrypted passphrase; its disk is searched for them",
-        guests={"machine": Guest(memory_mib=600, prepare=empty_node)},
+        guests={"machine": Guest(memory_mib=600, prepare=sealed_node)},
         limit_seconds=3000,
         script=SCRIPTS / "sealed.py",
         payload=release,
     ),
     "tor": Test(
         about="the same node on a private Tor network: requests come through Tor while each of its daemons is killed",
-        # A dozen tors of 75 MiB, and a client.
-        guests={"network": Guest(memory_mib=1500, prepare=tor_network), "node": Guest(memory_mib=600, prepare=node)},
+        guests={"network": NETWORK, "node": NODE},
         limit_seconds=5400,
         script=SCRIPTS / "tor.py",
+        payload=release,
+    ),
+    "join": Test(
+        about="a second node by invitation, on a private Tor network; then it serves alone",
+        guests={"network": NETWORK, "alpha": NODE, "beta": EMPTY},
+        limit_seconds=3600,
+        script=SCRIPTS / "join.py",
+        payload=release,
+    ),
+    "failover": Test(
+        about="three nodes on a private Tor network, of which the lease holder crashes while clients fetch",
+        guests={"network": NETWORK, "alpha": NODE, "beta": EMPTY, "gamma": EMPTY},
+        limit_seconds=3600,
+        script=SCRIPTS / "failover.py",
+        payload=release,
+    ),
+    "partition": Test(
+        about="two nodes on a private Tor network, cut off from each other and joined, while clients fetch",
+        # The tunnel goes through the first network, Tor through the second.
+        guests={
+            "network": replace(NETWORK, vlans=(2,)),
+            "alpha": replace(NODE, vlans=(1, 2)),
+            "beta": replace(EMPTY, vlans=(1, 2)),
+        },
+        limit_seconds=3600,
+        script=SCRIPTS / "partition.py",
         payload=release,
     ),
 }

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from .calls import retry
-from .catalogue import HOME, Test
+from .catalogue import COMMON, HOME, Test
 from .emulator import Emulator
 from .errors import MachineError, OutOfTime, TestFailure
 from .images import Images
@@ -27,7 +27,7 @@ SHOWN_LINES = 120
 #: Size of the disk with a test's own files; unused blocks take no room.
 PAYLOAD_SIZE = "1G"
 #: Where a guest finds them, from now on.
-MOUNT = "echo '/dev/nvme1n1 /mnt ext4 ro,nofail 0 0' >>/etc/fstab; systemctl daemon-reload; mount /mnt"
+MOUNT = "echo '/dev/nvme0n2 /mnt ext4 ro,nofail 0 0' >>/etc/fstab; systemctl daemon-reload; mount /mnt"
 
 
 class Driver:
@@ -103,8 +103,9 @@ class Driver:
                 machine.succeed(*prepared[machine.name])
                 # The script starts it, in its own way; what was prepared has to be there after a boot from cold.
                 machine.shutdown()
-        text = self._test.script.read_text()
-        exec(compile(text, str(self._test.script), "exec"), self.symbols())  # noqa: S102
+        symbols = self.symbols()
+        for script in (COMMON, self._test.script):
+            exec(compile(script.read_text(), str(script), "exec"), symbols)  # noqa: S102
         for machine in self.machines:
             if machine.is_up():
                 machine.log(f"its emulator takes {machine.resident_mib()} MiB")
@@ -148,8 +149,8 @@ def _show_failure(failure: Exception, test: Test, write: Callable[[str], None]) 
         # Nothing that a machine did: the script or the harness is wrong.
         traceback.print_exception(failure)
     for frame in traceback.extract_tb(failure.__traceback__):
-        if frame.filename == str(test.script):
-            write(f"{test.script.name}:{frame.lineno}: {frame.line}")
+        if frame.filename in (str(COMMON), str(test.script)):
+            write(f"{Path(frame.filename).name}:{frame.lineno}: {frame.line}")
     write(f"FAILED: {type(failure).__name__}: {failure}")
 
 

@@ -13,11 +13,12 @@ from .network import Network
 
 #: QEMU keeps translated code in a buffer of this size, in MiB; by default it takes a gigabyte, and a guest fills it.
 TRANSLATED_MIB = 128
-#: What every guest's kernel is told: where its root and console are, to end with a panic instead of waiting, and to
-#: leave out what costs an emulated processor time and protects nobody here.
+#: What every guest's kernel is told: where its root and console are, to end with a panic instead of waiting, to leave out what
+#: costs an emulated processor time and protects nobody here, and to wait for its devices as long as the harness does for it:
+#: four guests on a busy computer take longer than the minute and a half after which systemd gives its console up.
 KERNEL_WORDS = (
     "root=/dev/nvme0n1 rw console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off fsck.mode=skip "
-    "systemd.show_status=no"
+    "systemd.show_status=no systemd.default_device_timeout_sec=900"
 )
 
 
@@ -86,7 +87,8 @@ class Emulator:
             *("-machine", "q35", "-accel", accelerator, "-cpu", "max", "-smp", "1", "-m", str(self.memory_mib)),
             *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-kernel", str(self.images.tools.kernel()), "-append", self._kernel_words()),
-            *_disk("root", f"file={self.disk},format=qcow2,cache=unsafe"),
+            *("-device", "nvme,id=disks,serial=disks"),
+            *_disk("root", 1, f"file={self.disk},format=qcow2,cache=unsafe"),
             *("-device", "virtio-rng-pci", "-device", "virtio-serial-pci"),
             *("-chardev", f"socket,id=shell,path={self.socket('shell')},server=on,wait=off"),
             *("-device", "virtconsole,chardev=shell"),
@@ -95,7 +97,7 @@ class Emulator:
             *("-qmp", f"unix:{self.socket('monitor')},server=on,wait=off"),
         ]
         if self.payload is not None:
-            words += _disk("payload", f"file={self.payload},format=raw,readonly=on")
+            words += _disk("payload", 2, f"file={self.payload},format=raw,readonly=on")
         for link in self.network.links(self.name):
             carrier = f"mcast={self.network.group}:{self.network.port + link.vlan},localaddr=127.0.0.1"
             card = f"virtio-net-pci,netdev=vlan{link.vlan},mac={link.hardware}"
@@ -108,9 +110,10 @@ class Emulator:
         return f"{KERNEL_WORDS} systemd.hostname={self.name} vm.links={links} vm.hosts={hosts}"
 
 
-def _disk(name: str, drive: str) -> Sequence[str]:
-    # Debian's cloud kernel has NVMe built in: no initial RAM disk is needed to find the root.
-    return ("-drive", f"{drive},if=none,id={name}", "-device", f"nvme,drive={name},serial={name}")
+def _disk(name: str, number: int, drive: str) -> Sequence[str]:
+    # Debian's cloud kernel has NVMe built in: no initial RAM disk is needed to find the root. Both disks are of one controller,
+    # since a kernel names two controllers in the order in which they happen to answer.
+    return ("-drive", f"{drive},if=none,id={name}", "-device", f"nvme-ns,drive={name},bus=disks,nsid={number}")
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:

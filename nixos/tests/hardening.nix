@@ -1,0 +1,2 @@
+# The node under hardening.py: that of single.nix.
+import ./single.nix

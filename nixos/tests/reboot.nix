@@ -1,0 +1,2 @@
+# The node under reboot.py: that of single.nix.
+import ./single.nix

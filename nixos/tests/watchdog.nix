@@ -1,0 +1,2 @@
+# The node under watchdog.py: that of single.nix.
+import ./single.nix

@@ -1,0 +1,48 @@
+# One node, whose daemons and tors are killed, frozen, stopped and starved of memory: each comes back, by systemd's watchdog or
+# ours, and nobody is refused meanwhile.
+
+machine.start()
+
+with subtest("boot to serving"):
+    machine.wait_for_unit("rustbalance.target")
+    is_serving(machine)
+
+with subtest("a killed daemon is back, and nobody was refused"):
+    for daemon in DAEMONS:
+        # A request that the proxy was just carrying ends with it; nobody else's does.
+        kill = f"systemctl kill --signal=KILL {daemon}"
+        asked_meanwhile(machine, REQUEST, f"{kill}; sleep 3; {kill}", cut=2 if daemon == "rustbalance-proxy" else 0)
+    for unit in [*DAEMONS, *TORS]:
+        back_after(machine, unit, f"systemctl kill --signal=KILL {unit}", "signal", within=60)
+    is_serving(machine)
+
+with subtest("a frozen daemon is ended by ours or by systemd's watchdog, and comes back"):
+    for unit in [*DAEMONS, "rustbalance-tor@b"]:
+        back_after(machine, unit, f"systemctl kill --signal=STOP {unit}", "watchdog|signal", within=180)
+    is_serving(machine)
+
+with subtest("the watchdog's orders to systemd are carried out"):
+    # A new watchdog, as each gives a part few remedies, and every next one later. Systemd would leave a frozen tor for a
+    # minute, and one that was stopped for ever.
+    machine.succeed("systemctl restart rustbalance-watchdog")
+    for deed, order, result in (
+        ("kill --signal=STOP", "hangs; tries to kill .*, so that it is started anew", "Failed with result 'signal'"),
+        ("stop", "is not there; tries to start", "Started rustbalance-tor@b.service"),
+    ):
+        since, pid = now(machine), main_pid(machine, "rustbalance-tor@b")
+        machine.succeed(f"systemctl {deed} rustbalance-tor@b")
+        machine.wait_until_succeeds(said("rustbalance-watchdog", since, order), timeout=180)
+        machine.wait_until_succeeds(said("rustbalance-tor@b", since, result), timeout=60)
+        machine.wait_for_unit("rustbalance-tor@b.service")
+        assert main_pid(machine, "rustbalance-tor@b") not in (0, pid)
+        machine.fail(said("rustbalance-watchdog", since, "could not"))
+    is_serving(machine)
+
+with subtest("a daemon without memory is ended, and comes back serving"):
+    for daemon in DAEMONS:
+        starve = f"systemctl set-property --runtime {daemon} MemoryMax"
+        back_after(machine, daemon, f"{starve}=4K; sleep 0.5; {starve}=256M", "oom-kill", within=60)
+    is_serving(machine)
+
+with subtest("no service has complained about its sandbox"):
+    nothing_was_denied(machine)
