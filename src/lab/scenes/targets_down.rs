@@ -11,7 +11,6 @@ use super::load::{Allowed, Load, Played, at_least};
 use crate::lab::client::{FetchError, fetch};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
-use crate::lab::pool::FETCH_LIMIT;
 use crate::lab::world::{POLL, World};
 
 /// Pages, from before it goes until after it is back.
@@ -128,11 +127,13 @@ fn first_answer(world: &World) -> JoinHandle<Option<Duration>> {
     })
 }
 
-/// How many of some pages say that the target is away.
+/// How many of some pages say that the target is away. Most are told at once; the one with whom it is tried again waits for
+/// as long as that takes.
 async fn pages_that_say_it(world: &World) -> usize {
     let mut pages = 0;
     for (page, client) in world.clients.iter().cycle().take(PAGES).enumerate() {
-        let fetch = fetch(client.socks, &world.address(), &format!("down-{page}"), FETCH_LIMIT).await;
+        let limit = CONNECT_LIMIT + WAY;
+        let fetch = fetch(client.socks, &world.address(), &format!("down-{page}"), limit).await;
         pages += usize::from(matches!(fetch.failure, Some(FetchError::NotThePage(text)) if says_away(&text)));
     }
     pages
