@@ -1,5 +1,6 @@
 # Updates of the disk image: a new system is written into the partition that does not run, its kernel beside the running one's.
-# systemd-boot tries it three times; if it never comes up, the old one is started again. State is not touched.
+# The newest is started; one that does not come up is left by choosing the other one in the boot menu. (No boot counting:
+# nothing here marks a start as good, so every system would count as bad after its third.) State is not touched.
 { config, lib, ... }:
 let
   inherit (config.appliance) updates;
@@ -65,10 +66,8 @@ in
           Target = {
             Type = "regular-file";
             Path = "/boot/EFI/Linux";
-            MatchPattern = "rustbalance_@v+@l-@d.efi rustbalance_@v+@l.efi rustbalance_@v.efi";
+            MatchPattern = "rustbalance_@v.efi";
             Mode = "0444";
-            TriesLeft = 3;
-            TriesDone = 0;
             InstancesMax = 2;
           };
         };
