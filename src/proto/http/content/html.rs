@@ -6,7 +6,7 @@
 //! | `<style>`, `<noscript>`, `<noframes>`, `<noembed>` | URLs are exchanged in their text |
 //! | `integrity` of a style sheet that is not another site's | removed: the sheet may have been changed |
 //! | `<meta http-equiv="Content-Security-Policy">` | without `upgrade-insecure-requests`, as the header |
-//! | `<script>`, text, comments | stay |
+//! | `<script>`, text, comments, processing instructions | stay |
 //!
 //! `value` stays since forms send it back: what the target stores would name the onion service. A style that a policy
 //! allows by its digest and that names the target is changed, and then not allowed; such a policy has to name another.
