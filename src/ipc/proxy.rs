@@ -123,6 +123,12 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    /// What it is called in calls and metrics.
+    pub fn name(self) -> String {
+        let name = serde_json::to_value(self).ok();
+        name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+    }
+
     /// Whether the target could not be reached (and not: a connection that had been made ended badly).
     pub fn is_about_the_target(self) -> bool {
         !matches!(
@@ -223,5 +229,15 @@ impl ProxyClient {
     /// Has the connections that are being carried now cut.
     pub async fn finish(&mut self) -> Result<Taken, ClientError> {
         self.0.call("io.rustbalance.Proxy.Finish", &()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_called_as_in_calls() {
+        assert_eq!(FailureReason::DescriptorNotFound.name(), "descriptor_not_found");
     }
 }

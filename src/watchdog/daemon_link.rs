@@ -130,7 +130,7 @@ fn traffic(status: &ProxyStatus) -> Traffic {
         accepted: status.accepted,
         refused: status.refused,
         over_limit: status.over_limit,
-        failed: status.failed.values().sum(),
+        failed: status.failed.iter().map(|(reason, number)| (reason.name(), *number)).collect(),
         bytes_to_target: status.bytes_to_target,
         bytes_to_client: status.bytes_to_client,
     }

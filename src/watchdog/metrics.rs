@@ -157,8 +157,14 @@ fn of_the_daemons(report: &HealthReport, page: &mut Page) {
             "Requests and connections refused, as their circuit asked for too much.",
         );
         page.sample("requests_over_limit_total", &[], traffic.over_limit);
-        page.counter("connections_failed", "", "Connections that failed.");
-        page.sample("connections_failed_total", &[], traffic.failed);
+        page.counter(
+            "connections_failed",
+            "",
+            "Connections that failed, by reason; a reason that was none is absent.",
+        );
+        for (reason, number) in &traffic.failed {
+            page.sample("connections_failed_total", &[("reason", reason)], number);
+        }
         page.counter("carried_bytes", "bytes", "Bytes carried.");
         page.sample("carried_bytes_total", &[("to", "target")], traffic.bytes_to_target);
         page.sample("carried_bytes_total", &[("to", "client")], traffic.bytes_to_client);
@@ -218,7 +224,9 @@ pub(super) mod tests {
         }
         report.vitals.note(Observation::Publishing(Publishing::default()));
         report.vitals.note(Observation::Cluster(ClusterVitals::default()));
-        report.vitals.note(Observation::Traffic(Traffic { bytes_to_client: 9, ..Traffic::default() }));
+        let failed = [("no_tor".to_owned(), 1), ("descriptor_not_found".to_owned(), 4)].into();
+        let traffic = Traffic { bytes_to_client: 9, failed, ..Traffic::default() };
+        report.vitals.note(Observation::Traffic(traffic));
         report.vitals.note(Observation::Host(Host { inodes_free: Some(1), ..Host::default() }));
         report.tried = vec![Tried { part: "proxy".to_owned(), times: 2 }];
         report.complaints = vec![Complaint {
@@ -264,6 +272,7 @@ pub(super) mod tests {
                 [] => panic!("an empty line"),
             }
         }
+        assert!(text.contains("rustbalance_connections_failed_total{reason=\"descriptor_not_found\"} 4\n"));
         assert!(text.contains("rustbalance_carried_bytes_total{to=\"client\"} 9\n"));
         assert!(
             text.contains("rustbalance_failure{failure=\"silent\",part=\"proxy\",stage=\"treated\"} 1\n")

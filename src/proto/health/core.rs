@@ -214,7 +214,7 @@ impl Health {
                 Answer::Answers => Some(true),
                 Answer::Silent | Answer::Away => Some(false),
             },
-            target_well: self.vitals.traffic.is_none_or(|traffic| traffic.target_well),
+            target_well: self.vitals.traffic.as_ref().is_none_or(|traffic| traffic.target_well),
             tor_serves: self.vitals.answer(Part::Tor(Tor::Serving)) == Answer::Answers,
             others_serve: self.vitals.cluster.as_ref().is_some_and(|cluster| cluster.others_serving > 0),
         };

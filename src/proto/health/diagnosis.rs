@@ -95,7 +95,7 @@ fn of_the_daemons(vitals: &Vitals, serves_nothing: bool, failures: &mut BTreeSet
             failures.insert(Failure::LostNodes);
         }
     }
-    if vitals.traffic.is_some_and(|traffic| !traffic.target_well) {
+    if vitals.traffic.as_ref().is_some_and(|traffic| !traffic.target_well) {
         failures.insert(Failure::TargetAway);
     }
 }

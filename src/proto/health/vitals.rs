@@ -1,5 +1,7 @@
 //! What was observed last, fact by fact. It holds no secret and nothing about clients. Times are Unix seconds.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::part::{Daemon, Part, Tor};
@@ -124,7 +126,7 @@ pub struct ClusterVitals {
 }
 
 /// The proxy, in its own words. Numbers since its start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Whether any target could be reached when it was last tried.
     pub target_well: bool,
@@ -143,8 +145,8 @@ pub struct Traffic {
     /// Requests and connections refused, as their circuit asked for too much.
     #[serde(default)]
     pub over_limit: u64,
-    /// Connections that failed.
-    pub failed: u64,
+    /// Connections that failed, by reason, in the proxy's words.
+    pub failed: BTreeMap<String, u64>,
     /// Bytes carried from clients to the target.
     pub bytes_to_target: u64,
     /// Bytes carried from the target to clients.
