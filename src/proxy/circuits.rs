@@ -100,6 +100,7 @@ impl Circuits {
             Verdict::Refuse => {}
             Verdict::Close => {
                 let mut abusive = self.abusive.lock().unwrap_or_else(PoisonError::into_inner);
+                abusive.retain(|(told, _)| *told != id);
                 if abusive.len() == MOST_TOLD {
                     abusive.pop_front();
                 }

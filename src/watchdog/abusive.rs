@@ -13,17 +13,16 @@ use crate::tor::event::CircuitEvent;
 /// What tor calls a circuit to a client of its onion service.
 const TO_A_CLIENT: &str = "HS_SERVICE_REND";
 
-/// The circuits that the proxy names, and those of them that are closed.
+/// The circuits that the proxy names.
 #[derive(Debug)]
 pub(super) struct Abusive {
     named: watch::Receiver<Vec<u32>>,
-    closed: Vec<u32>,
 }
 
 impl Abusive {
     /// Those that are named there.
     pub(super) fn new(named: watch::Receiver<Vec<u32>>) -> Self {
-        Self { named, closed: Vec::new() }
+        Self { named }
     }
 
     /// Waits until others are named. Safe to drop in a `select!`.
@@ -34,7 +33,7 @@ impl Abusive {
         }
     }
 
-    /// Closes those that were not closed yet. What tor does not know any more is closed already.
+    /// Closes those that are still there.
     pub(super) async fn close(&mut self, tor: &Controller) {
         let named = self.named.borrow_and_update().clone();
         let open = match tor.circuits().await {
@@ -42,10 +41,7 @@ impl Abusive {
             Err(error) => return debug!(%error, "tor does not say which circuits it has"),
         };
         let mut count = 0;
-        for circuit in named.iter().filter(|circuit| !self.closed.contains(circuit)) {
-            if !leads_to_client(&open, *circuit) {
-                continue;
-            }
+        for circuit in named.iter().filter(|circuit| leads_to_client(&open, **circuit)) {
             match tor.close_circuit(&circuit.to_string()).await {
                 Ok(()) => count += 1,
                 Err(error) => debug!(%error, "a circuit was not closed"),
@@ -54,7 +50,6 @@ impl Abusive {
         if count > 0 {
             info!(count, "closed circuits over which clients went on asking for too much");
         }
-        self.closed = named;
     }
 }
 
