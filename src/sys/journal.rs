@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const MAX_VALUE_BYTES: usize = 16 * 1024;
 /// Most fields of an event that are written on their own; all stand in the message.
 const MAX_FIELDS: usize = 16;
-/// The field that tells journald which kind of event it is (`journalctl MESSAGE_ID=`); of no use to a reader.
-const MESSAGE_ID: &str = "message_id";
+/// Fields for those who search (`journalctl MESSAGE_ID=…`); the message says the same in words.
+const FOR_SEARCH: [&str; 3] = ["message_id", "failure", "part"];
 
 /// Writes events into the journal.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Said {
         let (mut mark, mut end) = (" (", "");
         for (name, value) in &self.fields {
             match *name {
-                MESSAGE_ID => continue,
+                name if FOR_SEARCH.contains(&name) => continue,
                 "error" | "reason" => _ = write!(line, "{mark}{value}"),
                 name => _ = write!(line, "{mark}{name}: {value}"),
             }
@@ -155,14 +155,23 @@ mod tests {
         let said = entries(|| {
             tracing::warn!(%error, interface = "wg-rb", "the tunnel cannot be read");
             tracing::info!("started");
-            tracing::error!(message_id = "0123", count = 7, "an alarm");
+            tracing::error!(
+                message_id = "0123",
+                failure = Some("away"),
+                part = None::<&str>,
+                count = 7,
+                "an alarm"
+            );
         });
         let [warning, started, alarm] = &said[..] else { panic!("{said:?}") };
         assert!(warning.starts_with("PRIORITY=4\nSYSLOG_IDENTIFIER=rustbalance-test\nTARGET="), "{warning}");
         assert!(warning.contains("\nMESSAGE=the tunnel cannot be read (no such tunnel; interface: wg-rb)\n"));
         assert!(warning.ends_with("\nERROR=no such tunnel\nINTERFACE=wg-rb\n"), "{warning}");
         assert!(started.starts_with("PRIORITY=6\n") && started.ends_with("\nMESSAGE=started\n"), "{started}");
-        assert!(alarm.ends_with("\nMESSAGE=an alarm (count: 7)\nMESSAGE_ID=0123\nCOUNT=7\n"), "{alarm}");
+        assert!(
+            alarm.ends_with("\nMESSAGE=an alarm (count: 7)\nMESSAGE_ID=0123\nFAILURE=away\nCOUNT=7\n"),
+            "{alarm}"
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::config::reload::{Reloads, tell_refused};
 use crate::ipc::watchdog::WatchdogCall;
 use crate::proto::health::core::{Action, Event, Health};
 use crate::proto::health::failure::Remedy;
-use crate::proto::health::report::{Deed, HealthReport};
+use crate::proto::health::report::{Deed, DeedKind, HealthReport};
 use crate::proto::health::vitals::Observation;
 use crate::sys::clock::unix_secs;
 use crate::sys::logging::LogLevel;
@@ -137,10 +137,23 @@ impl Watchdog {
     }
 }
 
+/// Writes a deed into the log, where `journalctl MESSAGE_ID=…`, `FAILURE=…` and `PART=…` find it.
 fn log(deed: &Deed) {
+    let message_id = message_id(deed.kind);
+    let (failure, part) = (deed.failure.as_deref(), deed.part.as_deref());
     if deed.alarming {
-        tracing::error!("{}", deed.text);
+        tracing::error!(message_id, failure, part, "{}", deed.text);
     } else {
-        tracing::warn!("{}", deed.text);
+        tracing::warn!(message_id, failure, part, "{}", deed.text);
+    }
+}
+
+/// What the journal knows this kind of deed by, for ever (`systemd-id128 new`).
+fn message_id(kind: DeedKind) -> &'static str {
+    match kind {
+        DeedKind::Alarm => "1872751e4a68432781cad08d0ccb883b",
+        DeedKind::Over => "2a9fb282d413471cad6edb484ce9d927",
+        DeedKind::Remedy => "9a48f9aac21249c7965c4832c4e8c904",
+        DeedKind::Refused => "23bd4324aeed4b078064d5cd6ddb8c72",
     }
 }

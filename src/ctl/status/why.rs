@@ -72,7 +72,7 @@ fn complaints(report: &HealthReport) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::health::report::{Complaint, Deed};
+    use crate::proto::health::report::{Complaint, Deed, DeedKind};
 
     #[test]
     fn what_fails_and_what_was_done_is_told_in_words() {
@@ -85,7 +85,14 @@ mod tests {
             stage: Stage::Alarm,
             text: "the target cannot be reached".to_owned(),
         }];
-        report.past = vec![Deed { unix_secs: 0, text: "it was so".to_owned(), alarming: true }];
+        report.past = vec![Deed {
+            unix_secs: 0,
+            text: "it was so".to_owned(),
+            alarming: true,
+            kind: DeedKind::Alarm,
+            failure: None,
+            part: None,
+        }];
         let text = lines(&report, Paint(false));
         assert!(text.contains("90 s  needs you  the target cannot be reached\n"), "{text}");
         assert!(text.contains("\nLATELY\n") && text.ends_with("it was so\n"), "{text}");

@@ -8,7 +8,7 @@ use super::diagnosis::diagnose;
 use super::failure::{Failure, Remedy};
 use super::fence::{Fence, Situation, Turn};
 use super::part::{Daemon, Part, Tor};
-use super::report::{Complaint, Deed, HealthReport, Stage, Tried};
+use super::report::{Complaint, Deed, DeedKind, HealthReport, Stage, Tried};
 use super::vitals::{Answer, Observation, Vitals};
 
 /// How often a failure that lasts is looked at again although nothing new was observed.
@@ -46,6 +46,24 @@ pub(super) struct Case {
     pub(super) stage: Stage,
     /// What explains it now.
     pub(super) cause: Option<Failure>,
+}
+
+/// What a deed is about.
+#[derive(Clone, Copy)]
+struct About {
+    kind: DeedKind,
+    failure: Option<Failure>,
+    part: Option<Part>,
+}
+
+impl About {
+    fn failure(kind: DeedKind, failure: Failure) -> Self {
+        Self { kind, failure: Some(failure), part: failure.part() }
+    }
+
+    fn remedy(kind: DeedKind, remedy: Remedy) -> Self {
+        Self { kind, failure: None, part: Some(remedy.part()) }
+    }
 }
 
 /// The health of this node.
@@ -122,7 +140,8 @@ impl Health {
                 .remove(&failure)
                 .is_some_and(|case| matches!(case.stage, Stage::Alarm | Stage::Treated));
             if told {
-                self.tell(unix_secs, format!("over: {failure}"), false, actions);
+                let about = About::failure(DeedKind::Over, failure);
+                self.tell(unix_secs, about, format!("over: {failure}"), actions);
             }
         }
     }
@@ -157,7 +176,8 @@ impl Health {
             case.stage = stage;
         }
         if stage == Stage::Alarm && before != Stage::Alarm {
-            self.tell(unix_secs, format!("{failure}; {}", failure.advice()), true, actions);
+            let about = About::failure(DeedKind::Alarm, failure);
+            self.tell(unix_secs, about, format!("{failure}; {}", failure.advice()), actions);
         }
     }
 
@@ -242,7 +262,8 @@ impl Health {
 
     fn perform(&mut self, unix_secs: u64, remedy: Remedy, reason: &str, actions: &mut Vec<Action>) {
         self.remedies_total = self.remedies_total.saturating_add(1);
-        self.tell(unix_secs, format!("{reason}; tries to {remedy}"), false, actions);
+        let about = About::remedy(DeedKind::Remedy, remedy);
+        self.tell(unix_secs, about, format!("{reason}; tries to {remedy}"), actions);
         actions.push(Action::Perform(remedy));
     }
 
@@ -257,7 +278,8 @@ impl Health {
         match outcome {
             Ok(()) => _ = self.refusals.remove(&remedy.part()),
             Err(reason) => {
-                self.tell(unix_secs, format!("could not {remedy}: {reason}"), true, actions);
+                let about = About::remedy(DeedKind::Refused, remedy);
+                self.tell(unix_secs, about, format!("could not {remedy}: {reason}"), actions);
                 if remedy == Remedy::Fence {
                     self.fence.refused(now);
                 }
@@ -266,8 +288,16 @@ impl Health {
         }
     }
 
-    fn tell(&mut self, unix_secs: u64, text: String, alarming: bool, actions: &mut Vec<Action>) {
-        let deed = Deed { unix_secs, text, alarming };
+    fn tell(&mut self, unix_secs: u64, about: About, text: String, actions: &mut Vec<Action>) {
+        let About { kind, failure, part } = about;
+        let deed = Deed {
+            unix_secs,
+            text,
+            alarming: matches!(kind, DeedKind::Alarm | DeedKind::Refused),
+            kind,
+            failure: failure.map(|failure| failure.name().to_owned()),
+            part: part.map(|part| part.name().to_owned()),
+        };
         if self.past.len() == MOST_DEEDS {
             self.past.pop_front();
         }

@@ -68,6 +68,26 @@ pub struct Deed {
     pub text: String,
     /// Whether somebody must look.
     pub alarming: bool,
+    /// What kind of thing it is.
+    pub kind: DeedKind,
+    /// The failure that it is about, as metrics have it, if it is one.
+    pub failure: Option<String>,
+    /// The part that it is about, as metrics have it, if it is one.
+    pub part: Option<String>,
+}
+
+/// What kind of thing happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeedKind {
+    /// Nothing helps against a failure, or nothing more.
+    Alarm,
+    /// A failure is over.
+    Over,
+    /// A remedy is tried.
+    Remedy,
+    /// A remedy could not be tried.
+    Refused,
 }
 
 impl HealthReport {
