@@ -70,6 +70,7 @@ impl Coordinator {
             refused: opened.refused(),
             refused_for_clock: opened.clock,
             refused_for_address: self.refused_for_address,
+            clock_ahead_ms: self.clocks.ahead_ms(Instant::now()),
             unsent: self.unsent,
             tunnels: self.lines.tunnels.borrow().clone(),
             ..self.facts.mesh()

@@ -22,6 +22,7 @@
 
 pub mod address_book;
 mod calls;
+pub mod clocks;
 pub mod door;
 pub mod joining;
 pub mod link;

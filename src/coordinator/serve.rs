@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::address_book::AddressBook;
+use super::clocks::Clocks;
 use super::door::Door;
 use super::link::News;
 use super::proxy_link;
@@ -18,6 +19,7 @@ use super::tunnel::Wish;
 use crate::ipc::coordinator::{CoordinatorCall, MeshStatus, TunnelStatus};
 use crate::ipc::proxy::ProxyStatus;
 use crate::mesh::keyring::Keyring;
+use crate::mesh::open::OpenError;
 use crate::mesh::seal::SessionSalt;
 use crate::mesh::socket::{MeshSocket, Received};
 use crate::proto::cluster::core::Cluster;
@@ -91,6 +93,7 @@ impl TunnelFacts {
             refused: 0,
             refused_for_clock: 0,
             refused_for_address: 0,
+            clock_ahead_ms: None,
             unsent: 0,
             tunnels: Vec::new(),
         }
@@ -127,6 +130,7 @@ pub struct Coordinator {
     pub(super) keyring: Keyring,
     pub(super) unsent: u64,
     pub(super) refused_for_address: u64,
+    pub(super) clocks: Clocks,
     overlap: Duration,
     book: AddressBook,
     left: bool,
@@ -158,6 +162,7 @@ impl Coordinator {
             overlap,
             unsent: 0,
             refused_for_address: 0,
+            clocks: Clocks::default(),
             left: false,
             keepalive: Keepalive::from_environment(),
             status,
@@ -294,6 +299,9 @@ impl Coordinator {
     async fn received(&mut self, received: io::Result<Received>) {
         match received {
             Ok(Received { from, outcome: Ok(opened) }) if self.book.vouches(&opened.sender, from) => {
+                let ahead_ms =
+                    i64::try_from(unix_ms()).unwrap_or(i64::MAX).saturating_sub_unsigned(opened.sent_ms);
+                self.clocks.heard(Instant::now(), &opened.sender, ahead_ms);
                 self.happen(Event::Datagram {
                     from: &opened.sender,
                     bytes: &opened.payload,
@@ -305,6 +313,9 @@ impl Coordinator {
                 tracing::debug!(sender = %opened.sender, %from, "a datagram from another's address was refused");
             }
             Ok(Received { from, outcome: Err(error) }) => {
+                if let OpenError::Clock { sender, skew_ms } = &error {
+                    self.clocks.heard(Instant::now(), sender, skew_ms.saturating_neg());
+                }
                 tracing::debug!(%from, %error, "a datagram was refused");
             }
             Err(error) => {

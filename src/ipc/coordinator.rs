@@ -133,6 +133,9 @@ pub struct MeshStatus {
     pub refused_for_clock: u64,
     /// Authentic datagrams that came from another tunnel address than their sender's.
     pub refused_for_address: u64,
+    /// How many milliseconds this node's clock is ahead of the others', as their datagrams tell; `None` while none comes.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
     /// Datagrams that could not be sent: the receiver is unknown, or the tunnel has no way to it.
     pub unsent: u64,
     /// What WireGuard knows of each peer, a few seconds old at most.

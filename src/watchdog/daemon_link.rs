@@ -149,6 +149,7 @@ fn cluster(status: &CoordinatorStatus) -> ClusterVitals {
         others_serving: count(others().filter(|node| serves(node)).count()),
         lost: others().filter(|node| lost(node.lifecycle)).map(|node| node.node.to_string()).collect(),
         refused_for_clock: status.mesh.refused_for_clock,
+        clock_ahead_ms: status.mesh.clock_ahead_ms,
     }
 }
 

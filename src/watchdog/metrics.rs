@@ -106,6 +106,36 @@ fn of_the_tors(report: &HealthReport, page: &mut Page) {
     }
 }
 
+fn of_the_cluster(report: &HealthReport, page: &mut Page) {
+    let vitals = &report.vitals;
+    if vitals.answer(Part::Daemon(Daemon::Coordinator)) == Answer::Answers
+        && let Some(cluster) = &vitals.cluster
+    {
+        page.gauge("nodes", "", "Nodes of the cluster, this one included.");
+        page.sample("nodes", &[], cluster.nodes);
+        page.gauge("nodes_lost", "", "Nodes that do not answer.");
+        page.sample("nodes_lost", &[], cluster.lost.len());
+        page.gauge("lease_held", "", "Whether this node holds the lease.");
+        page.sample("lease_held", &[], u8::from(cluster.leads));
+        page.counter(
+            "datagrams_refused_for_clock",
+            "",
+            "Datagrams whose sender's clock is too far from this one's.",
+        );
+        page.sample("datagrams_refused_for_clock_total", &[], cluster.refused_for_clock);
+        if let Some(ahead_ms) = cluster.clock_ahead_ms {
+            page.gauge(
+                "clock_ahead_of_peers_seconds",
+                "seconds",
+                "By how much this machine's clock is fast, as other nodes' datagrams tell.",
+            );
+            // Some days at most, in milliseconds.
+            #[allow(clippy::cast_precision_loss)]
+            page.sample("clock_ahead_of_peers_seconds", &[], ahead_ms as f64 / 1000.0);
+        }
+    }
+}
+
 fn of_the_daemons(report: &HealthReport, page: &mut Page) {
     let vitals = &report.vitals;
     if let Some(publishing) = &vitals.publishing {
@@ -122,22 +152,7 @@ fn of_the_daemons(report: &HealthReport, page: &mut Page) {
         page.gauge("hsdirs_holding", "", "HSDirs that accepted them.");
         page.sample("hsdirs_holding", &[], publishing.hsdirs_holding);
     }
-    if vitals.answer(Part::Daemon(Daemon::Coordinator)) == Answer::Answers
-        && let Some(cluster) = &vitals.cluster
-    {
-        page.gauge("nodes", "", "Nodes of the cluster, this one included.");
-        page.sample("nodes", &[], cluster.nodes);
-        page.gauge("nodes_lost", "", "Nodes that do not answer.");
-        page.sample("nodes_lost", &[], cluster.lost.len());
-        page.gauge("lease_held", "", "Whether this node holds the lease.");
-        page.sample("lease_held", &[], u8::from(cluster.leads));
-        page.counter(
-            "datagrams_refused_for_clock",
-            "",
-            "Datagrams whose sender's clock is too far from this one's.",
-        );
-        page.sample("datagrams_refused_for_clock_total", &[], cluster.refused_for_clock);
-    }
+    of_the_cluster(report, page);
     if let Some(traffic) = &vitals.traffic {
         page.gauge("target_up", "", "Whether any target could be reached when it was last tried.");
         page.sample("target_up", &[], u8::from(traffic.target_well));

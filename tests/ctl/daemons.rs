@@ -221,6 +221,7 @@ fn coordinator() -> CoordinatorStatus {
             refused: 5,
             refused_for_clock: 0,
             refused_for_address: 0,
+            clock_ahead_ms: None,
             unsent: 1,
             tunnels: vec![tunnel(20, 35), tunnel(100, 150)],
         },

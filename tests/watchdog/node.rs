@@ -203,6 +203,7 @@ fn coordinator() -> CoordinatorStatus {
         refused: 0,
         refused_for_clock: 0,
         refused_for_address: 0,
+        clock_ahead_ms: None,
         unsent: 0,
         tunnels: Vec::new(),
     };

@@ -13,7 +13,9 @@ const LEAST_FREE_HUNDREDTHS: u64 = 5;
 /// The daemons and two tors have some forty files, and write each anew before they remove the old one.
 const LEAST_FREE_INODES: u64 = 256;
 /// Clients and nodes believe each other within a few seconds; tor itself only complains above an hour.
-const MOST_SKEW_SECS: u64 = 4;
+const MOST_SKEW_MS: u64 = 4_000;
+/// A clock that is kept differs by some hundredths of a second; with more it may soon be believed no more.
+const MOST_DRIFT_MS: u64 = 2_000;
 
 /// All that fails at this moment. Where nothing is known, nothing fails.
 pub fn diagnose(vitals: &Vitals, fenced: bool, unix_secs: u64) -> BTreeSet<Failure> {
@@ -42,8 +44,10 @@ pub fn diagnose(vitals: &Vitals, fenced: bool, unix_secs: u64) -> BTreeSet<Failu
     {
         failures.insert(Failure::OpenKeyDirectory);
     }
-    if has_wrong_clock(vitals, unix_secs) {
-        failures.insert(Failure::WrongClock);
+    match skew_ms(vitals, unix_secs) {
+        skew if skew > MOST_SKEW_MS => _ = failures.insert(Failure::WrongClock),
+        skew if skew > MOST_DRIFT_MS => _ = failures.insert(Failure::DriftingClock),
+        _ => {}
     }
     failures
 }
@@ -108,11 +112,16 @@ fn of_the_machine(host: &Host) -> Option<Failure> {
 }
 
 /// Whether relays say so, or the consensus comes from the future.
-fn has_wrong_clock(vitals: &Vitals, unix_secs: u64) -> bool {
-    Tor::ALL.into_iter().filter_map(|tor| vitals.tor(tor)).any(|tor| {
-        let early = tor.consensus_valid_after.is_some_and(|after| unix_secs + MOST_SKEW_SECS < after);
-        early || tor.clock_skew_secs.unsigned_abs() > MOST_SKEW_SECS
-    })
+/// By how much this machine's clock is wrong at most, whoever says so.
+fn skew_ms(vitals: &Vitals, unix_secs: u64) -> u64 {
+    let of_tor = |tor: &TorVitals| {
+        // A consensus is not made before it is valid.
+        let early = tor.consensus_valid_after.map_or(0, |after| after.saturating_sub(unix_secs));
+        early.max(tor.clock_skew_secs.unsigned_abs()).saturating_mul(1000)
+    };
+    let tors = Tor::ALL.into_iter().filter_map(|tor| vitals.tor(tor)).map(of_tor);
+    let peers = vitals.cluster.as_ref().and_then(|cluster| cluster.clock_ahead_ms).map(i64::unsigned_abs);
+    tors.chain(peers).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -172,8 +181,8 @@ mod tests {
     #[test]
     fn each_failure_is_told_by_its_own_fact() {
         use Failure::{
-            Away, FullDisk, HsDirsBehind, LostNodes, NoCircuits, NoLease, NoNetwork, NoPoints, OldConsensus,
-            OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped, WrongClock,
+            Away, DriftingClock, FullDisk, HsDirsBehind, LostNodes, NoCircuits, NoLease, NoNetwork, NoPoints,
+            OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped, WrongClock,
         };
         let serving = Part::Tor(Tor::Serving);
         let cases: Vec<(Change, Vec<Failure>)> = vec![
@@ -216,6 +225,9 @@ mod tests {
             (|v| v.host.as_mut().unwrap().inodes_free = Some(3), vec![FullDisk]),
             (|v| v.serving_tor.as_mut().unwrap().key_directory_private = Some(false), vec![OpenKeyDirectory]),
             (|v| v.serving_tor.as_mut().unwrap().clock_skew_secs = -5, vec![WrongClock]),
+            (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(-1_900), vec![]),
+            (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(-2_100), vec![DriftingClock]),
+            (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(4_100), vec![WrongClock]),
             (|v| v.serving_tor.as_mut().unwrap().consensus_valid_after = Some(NOW + 60), vec![WrongClock]),
         ];
         for (number, (change, expected)) in cases.into_iter().enumerate() {

@@ -1,7 +1,7 @@
 //! A failure in words: what happened, what is done about it, what remains to be done.
 
-use std::fmt::Write;
-use std::time::Instant;
+use std::fmt::{self, Write};
+use std::time::{Duration, Instant};
 
 use super::budget::TRIES;
 use super::core::{Case, Health};
@@ -86,15 +86,26 @@ fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
             Some(host) => write!(text, " ({} MiB free)", host.disk_free_bytes >> 20),
             None => Ok(()),
         },
-        Failure::WrongClock => {
-            let tors = [vitals.serving_tor, vitals.standby_tor];
-            let skew = tors.into_iter().flatten().map(|tor| tor.clock_skew_secs).find(|skew| *skew != 0);
-            match skew {
-                Some(skew) if skew > 0 => write!(text, " (relays say that it is {skew} s fast)"),
-                Some(skew) => write!(text, " (relays say that it is {} s slow)", skew.unsigned_abs()),
-                None => Ok(()),
-            }
-        }
+        Failure::WrongClock | Failure::DriftingClock => write_skew(text, vitals),
         _ => Ok(()),
     };
+}
+
+/// Who says what about the clock.
+fn write_skew(text: &mut String, vitals: &Vitals) -> fmt::Result {
+    let sign = |ahead: bool| if ahead { "fast" } else { "slow" };
+    let tors = [vitals.serving_tor, vitals.standby_tor];
+    let relays = tors.into_iter().flatten().map(|tor| tor.clock_skew_secs).find(|skew| *skew != 0);
+    if let Some(skew) = relays {
+        write!(text, " (relays say that it is {} s {})", skew.unsigned_abs(), sign(skew > 0))?;
+    }
+    match vitals.cluster.as_ref().and_then(|cluster| cluster.clock_ahead_ms) {
+        Some(ahead) => write!(
+            text,
+            " (it is {:.1} s {} beside other nodes')",
+            Duration::from_millis(ahead.unsigned_abs()).as_secs_f64(),
+            sign(ahead > 0)
+        ),
+        None => Ok(()),
+    }
 }

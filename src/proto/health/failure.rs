@@ -34,6 +34,8 @@ pub enum Failure {
     TargetAway,
     /// This machine's clock is wrong.
     WrongClock,
+    /// It is about to be: others still believe it.
+    DriftingClock,
     /// There is hardly any room where daemons keep their state.
     FullDisk,
     /// Others could read the onion's key, or tor could not.
@@ -63,18 +65,17 @@ impl Failure {
             Self::Silent(Part::Tor(_)) | Self::OpenKeyDirectory | Self::FullDisk => Duration::ZERO,
             // The service manager starts who has died within a second, and slows down from there; to a daemon that hangs
             // it gives twice as long (`WatchdogSec=`).
-            Self::Away(_) | Self::Silent(Part::Daemon(_)) => Duration::from_secs(10),
+            // To a machine that stood still, what waited for it looks as if its clock were wrong, for a moment.
+            Self::Away(_) | Self::Silent(Part::Daemon(_)) | Self::WrongClock => Duration::from_secs(10),
             // Tor tries by itself for some minutes with growing pauses, and knows better what.
             Self::NoCircuits(_) | Self::NoNetwork => Duration::from_mins(2),
             Self::Unbootstrapped(_) => Duration::from_mins(5),
             Self::OldConsensus(_) => Duration::from_mins(10),
             // R1.5 gives 120 s; a start takes its part of it.
             Self::NoPoints => Duration::from_mins(3),
-            Self::NoLease | Self::LostNodes => Duration::from_secs(30),
+            Self::NoLease | Self::LostNodes | Self::DriftingClock => Duration::from_secs(30),
             // Whoever says so has waited already.
-            Self::HsDirsBehind | Self::StaleDescriptor | Self::TargetAway | Self::WrongClock => {
-                Duration::from_secs(1)
-            }
+            Self::HsDirsBehind | Self::StaleDescriptor | Self::TargetAway => Duration::from_secs(1),
         }
     }
 
@@ -95,6 +96,7 @@ impl Failure {
             | Self::LostNodes
             | Self::TargetAway
             | Self::WrongClock
+            | Self::DriftingClock
             | Self::FullDisk
             | Self::OpenKeyDirectory => None,
         }
@@ -137,6 +139,7 @@ impl Failure {
             | Self::HsDirsBehind
             | Self::LostNodes
             | Self::TargetAway
+            | Self::DriftingClock
             | Self::FullDisk
             | Self::OpenKeyDirectory => false,
         }
@@ -161,7 +164,7 @@ impl Failure {
             Self::NoLease => "see the coordinator's journal, and whether other nodes reach this one",
             Self::LostNodes => "see whether these nodes run, and whether UDP goes both ways",
             Self::TargetAway => "start the target, or correct [proxy] target",
-            Self::WrongClock => "look after the time service (NTP) of this machine",
+            Self::WrongClock | Self::DriftingClock => "look after the time service (NTP) of this machine",
             Self::FullDisk => "make room in the file system of /var/lib/rustbalance",
             Self::OpenKeyDirectory => {
                 "the onion's directory must be its tor's, with mode 0700: restart rustbalance-onion-key.service, then tor"
@@ -185,6 +188,7 @@ impl Failure {
             Self::LostNodes => "lost_nodes",
             Self::TargetAway => "target_away",
             Self::WrongClock => "wrong_clock",
+            Self::DriftingClock => "drifting_clock",
             Self::FullDisk => "full_disk",
             Self::OpenKeyDirectory => "open_key_directory",
         }
@@ -234,6 +238,7 @@ impl fmt::Display for Failure {
             Self::LostNodes => f.write_str("other nodes do not answer"),
             Self::TargetAway => f.write_str("the target cannot be reached from this node"),
             Self::WrongClock => f.write_str("this machine's clock is wrong, or that of its peers"),
+            Self::DriftingClock => f.write_str("this machine's clock drifts, or that of its peers"),
             Self::FullDisk => f.write_str("there is hardly any room left where the daemons keep their state"),
             Self::OpenKeyDirectory => {
                 f.write_str("the directory of the onion's key is not private to its tor")

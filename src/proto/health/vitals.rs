@@ -123,6 +123,9 @@ pub struct ClusterVitals {
     pub lost: Vec<String>,
     /// Datagrams refused since its start because their sender's clock is too far from this one's.
     pub refused_for_clock: u64,
+    /// How many milliseconds this node's clock is ahead of the others'; `None` while nobody is heard.
+    #[serde(default)]
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// The proxy, in its own words. Numbers since its start.
