@@ -117,12 +117,17 @@ async fn what_may_be_sent_once_only_meets_a_target_that_hangs_up_rarely() {
         busy.push(client);
     }
     scene.status_until(|status| status.targets[0].connections == 3).await;
+    // Some of the three may have met the bad one first, which keeps their seats for a second.
+    sleep(Duration::from_millis(1_200)).await;
     let mut failed = 0;
     for _ in 0..60 {
         failed += usize::from(Client::new(scene.address()).await.ask(POST).await.status() == 502);
     }
     // As many as the other one has, for each second that it lasts, and those that were on their way.
-    assert!((1..=15).contains(&failed), "{failed} of 60");
+    assert!(failed <= 15, "{failed} of 60");
+    // Where the three took their time, what they met has put it out before.
+    let status = scene.status().await;
+    assert!(failed > 0 || well(&status) == [true, false], "never asked, and not out: {status:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,7 +238,7 @@ async fn files_suffice_for_every_place_when_both_tors_are_asked_for_all() {
     for _ in 0..200 {
         clients.extend(TcpStream::connect(scene.address()).await);
     }
-    let status = scene.status().await;
+    let status = scene.status_until(|status| status.accepted == 200).await;
     assert_eq!((status.active, status.refused), (PLACES, 200 - PLACES));
     let status = scene.status_until(|status| status.active == 0).await;
     assert_eq!(status.failed[&FailureReason::ConnectTimedOut], PLACES, "{status:?}");
