@@ -19,6 +19,8 @@ const COLONS: [&[u8]; 2] = [b":", b"%3A"];
 const SCHEMES: [&[u8]; 4] = [b"https", b"http", b"wss", b"ws"];
 /// The longest of each together.
 const MAX_SCHEME_BYTES: usize = 14;
+/// The onion service's port, which is not written as a rule.
+const DEFAULT_PORT: &[u8] = b":80";
 /// Digits of a port.
 const MAX_PORT_DIGITS: usize = 5;
 
@@ -92,7 +94,7 @@ impl Urls {
                     _ if belongs(byte, host) && host.len() < MAX_HOST_BYTES => return self.held.push(byte),
                     // Of no host: another slash, perhaps.
                     _ if host.is_empty() => self.place = Place::Outside,
-                    _ => self.exchange(out),
+                    _ => _ = self.exchange(out),
                 }
             }
             Place::Port(digits) if byte.is_ascii_digit() && digits < MAX_PORT_DIGITS => {
@@ -101,7 +103,12 @@ impl Urls {
                 return;
             }
             Place::Port(_) if byte == b'@' => return self.pass_user(out),
-            Place::Port(_) => self.exchange(out),
+            // The port goes with the name; what is glued to it must not become a part of the new name.
+            Place::Port(_) => {
+                if self.exchange(out) && is_name_byte(byte) {
+                    out.extend_from_slice(DEFAULT_PORT);
+                }
+            }
         }
         self.held.push(byte);
         if matches!(byte, b'/' | b'F' | b'f')
@@ -119,9 +126,11 @@ impl Urls {
         self.place = Place::Host(0);
     }
 
-    /// What is held is a URL's beginning and no more comes to it.
-    fn exchange(&mut self, out: &mut Vec<u8>) {
-        match self.names.for_client(&self.held) {
+    /// What is held is a URL's beginning and no more comes to it. Whether the onion service's name stands there now.
+    fn exchange(&mut self, out: &mut Vec<u8>) -> bool {
+        let other = self.names.for_client(&self.held);
+        let exchanged = matches!(other, Ok(Some(_)));
+        match other {
             Ok(None) => out.append(&mut self.held),
             Ok(Some(other)) => out.extend(other),
             // Without a name for the onion service: what is left is a path, which says the same.
@@ -129,6 +138,7 @@ impl Urls {
         }
         self.held.clear();
         self.place = Place::Outside;
+        exchanged
     }
 
     /// Gives out the first of what is held.
@@ -187,11 +197,13 @@ mod tests {
     fn urls_of_the_target_are_exchanged_and_nothing_else() {
         for (text, expected) in [
             ("https://§/a?b#c", "http://¶/a?b#c"),
+            ("see https://§:443. And", "see http://¶:80. And"),
+            ("https://www.§:8.§:81/", "http://www.¶:80.§:81/"),
             ("HTTPS://§", "http://¶"),
             ("//§/x", "//¶/x"),
             ("wss://www.§:81/x", "ws://www.¶/x"),
             ("https://§:", "http://¶:"),
-            ("https://§:443443", "http://¶3"),
+            ("https://§:443443", "http://¶:803"),
             ("https:////§/x", "https:////¶/x"),
             ("/login?to=https%3a%2F%2f§%2Fx", "/login?to=http%3a%2F%2f¶%2Fx"),
             (r#"{"url":"https:\/\/§\/x"}"#, r#"{"url":"http:\/\/¶\/x"}"#),

@@ -3,6 +3,7 @@
 // max_len=1024
 #![no_main]
 
+use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use rustbalance::proto::circuit::limiter::{CircuitLimits, Limiter, MOST_CIRCUITS, Verdict};
@@ -20,8 +21,10 @@ rustbalance_fuzz::target!(|data: &[u8]| {
     }
     if let Line::Whole(CircuitId(number), length) = whole {
         assert!(length <= MAX_LINE_BYTES && data[length - 1] == b'\n');
-        let tail = format!(":{:x}", number & 0xffff);
-        assert!(String::from_utf8_lossy(&data[..length]).to_lowercase().contains(&tail) || number & 0xffff == 0);
+        let line = String::from_utf8_lossy(&data[..length]).into_owned();
+        let address: Option<Ipv6Addr> = line.split(' ').nth(2).and_then(|address| address.parse().ok());
+        let Some(address) = address else { panic!("read, and has no address: {line}") };
+        assert_eq!(address.to_bits() & 0xffff_ffff, u128::from(number), "{line}");
     }
     // Each byte: which of sixteen circuits, what it wants, and how long after the one before.
     let (start, mut limiter, mut ms) = (Instant::now(), Limiter::new(LIMITS), 0);
