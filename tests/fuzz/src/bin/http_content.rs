@@ -1,5 +1,5 @@
-//! Pages and style sheets on their way: however they are cut, the same comes out; a second time there is nothing left to
-//! do; nothing grows without bound; and what names no target stays.
+//! Pages and style sheets on their way: however they are cut, the same comes out; in a sheet there is nothing left to do a
+//! second time; nothing grows without bound; and what names no target stays.
 // max_len=1024
 #![no_main]
 
@@ -62,11 +62,13 @@ rustbalance_fuzz::target!(|data: &[u8]| {
     for change in [page, sheet] {
         let whole = change(&names, &text, usize::MAX);
         assert_eq!(change(&names, &text, size), whole, "cut into {size}");
-        assert_eq!(change(&names, &whole, size), whole, "a second time");
         assert!(whole.len() <= MOST_GROWTH * (text.len() + 1));
         // A policy and a digest are the exceptions.
         let plain = !contains(&text, "upgrade-insecure") && !contains(&text, "integrity");
         assert!(contains(&text, name) || !plain || whole == text);
     }
+    // Of sheets alone: an attribute that begins with `=` is written by the parser so that it is read as another one's value.
+    let whole = sheet(&names, &text, size);
+    assert_eq!(sheet(&names, &whole, size), whole, "a second time");
     assert!(!contains(&sheet(&names, &text, size), &format!("://{TARGET}/")) || name != TARGET);
 });
