@@ -84,8 +84,9 @@ impl Machine {
         self.write(&path, text.as_bytes())
     }
 
-    /// Names another target in its configuration, and HTTP as what is carried there; without one, everything is as before.
-    pub(super) fn aim(&self, target: Option<&str>) -> Result<(), LabError> {
+    /// Names another target in its configuration, and HTTP as what is carried there, with more lines; without one, everything
+    /// is as before.
+    pub(super) fn aim(&self, target: Option<&str>, more: &str) -> Result<(), LabError> {
         let path = self.files.configuration();
         let kept = self.outside(&path).with_extension("before");
         let before = |file: &Path| fs::read_to_string(file).map_err(doing("reading a configuration"));
@@ -98,7 +99,7 @@ impl Machine {
         let line = text.lines().find(|line| line.starts_with("target = "));
         let line =
             line.ok_or(LabError::File { path: path.clone(), what: "a configuration with a target" })?;
-        let text = text.replacen(line, &format!("target = \"{target}\"\nmode = \"http\""), 1);
+        let text = text.replacen(line, &format!("target = \"{target}\"\nmode = \"http\"\n{more}"), 1);
         self.write(&path, text.as_bytes())
     }
 

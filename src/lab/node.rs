@@ -173,9 +173,9 @@ impl Node {
         self.machine.outside(&self.machine.files.ipc.join(format!("{}.sock", daemon.name())))
     }
 
-    /// Has its proxy carry HTTP to that target, or to the one of before.
-    pub(super) async fn aim(&self, target: Option<&str>) -> Result<(), LabError> {
-        self.machine.aim(target)?;
+    /// Has its proxy carry HTTP to that target, with more lines in its section, or to the one of before.
+    pub(super) async fn aim(&self, target: Option<&str>, more: &str) -> Result<(), LabError> {
+        self.machine.aim(target, more)?;
         self.daemons[Daemon::Proxy as usize].signal(Signal::SIGHUP).await;
         Ok(())
     }

@@ -136,7 +136,7 @@ pub(super) const ROWS: &[Row] = &[
     )
     .limit(60.0),
     Row::lab("6.14", "the target hangs", SceneName::TargetHangs, "a client is told")
-        .limit(40.0)
+        .limit(15.0)
         .mended("up again: every node knows"),
     Row::lab("6.15", "many ask to join at once", SceneName::JoinFlood, "invitation to its points everywhere")
         .limit(30.0),

@@ -33,10 +33,10 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let victim = world.standby().await;
     let path = world.nodes[victim].machine.outside(Path::new(OWN_WAY));
     let way = world.target.door(&path)?;
-    world.nodes[victim].aim(Some(&format!("unix:{OWN_WAY}"))).await?;
+    world.nodes[victim].aim(Some(&format!("unix:{OWN_WAY}")), "").await?;
     world.note("reaches the target by a way of its own", victim);
     let played = lose_way(world, victim, &path, way).await;
-    world.nodes[victim].aim(None).await?;
+    world.nodes[victim].aim(None, "").await?;
     played
 }
 

@@ -11,6 +11,7 @@ use super::load::{Allowed, Load, Played, at_least};
 use crate::lab::client::{FetchError, fetch};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
+use crate::lab::pool::FETCH_LIMIT;
 use crate::lab::world::{POLL, World};
 
 /// Pages, from before it goes until after it is back.
@@ -23,8 +24,11 @@ const QUIET: Duration = Duration::from_secs(90);
 const DOWN: Duration = Duration::from_secs(15);
 /// After this a figure is missed anyway.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long the proxies let one attempt to reach the target take, as they are configured by default.
-const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+/// How long the proxies let one attempt to reach the target take here. By default it is thirty seconds, but a tor that was
+/// stopped for three times as long has no descriptor any more in a network whose days last four minutes.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// The same, for their configuration.
+const IMPATIENT: &str = "connect_timeout_secs = 5";
 /// So much longer may the page take that says it: the client's own way through Tor.
 const WAY: Duration = Duration::from_secs(10);
 
@@ -40,12 +44,12 @@ pub(super) enum Outage {
 pub(super) async fn play(world: &mut World, outage: Outage) -> Result<Played, LabError> {
     let target = format!("http://{}", world.plan.target);
     for node in &world.nodes {
-        node.aim(Some(&target)).await?;
+        node.aim(Some(&target), IMPATIENT).await?;
     }
     let played = lose_target(world, outage).await;
     end(world, outage).await?;
     for node in &world.nodes {
-        node.aim(None).await?;
+        node.aim(None, "").await?;
     }
     played
 }
@@ -132,8 +136,7 @@ fn first_answer(world: &World) -> JoinHandle<Option<Duration>> {
 async fn pages_that_say_it(world: &World) -> usize {
     let mut pages = 0;
     for (page, client) in world.clients.iter().cycle().take(PAGES).enumerate() {
-        let limit = CONNECT_LIMIT + WAY;
-        let fetch = fetch(client.socks, &world.address(), &format!("down-{page}"), limit).await;
+        let fetch = fetch(client.socks, &world.address(), &format!("down-{page}"), FETCH_LIMIT).await;
         pages += usize::from(matches!(fetch.failure, Some(FetchError::NotThePage(text)) if says_away(&text)));
     }
     pages

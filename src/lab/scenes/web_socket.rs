@@ -22,11 +22,11 @@ const QUIET: Duration = Duration::from_mins(1);
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let target = format!("http://{}", world.plan.target);
     for node in &world.nodes {
-        node.aim(Some(&target)).await?;
+        node.aim(Some(&target), "").await?;
     }
     let played = talk(world).await;
     for node in &world.nodes {
-        node.aim(None).await?;
+        node.aim(None, "").await?;
     }
     played
 }
