@@ -140,7 +140,7 @@ let
         // {
           "rustbalance-proxy.service" = [
             "IPAddressAllow=2001:db8::7"
-            "LimitNOFILE=40384"
+            "LimitNOFILE=60384"
             "TimeoutStopSec=100"
           ];
           "rustbalance-publisher.service" = [
