@@ -166,6 +166,25 @@ impl World {
         Some(report.complaints.iter().any(raised))
     }
 
+    /// How long after `since` a node's watchdog raised the alarm for that failure, or, unless `wanted`, raised none any more;
+    /// None if not within `limit`.
+    pub(super) async fn until_alarm(
+        &self,
+        node: usize,
+        failure: &str,
+        wanted: bool,
+        since: Instant,
+        limit: Duration,
+    ) -> Option<Duration> {
+        while since.elapsed() < limit {
+            if self.alarms(node, failure).await == Some(wanted) {
+                return Some(since.elapsed());
+            }
+            sleep(POLL).await;
+        }
+        None
+    }
+
     /// The nodes that are not away.
     pub(super) fn present(&self) -> Vec<usize> {
         (0..).zip(&self.nodes).filter(|(_, node)| !node.away).map(|(node, _)| node).collect()

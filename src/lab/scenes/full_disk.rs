@@ -35,7 +35,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     world.note("disk has room", victim);
     world.nodes[victim].machine.empty_disk()?;
     let fared = fared?;
-    let over = until_alarm(world, victim, false).await;
+    let over = world.until_alarm(victim, FAILURE, false, Instant::now(), PATIENCE).await;
     let mut played = load.finish(FETCHES, Allowed::Repeats).await?;
     let measures = [
         Measure::time("to an alarm", Bound::AtMost(TOLD), fared.told),
@@ -55,7 +55,7 @@ struct Fared {
 }
 
 async fn fare(world: &mut World, victim: usize) -> Result<Fared, LabError> {
-    let told = until_alarm(world, victim, true).await;
+    let told = world.until_alarm(victim, FAILURE, true, Instant::now(), PATIENCE).await;
     world.note("coordinator crashed", victim);
     world.nodes[victim].crash_daemon(Daemon::Coordinator).await;
     sleep(POLL).await;
@@ -67,16 +67,4 @@ async fn fare(world: &mut World, victim: usize) -> Result<Fared, LabError> {
     world.until_held(crashed, PATIENCE, |held| held.is_disjoint(&dead)).await?;
     let back = world.until_back(victim, PATIENCE).await?.map(|()| crashed.elapsed());
     Ok(Fared { told, mesh, back })
-}
-
-/// How long until there is an alarm, or none any more; None if not in time.
-async fn until_alarm(world: &World, node: usize, wanted: bool) -> Option<Duration> {
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE {
-        if world.alarms(node, FAILURE).await == Some(wanted) {
-            return Some(began.elapsed());
-        }
-        sleep(POLL).await;
-    }
-    None
 }

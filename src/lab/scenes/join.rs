@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::load::{Allowed, Load, Played};
-use super::newcomer::{invite, join, until_full_mesh, until_joined};
+use super::newcomer::{invite, join, leave, until_full_mesh, until_joined};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::world::World;
@@ -31,11 +31,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let joined = world.until_back(node, PATIENCE).await?.map(|()| began.elapsed());
     let mesh = until_full_mesh(world, began, PATIENCE).await;
 
-    let points = world.known_points(node).await?;
-    let told = Instant::now();
-    world.operate(node, &["leave", "--yes"]).await?;
-    let left = world.until_held(told, PATIENCE, |held| held.is_disjoint(&points)).await?;
-    world.remove(node).await;
+    let left = leave(world, node, PATIENCE).await?;
     let mut played = load.finish(FETCHES, Allowed::Repeats).await?;
     let measures = [
         Measure::time("invitation to being let in", Bound::Shown, Some(is_in)),

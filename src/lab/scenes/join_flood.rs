@@ -11,9 +11,8 @@ use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::load::{Allowed, Load, Played};
-use super::newcomer::{invite, join, until_joined};
+use super::newcomer::{invite, join, leave, until_joined};
 use crate::lab::client::{is_the_page, say};
-use crate::lab::cluster::ClusterPlan;
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::pool::FETCH_LIMIT;
@@ -23,6 +22,7 @@ use crate::proto::join::keys::JoinKeys;
 use crate::proto::join::member::Member;
 use crate::proto::join::request::JoinRequest;
 use crate::proto::join::ticket::Ticket;
+use crate::proto::node::Priority;
 use crate::sys::clock::unix_secs;
 
 /// Pages.
@@ -52,12 +52,10 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let known = world.coordinator(inviter).await.map_or(0, |status| status.cluster.nodes.len());
     let asked = flood.end().await;
 
-    let points = world.known_points(node).await?;
-    world.operate(node, &["leave", "--yes"]).await?;
-    world.until_held(Instant::now(), PATIENCE, |held| held.is_disjoint(&points)).await?;
     let expected = world.nodes.len();
-    world.remove(node).await;
+    // What clients meet of a node's leaving is what `join` is about.
     let mut played = load.finish(FETCHES, Allowed::Repeats).await?;
+    leave(world, node, PATIENCE).await?;
     let measures = [
         Measure::time("invitation to being let in", Bound::Shown, Some(is_in)),
         Measure::time("invitation to its points everywhere", Bound::AtMost(JOINED), joined),
@@ -93,7 +91,7 @@ impl Flood {
         let (stop, stopped) = watch::channel(false);
         let mut strangers = JoinSet::new();
         for (number, client) in (0..STRANGERS).zip(world.clients.iter().cycle()) {
-            let request = write_request(&world.plan.address, &world.plan.join_secret, &made_up(&world.plan)?);
+            let request = write_request(&world.plan.address, &world.plan.join_secret, &made_up()?);
             let stranger = Stranger {
                 socks: client.socks,
                 host: world.address(),
@@ -142,20 +140,19 @@ impl Stranger {
     }
 }
 
-/// A request of somebody who says to be a node, and is right but for the token it is proven with.
-fn made_up(plan: &ClusterPlan) -> Result<Vec<u8>, LabError> {
-    let name = &plan.members.first().ok_or(LabError::NoName)?.name;
+/// A request that is right but for the token it is proven with. Who is let in by it is one node more.
+fn made_up() -> Result<Vec<u8>, LabError> {
     let mut rng = rand::rng();
     let keys = JoinKeys::new(Zeroizing::new(rng.random()), Zeroizing::new(rng.random()));
     let member = Member {
-        node: name.id.clone(),
+        node: "stranger".parse().map_err(|_| LabError::Request)?,
         wireguard_key: rng.random(),
         endpoint: None,
         tunnel_address: IpAddr::V6(Ipv6Addr::from(rng.random::<u128>())),
     };
     let request_time = unix_secs();
     let ticket = Ticket::issue(&keys, rng.random(), (request_time + 3600) * 1000, 1);
-    let request = JoinRequest { member, priority: name.priority, request_time, ticket };
+    let request = JoinRequest { member, priority: Priority(1), request_time, ticket };
     let (body, _tag) = request.prove(&keys).map_err(|_| LabError::Request)?;
     Ok(body)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::load::Played;
-use super::newcomer::{invite, join, until_joined};
+use super::newcomer::{invite, join, leave, until_joined};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::world::World;
@@ -34,10 +34,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let is_in = reached.elapsed();
     let back = world.until_back(node, PATIENCE).await?.map(|()| reached.elapsed());
 
-    let points = world.known_points(node).await?;
-    world.operate(node, &["leave", "--yes"]).await?;
-    world.until_held(Instant::now(), PATIENCE, |held| held.is_disjoint(&points)).await?;
-    world.remove(node).await;
+    leave(world, node, PATIENCE).await?;
     let measures = vec![
         Measure::count("cut off: points of its own", Bound::AtMost(0.0), served),
         Measure::time("reached Tor: it is let in", Bound::Shown, Some(is_in)),

@@ -39,6 +39,20 @@ pub(super) async fn join(world: &mut World, invitation: &str) -> Result<usize, L
     world.start_node(machine)
 }
 
+/// Has a node leave the cluster, and ends it; how long its points took to be gone everywhere, None if not within `limit`.
+pub(super) async fn leave(
+    world: &mut World,
+    node: usize,
+    limit: Duration,
+) -> Result<Option<Duration>, LabError> {
+    let points = world.known_points(node).await?;
+    let told = Instant::now();
+    world.operate(node, &["leave", "--yes"]).await?;
+    let left = world.until_held(told, limit, |held| held.is_disjoint(&points)).await?;
+    world.remove(node).await;
+    Ok(left)
+}
+
 /// Waits until a node has been let in.
 pub(super) async fn until_joined(world: &World, node: usize, limit: Duration) -> Result<(), LabError> {
     let machine = &world.nodes[node].machine;

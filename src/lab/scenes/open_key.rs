@@ -6,12 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep;
-
 use super::load::Played;
 use crate::lab::error::{LabError, io as doing};
 use crate::lab::measure::{Bound, Measure};
-use crate::lab::world::{POLL, World};
+use crate::lab::world::World;
 
 /// What the watchdog calls it.
 const FAILURE: &str = "open_key_directory";
@@ -26,10 +24,10 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let service = machine.outside(&machine.files.service());
     world.note("the onion's directory can be read by everybody", victim);
     set_mode(&service, 0o755)?;
-    let told = until_alarm(world, victim, true).await;
+    let told = world.until_alarm(victim, FAILURE, true, Instant::now(), PATIENCE).await;
     set_mode(&service, 0o700)?;
     world.note("the onion's directory is private", victim);
-    let over = until_alarm(world, victim, false).await;
+    let over = world.until_alarm(victim, FAILURE, false, Instant::now(), PATIENCE).await;
     Ok(Played {
         measures: vec![
             Measure::time("to an alarm", Bound::AtMost(TOLD), told),
@@ -41,16 +39,4 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
 
 fn set_mode(directory: &Path, mode: u32) -> Result<(), LabError> {
     fs::set_permissions(directory, Permissions::from_mode(mode)).map_err(doing("changing permissions"))
-}
-
-/// How long until there is an alarm, or none any more; None if not in time.
-async fn until_alarm(world: &World, node: usize, wanted: bool) -> Option<Duration> {
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE {
-        if world.alarms(node, FAILURE).await == Some(wanted) {
-            return Some(began.elapsed());
-        }
-        sleep(POLL).await;
-    }
-    None
 }

@@ -50,7 +50,7 @@ async fn lose_way(world: &mut World, victim: usize, path: &Path, way: Door) -> R
     let known = until_target(world, victim, false, closed).await;
     let noticed = Instant::now();
     let left = world.until_held(noticed, PATIENCE, |held| held.is_disjoint(&points)).await?;
-    let alarmed = until_alarm(world, victim, noticed).await;
+    let alarmed = world.until_alarm(victim, "target_away", true, noticed, PATIENCE).await;
     let fenced = until_fenced(world, victim, noticed).await;
     let failed = failed_pages(world).await;
     world.note("the way to the target is open", victim);
@@ -93,17 +93,6 @@ async fn failed_pages(world: &World) -> usize {
         failed += usize::from(fetch.failure.is_some());
     }
     failed
-}
-
-/// How long after `since` a node's watchdog raised the alarm; None if not in time.
-async fn until_alarm(world: &World, node: usize, since: Instant) -> Option<Duration> {
-    while since.elapsed() < PATIENCE {
-        if world.alarms(node, "target_away").await == Some(true) {
-            return Some(since.elapsed());
-        }
-        sleep(POLL).await;
-    }
-    None
 }
 
 /// How long after `since` a node's proxy said that the target is well, or is not; None if not in time.
