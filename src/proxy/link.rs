@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::dial::Dialer;
-use super::pool::{Attempt, Place, Pool};
+use super::pool::{Place, Pool};
 use super::tls::TargetStream;
 use crate::ipc::proxy::FailureReason;
 use crate::proto::balance::member::{Finding, MemberId};
@@ -43,18 +43,11 @@ impl Link {
     pub async fn open(pool: &Arc<Pool>, failed: &[MemberId]) -> Result<(Self, Place), FailureReason> {
         let (begin, mut failed, mut last) = (Instant::now(), failed.to_vec(), None);
         loop {
-            let (attempt, place) = pool.seat(&failed).map_err(|reason| last.unwrap_or(reason))?;
+            let (mut attempt, place) = pool.seat(&failed).map_err(|reason| last.unwrap_or(reason))?;
             let dialer = Arc::clone(&attempt.dialer);
             let left = dialer.limit().saturating_sub(begin.elapsed());
             let limit = if attempt.others() { left / 2 } else { left };
-            let dialled = if attempt.is_trial() {
-                // Clients who lose patience must not keep anybody from finding out that the target is back.
-                let trial = tokio::spawn(dial(attempt, limit));
-                trial.await.unwrap_or(Err(FailureReason::TargetUnreachable))
-            } else {
-                dial(attempt, limit).await
-            };
-            match dialled {
+            match attempt.dial(limit).await {
                 Ok(stream) => return Ok((Self::new(stream, dialer, &place), place)),
                 Err(reason) => last = Some(reason),
             }
@@ -85,11 +78,6 @@ impl Link {
             self.pool.note(self.id, Finding::HungUp, self.made);
         }
     }
-}
-
-/// Makes the attempt.
-async fn dial(mut attempt: Attempt, limit: Duration) -> Result<TargetStream, FailureReason> {
-    attempt.dial(limit).await
 }
 
 impl AsyncRead for Link {
@@ -125,61 +113,5 @@ impl AsyncWrite for Link {
         let link = self.get_mut();
         link.new = false;
         Pin::new(&mut link.stream).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::net::{UnixListener, UnixStream};
-
-    use nix::sys::socket::{Backlog, listen};
-    use tokio::time::{sleep, timeout};
-
-    use super::*;
-    use crate::config::target::ProxyTarget;
-    use crate::proto::balance::member::{FIRST_TRIAL, Limits};
-
-    /// Whoever connects to such a socket has to wait.
-    fn with_full_queue(path: &std::path::Path) -> (UnixListener, Vec<UnixStream>) {
-        let listener = UnixListener::bind(path).unwrap();
-        listen(&listener, Backlog::new(0).unwrap()).unwrap();
-        // One is in the queue, however short it is.
-        let waits = UnixStream::connect(path).unwrap();
-        (listener, vec![waits])
-    }
-
-    #[tokio::test]
-    async fn a_trial_goes_on_when_its_client_leaves() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("target.sock");
-        let (listener, _waiting) = with_full_queue(&path);
-        let target = ProxyTarget {
-            address: format!("unix:{}", path.display()).parse().unwrap(),
-            weight: 1,
-            host: None,
-            verify: None,
-            roots: None,
-            pins: Vec::new(),
-        };
-        let dialer = Dialer::new(target, &[], Duration::from_secs(10)).unwrap();
-        let pool = Arc::new(Pool::default());
-        pool.lead_to(&[Arc::new(dialer)], Limits { failures: 1, ..Limits::default() });
-        let mut attempt = pool.trial(pool.ids()[0]).unwrap();
-        attempt.note(Finding::Missed, Err(FailureReason::TargetUnreachable));
-        assert!(!pool.status()[0].well);
-        sleep(FIRST_TRIAL).await;
-        let client = timeout(Duration::from_millis(50), Link::open(&pool, &[]));
-        assert!(client.await.is_err(), "the client had no patience");
-        assert_eq!(pool.status()[0].connections, 0, "its place is free");
-        assert!(pool.until_trial(pool.ids()[0]).is_some_and(|pause| !pause.is_zero()), "nobody gave up");
-        // There is room in the queue.
-        let _first = listener.accept().unwrap();
-        timeout(Duration::from_secs(5), async {
-            while !pool.status()[0].well {
-                sleep(Duration::from_millis(5)).await;
-            }
-        })
-        .await
-        .expect("the trial to end");
     }
 }

@@ -77,7 +77,7 @@ impl Pool {
     }
 
     /// A place for one more connection, with none of the targets that have failed it, and the attempt to make it. Where
-    /// nobody can be tried now: why.
+    /// no other one is well: why.
     pub fn seat(self: &Arc<Self>, failed: &[MemberId]) -> Result<(Attempt, Place), FailureReason> {
         let mut inner = self.lock();
         let pick = inner.balance.pick(failed, Instant::now());
@@ -189,11 +189,6 @@ impl Attempt {
     /// Whether another target could take the connection if this one fails.
     pub fn others(&self) -> bool {
         self.pick.others
-    }
-
-    /// Whether it is there only to find out whether the target is back.
-    pub fn is_trial(&self) -> bool {
-        self.pick.trial
     }
 
     /// Connects within `limit`, and notes what came of that.

@@ -18,7 +18,7 @@ pub struct Pick {
     pub id: MemberId,
     /// Whether another one could take it if this one fails.
     pub others: bool,
-    /// Whether it is let through only to find out whether the member is back.
+    /// Whether it is made only to find out whether the member is back.
     pub trial: bool,
 }
 
@@ -50,26 +50,18 @@ impl Balance {
     }
 
     /// Who gets the next connection, those left out that have failed it already; it counts as outstanding from now on.
-    /// `None`: nobody can be tried now.
+    /// `None`: nobody else is well.
     pub fn pick(&mut self, failed: &[MemberId], now: Instant) -> Option<Pick> {
-        let any_in = self.members.iter().any(Member::is_in);
         let limits = self.limits;
-        let can = |member: &Member| {
-            !failed.contains(&member.id)
-                && match member.next_trial() {
-                    None => true,
-                    // Where probes ask, no client has to find out.
-                    Some(due) => !any_in && !limits.checked && due <= now,
-                }
-        };
+        // No client has to find out whether one is back.
+        let can = |member: &Member| member.is_in() && !failed.contains(&member.id);
         let others = self.members.iter().filter(|member| can(member)).count() > 1;
         let floor = self.members.iter().filter(|member| member.is_in()).map(|member| member.turn).min();
         let next = self.members.iter_mut().filter(|member| can(member));
         let next = next.min_by(|one, other| one.compare(other, &limits, now))?;
-        next.tried(&limits, now);
         next.outstanding = next.outstanding.saturating_add(1);
         next.take_turn(floor.unwrap_or(0), &limits, now);
-        let pick = Pick { id: next.id, others, trial: !next.is_in() };
+        let pick = Pick { id: next.id, others, trial: false };
         self.level();
         Some(pick)
     }

@@ -42,7 +42,7 @@ impl Default for Limits {
         Self {
             // So many in a row are not bad luck any more (seed section 7, 2.1).
             failures: 3,
-            // A target that hangs costs a client its patience; one in five seconds is little.
+            // Little work for a target that is away, and little time lost once it is back.
             trial: Duration::from_secs(5),
             ramp: Duration::from_secs(30),
             checked: false,

@@ -7,8 +7,8 @@
 //! ```
 //!
 //! The member with the fewest connections for its weight is next; where several have equally few, they take turns, as often
-//! as their weights say. A member that is out gets nothing as long as another one is in. Where all are out, nobody waits
-//! for them: one connection per interval and member is let through as a trial, all others are refused.
+//! as their weights say. A member that is out gets nothing. Where all are out, nobody waits for them: all are refused, and
+//! whether a member is back is found out by trials that nobody's connection depends on.
 //!
 //! | what failed | what becomes of the member |
 //! |---|---|
