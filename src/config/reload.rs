@@ -71,6 +71,11 @@ impl Keys {
         self.0.is_empty()
     }
 
+    /// The first ones, and how many there are besides.
+    pub fn first(&self, most: usize) -> (Vec<&str>, usize) {
+        (self.0.iter().take(most).map(String::as_str).collect(), self.0.len().saturating_sub(most))
+    }
+
     /// Whether this key, or one below it, is among them.
     pub fn touch(&self, key: &str) -> bool {
         self.0.iter().any(|changed| covers(&[key], changed))
@@ -110,6 +115,12 @@ impl Reloads {
     pub fn adopt(&mut self, read: Config) {
         self.current = read;
     }
+}
+
+/// The keys whose values in the file are others than those that were loaded from it, or why the file is wrong now.
+pub fn not_loaded(loaded: &Config) -> Result<Keys, ConfigError> {
+    let read = Config::load(loaded.path())?;
+    Ok(Keys(changed_keys(loaded.text(), read.text())))
 }
 
 /// Whether `key` is one of `keys` or below one.
@@ -188,6 +199,21 @@ mod tests {
     }
 
     #[test]
+    fn whatever_differs_in_the_file_is_not_loaded_whomever_it_concerns() {
+        let place = tempfile::tempdir().unwrap();
+        let file = place.path().join("config.toml");
+        std::fs::write(&file, "[log]\nlevel = \"info\"\n").unwrap();
+        let loaded = Config::load(&file).unwrap();
+        assert!(not_loaded(&loaded).unwrap().is_empty());
+        std::fs::write(&file, "[log]\nlevel = \"warn\"\n[node]\nid = \"alpha\"\n").unwrap();
+        let keys = not_loaded(&loaded).unwrap();
+        assert_eq!(keys.first(1), (vec!["log.level"], 1));
+        assert_eq!(keys.first(2), (vec!["log.level", "node.id"], 0));
+        std::fs::write(&file, "# The same, in other words.\nlog.level = \"info\"\n").unwrap();
+        assert!(not_loaded(&loaded).unwrap().is_empty());
+    }
+
+    #[test]
     fn a_file_that_is_wrong_or_gone_is_refused_with_its_line() {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("config.toml");
@@ -195,6 +221,7 @@ mod tests {
         let reloads = Reloads::new(SCOPE, Config::load(&file).unwrap());
         std::fs::write(&file, "[log]\n\nlevel = \"shout\"\n").unwrap();
         assert!(reloads.read().unwrap_err().to_string().contains("config.toml:3: log.level: "));
+        assert!(not_loaded(reloads.started()).is_err());
         std::fs::remove_file(&file).unwrap();
         assert!(matches!(reloads.read(), Err(ConfigError::Unreadable { .. })));
     }

@@ -94,7 +94,7 @@ mod tests {
         let mut attempt = pool.trial(pool.ids()[0]).unwrap();
         attempt.note(Finding::Missed, Err(FailureReason::TargetUnreachable));
         assert!(!pool.status()[0].well);
-        let probing = tokio::spawn(probe(Arc::clone(&pool), pool.ids()[0], Duration::from_secs(60), None));
+        let probing = tokio::spawn(probe(Arc::clone(&pool), pool.ids()[0], Duration::from_mins(1), None));
         timeout(Duration::from_secs(5), async {
             // One trial waits for the queue. Only further ones make the pause grow beyond that of the second.
             while pool.until_trial(pool.ids()[0]).is_none_or(|pause| pause <= 4 * FIRST_TRIAL) {

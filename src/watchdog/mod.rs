@@ -1,14 +1,15 @@
 //! The watchdog: asks everyone, repairs through the service manager, and tells people and their monitoring.
 //!
 //! ```text
-//! tor_link ×2 ──┐                       ┌─ service_manager (D-Bus) ── units of this node
-//! daemon_link ×3├─ observations ─ serve ┤
-//! host ─────────┘      proto::health    └─ web: /metrics, / ── ipc: `rustbalance status --why`
+//! tor_link ×2 ───────┐                       ┌─ service_manager (D-Bus) ── units of this node
+//! daemon_link ×3     ├─ observations ─ serve ┤
+//! host, configuration┘      proto::health    └─ web: /metrics, / ── ipc: `rustbalance status --why`
 //! ```
 //!
 //! It holds no key and decides nothing: what is wrong, what helps and when to stop is said by [`crate::proto::health`].
 
 mod abusive;
+mod configuration;
 mod daemon_link;
 mod host;
 mod metrics;

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::service_manager::Units;
+use crate::config::file::Config;
 use crate::config::reload::{Reloads, tell_refused};
 use crate::ipc::watchdog::WatchdogCall;
 use crate::proto::health::core::{Action, Event, Health};
@@ -33,6 +34,8 @@ pub(super) struct Lines {
 pub(super) struct Reload {
     /// As it was read last.
     pub(super) reloads: Reloads,
+    /// The same, for those who look whether the file still says so.
+    pub(super) loaded: watch::Sender<Config>,
     /// How much is logged.
     pub(super) level: LogLevel,
 }
@@ -95,6 +98,7 @@ impl Watchdog {
                     tracing::error!(%error, "the log goes on as before");
                 }
                 changes.tell();
+                self.reload.loaded.send_replace(config.clone());
                 self.reload.reloads.adopt(config);
             }
             Err(error) => tell_refused(&error),

@@ -10,7 +10,7 @@ use super::abusive::Abusive;
 use super::serve::{Lines, Reload, Watchdog};
 use super::service_manager::Units;
 use super::tor_link::Watched;
-use super::{daemon_link, host, tor_link, web};
+use super::{configuration, daemon_link, host, tor_link, web};
 use crate::config::file::DEFAULT_PATH;
 use crate::config::reload::{Reloads, Scope};
 use crate::config::tor::{Tor as TorConfig, TorName};
@@ -81,13 +81,15 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
             };
             tokio::spawn(daemon_link::watch(daemon, socket, abusive.clone(), seen.clone()));
         }
+        let loaded = watch::Sender::new(config.clone());
+        tokio::spawn(configuration::watch(loaded.subscribe(), seen.clone()));
         tokio::spawn(host::watch(state, seen));
         let (calls, inbox) = mpsc::channel(WAITING_CALLS);
         tokio::spawn(server::serve(UnixListener::from_std(control)?, allowed, calls, Limits::default()));
         let (health, shown) = watch::channel(HealthReport::default());
         tokio::spawn(web::serve(UnixListener::from_std(pages)?, node, shown));
         let lines = Lines { observations, calls: inbox, health };
-        let reload = Reload { reloads: Reloads::new(SCOPE, config), level };
+        let reload = Reload { reloads: Reloads::new(SCOPE, config), loaded, level };
         Watchdog::new(units, lines, reload).run(stop, hangup).await;
         Ok(())
     })

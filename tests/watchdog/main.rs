@@ -73,6 +73,28 @@ async fn a_node_whose_proxy_hangs_serves_no_more_until_that_is_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_is_not_loaded_is_told_until_it_is() {
+    let node = Node::start().await;
+    let told = async |name: &str| {
+        let (report, _) = node.until(name, |report| !report.complaints.is_empty()).await;
+        assert_eq!(report.complaints.len(), 1, "{report:#?}");
+        assert_eq!(report.complaints[0].failure, name);
+        report.complaints[0].text.clone()
+    };
+    node.write_configuration("[proxy]\ntarget = \"unix:/other\"\n");
+    let text = told("unread_configuration").await;
+    assert!(text.contains(" (proxy.target); this has just begun"), "{text}");
+    node.reload();
+    node.until("it is loaded", |report| report.complaints.is_empty()).await;
+    node.write_configuration("[proxy]\ntarget = 7\n");
+    told("wrong_configuration").await;
+    node.reload();
+    node.until("it is refused", |_| node.log().contains("the new configuration is refused")).await;
+    node.write_configuration("[proxy]\ntarget = \"unix:/other\"\n");
+    node.until("it is right again", |report| report.complaints.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_service_manager_refuses_is_told_and_not_asked_for_ever() {
     let node = Node::start().await;
     node.manager.refuse();

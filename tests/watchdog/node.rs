@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rustbalance::ipc::coordinator::{CoordinatorCall, CoordinatorStatus, MeshStatus};
 use rustbalance::ipc::proxy::{ProxyCall, ProxyStatus};
 use rustbalance::ipc::publisher::PublisherCall;
@@ -34,7 +36,7 @@ pub(crate) struct Node {
     pub(crate) manager: ServiceManager,
     /// The proxy's main loop does not answer.
     pub(crate) proxy_hangs: Arc<AtomicBool>,
-    _process: Child,
+    process: Child,
 }
 
 impl Node {
@@ -55,7 +57,7 @@ impl Node {
         command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", path("bus").display()));
         let log = std::fs::File::create(path("log")).unwrap();
         let process = command.stderr(log).spawn().unwrap();
-        let node = Self { directory, a, b, manager, proxy_hangs, _process: process };
+        let node = Self { directory, a, b, manager, proxy_hangs, process };
         node.until("everybody was asked", |report| {
             let vitals = &report.vitals;
             vitals.serving_tor.is_some() && vitals.standby_tor.is_some() && vitals.publishing.is_some()
@@ -66,6 +68,17 @@ impl Node {
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Writes this at the end of the configuration's file, and tells nobody.
+    pub(crate) fn write_configuration(&self, more: &str) {
+        std::fs::write(self.path("config.toml"), configuration(&self.directory) + more).unwrap();
+    }
+
+    /// Has the watchdog read the configuration again.
+    pub(crate) fn reload(&self) {
+        let pid = self.process.id().unwrap().cast_signed();
+        kill(Pid::from_raw(pid), Signal::SIGHUP).unwrap();
     }
 
     /// What the watchdog has logged.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::failure::Failure;
 use super::part::{Daemon, Part, Tor};
-use super::vitals::{Answer, Host, TorVitals, Vitals};
+use super::vitals::{Answer, Configuration, Host, TorVitals, Vitals};
 
 /// Below so many free bytes daemons soon cannot write: a descriptor cache and a consensus take some ten million.
 const LEAST_FREE_BYTES: u64 = 64 * 1024 * 1024;
@@ -38,6 +38,7 @@ pub fn diagnose(vitals: &Vitals, fenced: bool, unix_secs: u64) -> BTreeSet<Failu
     }
     of_the_daemons(vitals, fenced || joining, &mut failures);
     failures.extend(vitals.host.as_ref().and_then(of_the_machine));
+    failures.extend(vitals.configuration.as_ref().and_then(of_the_configuration));
     if Tor::ALL
         .into_iter()
         .any(|tor| vitals.tor(tor).is_some_and(|tor| tor.key_directory_private == Some(false)))
@@ -111,7 +112,14 @@ fn of_the_machine(host: &Host) -> Option<Failure> {
     (scarce || crowded).then_some(Failure::FullDisk)
 }
 
-/// Whether relays say so, or the consensus comes from the future.
+fn of_the_configuration(configuration: &Configuration) -> Option<Failure> {
+    if configuration.wrong {
+        Some(Failure::WrongConfiguration)
+    } else {
+        (!configuration.changed.is_empty()).then_some(Failure::UnreadConfiguration)
+    }
+}
+
 /// By how much this machine's clock is wrong at most, whoever says so.
 fn skew_ms(vitals: &Vitals, unix_secs: u64) -> u64 {
     let of_tor = |tor: &TorVitals| {
@@ -147,6 +155,7 @@ mod tests {
         vitals.note(Observation::Traffic(Traffic { target_well: true, ..Traffic::default() }));
         let host = Host { disk_free_bytes: 1 << 33, disk_bytes: 1 << 34, inodes_free: Some(100_000) };
         vitals.note(Observation::Host(host));
+        vitals.note(Observation::Configuration(Configuration::default()));
         vitals
     }
 
@@ -182,7 +191,8 @@ mod tests {
     fn each_failure_is_told_by_its_own_fact() {
         use Failure::{
             Away, DriftingClock, FullDisk, HsDirsBehind, LostNodes, NoCircuits, NoLease, NoNetwork, NoPoints,
-            OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped, WrongClock,
+            OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped,
+            UnreadConfiguration, WrongClock, WrongConfiguration,
         };
         let serving = Part::Tor(Tor::Serving);
         let cases: Vec<(Change, Vec<Failure>)> = vec![
@@ -229,6 +239,11 @@ mod tests {
             (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(-2_100), vec![DriftingClock]),
             (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(4_100), vec![WrongClock]),
             (|v| v.serving_tor.as_mut().unwrap().consensus_valid_after = Some(NOW + 60), vec![WrongClock]),
+            (|v| v.configuration.as_mut().unwrap().wrong = true, vec![WrongConfiguration]),
+            (
+                |v| v.configuration.as_mut().unwrap().changed.push("proxy.target".to_owned()),
+                vec![UnreadConfiguration],
+            ),
         ];
         for (number, (change, expected)) in cases.into_iter().enumerate() {
             assert_eq!(found(change), expected, "case {number}");

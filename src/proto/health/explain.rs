@@ -67,10 +67,8 @@ fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
     let _ = match failure {
         Failure::LostNodes => match &vitals.cluster {
             Some(cluster) => {
-                let named = cluster.lost.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
-                let more = cluster.lost.len().saturating_sub(MOST_NAMES);
-                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-                write!(text, " ({named}{more})")
+                let named = &cluster.lost[..cluster.lost.len().min(MOST_NAMES)];
+                write_named(text, named, cluster.lost.len() - named.len())
             }
             None => Ok(()),
         },
@@ -86,9 +84,18 @@ fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
             Some(host) => write!(text, " ({} MiB free)", host.disk_free_bytes >> 20),
             None => Ok(()),
         },
+        Failure::UnreadConfiguration => match &vitals.configuration {
+            Some(it) => write_named(text, &it.changed, it.changed_more),
+            None => Ok(()),
+        },
         Failure::WrongClock | Failure::DriftingClock => write_skew(text, vitals),
         _ => Ok(()),
     };
+}
+
+fn write_named(text: &mut String, named: &[String], more: usize) -> fmt::Result {
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    write!(text, " ({}{more})", named.join(", "))
 }
 
 /// Who says what about the clock.

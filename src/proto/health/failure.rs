@@ -40,6 +40,10 @@ pub enum Failure {
     FullDisk,
     /// Others could read the onion's key, or tor could not.
     OpenKeyDirectory,
+    /// The configuration's file is wrong: no daemon could be started again.
+    WrongConfiguration,
+    /// The configuration's file was changed, and the daemons were not told.
+    UnreadConfiguration,
 }
 
 /// What can be done about a failure.
@@ -69,7 +73,10 @@ impl Failure {
             Self::Away(_) | Self::Silent(Part::Daemon(_)) | Self::WrongClock => Duration::from_secs(10),
             // Tor tries by itself for some minutes with growing pauses, and knows better what.
             Self::NoCircuits(_) | Self::NoNetwork => Duration::from_mins(2),
-            Self::Unbootstrapped(_) => Duration::from_mins(5),
+            // Whoever changes the configuration is not ready yet.
+            Self::Unbootstrapped(_) | Self::WrongConfiguration | Self::UnreadConfiguration => {
+                Duration::from_mins(5)
+            }
             Self::OldConsensus(_) => Duration::from_mins(10),
             // R1.5 gives 120 s; a start takes its part of it.
             Self::NoPoints => Duration::from_mins(3),
@@ -98,7 +105,9 @@ impl Failure {
             | Self::WrongClock
             | Self::DriftingClock
             | Self::FullDisk
-            | Self::OpenKeyDirectory => None,
+            | Self::OpenKeyDirectory
+            | Self::WrongConfiguration
+            | Self::UnreadConfiguration => None,
         }
     }
 
@@ -141,7 +150,9 @@ impl Failure {
             | Self::TargetAway
             | Self::DriftingClock
             | Self::FullDisk
-            | Self::OpenKeyDirectory => false,
+            | Self::OpenKeyDirectory
+            | Self::WrongConfiguration
+            | Self::UnreadConfiguration => false,
         }
     }
 
@@ -169,6 +180,12 @@ impl Failure {
             Self::OpenKeyDirectory => {
                 "the onion's directory must be its tor's, with mode 0700: restart rustbalance-onion-key.service, then tor"
             }
+            Self::WrongConfiguration => {
+                "the daemons go on with what they have loaded, but could not be started again: `rustbalance check-config` tells what is wrong"
+            }
+            Self::UnreadConfiguration => {
+                "tell the daemons (systemctl reload 'rustbalance-*'), or change the file back"
+            }
         }
     }
 
@@ -191,6 +208,8 @@ impl Failure {
             Self::DriftingClock => "drifting_clock",
             Self::FullDisk => "full_disk",
             Self::OpenKeyDirectory => "open_key_directory",
+            Self::WrongConfiguration => "wrong_configuration",
+            Self::UnreadConfiguration => "unread_configuration",
         }
     }
 
@@ -242,6 +261,10 @@ impl fmt::Display for Failure {
             Self::FullDisk => f.write_str("there is hardly any room left where the daemons keep their state"),
             Self::OpenKeyDirectory => {
                 f.write_str("the directory of the onion's key is not private to its tor")
+            }
+            Self::WrongConfiguration => f.write_str("the file of the configuration is wrong"),
+            Self::UnreadConfiguration => {
+                f.write_str("the configuration was changed in its file, but not loaded")
             }
         }
     }

@@ -36,6 +36,8 @@ pub enum Observation {
     Traffic(Traffic),
     /// The machine was looked at.
     Host(Host),
+    /// The configuration's file was read, beside what was loaded from it.
+    Configuration(Configuration),
 }
 
 /// All facts.
@@ -63,6 +65,8 @@ pub struct Vitals {
     pub traffic: Option<Traffic>,
     /// What was seen of the machine last.
     pub host: Option<Host>,
+    /// How the configuration's file compares with what was loaded from it.
+    pub configuration: Option<Configuration>,
 }
 
 /// A tor, in its own words.
@@ -167,6 +171,17 @@ pub struct Host {
     pub inodes_free: Option<u64>,
 }
 
+/// The configuration's file, beside what was loaded from it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// Whether the file, as it is now, would be refused.
+    pub wrong: bool,
+    /// Keys that are others in it, the first few; no values.
+    pub changed: Vec<String>,
+    /// How many there are besides.
+    pub changed_more: usize,
+}
+
 impl Vitals {
     /// Takes a fact over. What a part said before it fell silent is no fact any more.
     pub fn note(&mut self, observation: Observation) {
@@ -183,6 +198,7 @@ impl Vitals {
             Observation::Cluster(cluster) => self.cluster = Some(cluster),
             Observation::Traffic(traffic) => self.traffic = Some(traffic),
             Observation::Host(host) => self.host = Some(host),
+            Observation::Configuration(configuration) => self.configuration = Some(configuration),
         }
     }
 
