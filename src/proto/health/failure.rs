@@ -184,7 +184,7 @@ impl Failure {
                 "the daemons go on with what they have loaded, but could not be started again: `rustbalance check-config` tells what is wrong"
             }
             Self::UnreadConfiguration => {
-                "tell the daemons (systemctl reload 'rustbalance-*'), or change the file back"
+                "tell the daemons (systemctl reload rustbalance-{proxy,coordinator,publisher,watchdog}), or change the file back"
             }
         }
     }
