@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use rustbalance::ipc::proxy::FailureReason;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::LONG;
 use crate::peer::{Client, Reply, Silent, Target, read_message};
@@ -128,14 +128,22 @@ async fn a_client_that_does_not_read_stops_the_target() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pieces_of_a_body_arrive_one_by_one() {
-    let section = target(|mut stream| async move {
-        read_message_head(&mut stream).await?;
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").await.ok()?;
-        for event in 0..3 {
-            stream.write_all(format!("data: {event}\n\n").as_bytes()).await.ok()?;
-            sleep(Duration::from_millis(300)).await;
+    let read = Arc::new(Notify::new());
+    let section = target({
+        let read = Arc::clone(&read);
+        move |mut stream| {
+            let read = Arc::clone(&read);
+            async move {
+                read_message_head(&mut stream).await?;
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").await.ok()?;
+                for event in 0..3 {
+                    stream.write_all(format!("data: {event}\n\n").as_bytes()).await.ok()?;
+                    // Nothing follows before this one has arrived.
+                    read.notified().await;
+                }
+                Some(())
+            }
         }
-        Some(())
     })
     .await;
     let scene = Scene::new(&section);
@@ -145,14 +153,9 @@ async fn pieces_of_a_body_arrive_one_by_one() {
     assert!(read_message_head(client.stream()).await.unwrap().contains("transfer-encoding: chunked"));
     for event in 0..3 {
         let mut chunk = vec![0; format!("9\r\ndata: {event}\n\n\r\n").len()];
-        timeout(
-            Duration::from_millis(250 + 300 * u64::from(event > 0)),
-            client.stream().read_exact(&mut chunk),
-        )
-        .await
-        .expect("at once")
-        .unwrap();
+        timeout(LONG, client.stream().read_exact(&mut chunk)).await.expect("it is held back").unwrap();
         assert_eq!(String::from_utf8(chunk).unwrap(), format!("9\r\ndata: {event}\n\n\r\n"));
+        read.notify_one();
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1::{Builder, Parts};
@@ -20,6 +22,7 @@ use super::answer::page_bytes;
 use super::exchange::Exchange;
 use super::gate::Gate;
 use super::lane::TargetIo;
+use super::local_wakes::LocalWakes;
 use super::metered::{Meter, Metered, Side};
 use super::naming::Naming;
 use super::pages::Pages;
@@ -43,6 +46,13 @@ const HELD_BYTES: usize = MAX_HEAD_BYTES + 4096;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: u64 = 256 * 1024;
 
+/// The parts of the task, by what each of them waits for. The fourth waits until no more requests are wanted.
+const CLIENT: usize = 0;
+const TARGET: usize = 1;
+const BREAK_OFF: usize = 2;
+/// Their wake-ups.
+type Wakes = LocalWakes<4>;
+
 /// A client's connection as the library sees it.
 type ClientIo = TokioIo<Gate<Metered<Client<Stream>>>>;
 
@@ -62,9 +72,11 @@ pub async fn carry(
         Greeting::Nobody => return Ok(Finish::Unasked),
     }
     let meter = Meter { traffic: Arc::clone(traffic), activity: Arc::new(Activity::begin()) };
-    let exchange = Arc::new(Exchange::new(ways, naming, meter.clone(), seat, ending.clone()));
+    let wakes = Wakes::default();
+    let wake_driver = wakes.waker(TARGET).clone();
+    let exchange = Arc::new(Exchange::new(ways, naming, meter.clone(), seat, ending.clone(), wake_driver));
     let io = TokioIo::new(Gate::new(Metered::new(caller.into_client(), meter.clone(), Side::Client)));
-    let client = serve(io, &exchange, &meter, ways.idle, &mut ending).await?;
+    let client = serve(io, &exchange, &wakes, &meter, ways.idle, &ending).await?;
     if let Some((switched, _place)) = exchange.take_switched() {
         let target = switch(switched, &exchange, ways.idle).await?;
         carry_bytes(client, target, ways.idle, traffic, ending).await?;
@@ -105,9 +117,10 @@ async fn greet(
 async fn serve(
     io: ClientIo,
     exchange: &Arc<Exchange>,
+    wakes: &Wakes,
     meter: &Meter,
     idle: Duration,
-    ending: &mut watch::Receiver<Ending>,
+    ending: &watch::Receiver<Ending>,
 ) -> Result<Client<Stream>, FailureReason> {
     let service = service_fn(|request: Request<Incoming>| {
         let exchange = Arc::clone(exchange);
@@ -117,24 +130,26 @@ async fn serve(
         .header_read_timeout(None) // the gate has its own
         .max_buf_size(HELD_BYTES)
         .serve_connection(io, service);
-    let (mut finishing, wanted) = (false, ending.clone());
-    let end = loop {
-        tokio::select! {
-            served = poll_fn(|cx| {
+    let mut broken_off = pin!(break_off(exchange, meter, idle + GRACE, ending.clone()));
+    let mut finish = pin!(finish_wanted(ending.clone()).fuse());
+    let end = poll_fn(|cx| {
+        wakes.poll(cx, |part, cx| match part {
+            CLIENT => server.poll_without_shutdown(cx).map_err(|error| broken(&error)),
+            TARGET => {
                 exchange.drive(cx);
-                let served = server.poll_without_shutdown(cx);
-                // What was just sent, or asked for, can go at once.
-                exchange.drive(cx);
-                served
-            }) => break served.map_err(|error| broken(&error)),
-            () = stuck(exchange, meter, idle + GRACE) => break Err(FailureReason::Idle),
-            () = cut(ending) => break Err(FailureReason::CutByStop),
-            () = finish_wanted(wanted.clone()), if !finishing => {
-                finishing = true;
-                Pin::new(&mut server).graceful_shutdown();
+                Poll::Pending
             }
-        }
-    };
+            BREAK_OFF => broken_off.as_mut().poll(cx).map(Err),
+            _ => {
+                if finish.as_mut().poll(cx).is_ready() {
+                    Pin::new(&mut server).graceful_shutdown();
+                    wakes.waker(CLIENT).wake_by_ref();
+                }
+                Poll::Pending
+            }
+        })
+    });
+    let end = end.await;
     let passing = exchange.is_passing();
     let client = client_of(server.into_parts());
     match end {
@@ -151,6 +166,20 @@ async fn serve(
     }
 }
 
+/// Why the connection cannot wait for its end.
+async fn break_off(
+    exchange: &Exchange,
+    meter: &Meter,
+    limit: Duration,
+    mut ending: watch::Receiver<Ending>,
+) -> FailureReason {
+    tokio::select! {
+        () = stuck(exchange, meter, limit) => FailureReason::Idle,
+        () = cut(&mut ending) => FailureReason::CutByStop,
+    }
+}
+
+/// Waits until no more requests are wanted.
 async fn finish_wanted(mut ending: watch::Receiver<Ending>) {
     if ending.wait_for(|ending| *ending > Ending::NotYet).await.is_err() {
         std::future::pending::<()>().await;

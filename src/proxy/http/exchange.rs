@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::answer::{Answer, Turn, Upload, is_idempotent, own_page};
 use super::lane::{Lane, Open, SendError};
 use super::metered::Meter;
-use super::naming::Naming;
+use super::naming::{KnownNames, Naming};
 use super::pages::Pages;
 use super::rewritten::Rewritten;
 use crate::ipc::proxy::FailureReason;
@@ -36,7 +36,7 @@ const MOST_TARGETS: usize = 3;
 /// The requests of one client connection, one after the other.
 pub struct Exchange {
     pool: Arc<Pool>,
-    naming: Arc<Naming>,
+    names: KnownNames,
     pages: Pages,
     /// The connection's place among those of its circuit, if tor tells which that is.
     seat: Option<Arc<Seat>>,
@@ -97,24 +97,25 @@ struct Outcome {
 }
 
 impl Exchange {
-    /// For a connection with this meter, which `ending` tells when to finish.
+    /// For a connection with this meter, which `ending` tells when to finish. `wake_driver` has [`Exchange::drive`] called.
     pub fn new(
         ways: &Ways,
         naming: Arc<Naming>,
         meter: Meter,
         seat: Option<Arc<Seat>>,
         ending: watch::Receiver<Ending>,
+        wake_driver: Waker,
     ) -> Self {
         Self {
             seat,
             pool: Arc::clone(&ways.pool),
-            naming,
+            names: KnownNames::new(naming),
             pages: ways.pages.clone(),
             rewriting: ways.rewriting.clone(),
             idle: ways.idle,
             meter,
             ending,
-            lane: Lane::default(),
+            lane: Lane::new(wake_driver),
             waiting: AtomicBool::new(false),
             passing: Arc::default(),
             answered: AtomicBool::new(false),
@@ -223,7 +224,7 @@ impl Exchange {
         asked: Asked,
         upload: Upload,
     ) -> Result<(Response<Incoming>, Option<Arc<Names>>), SendError> {
-        let names = self.naming.names(open.dialer.name(), &asked.parts.headers);
+        let names = self.names.names(&open.dialer, &asked.parts.headers);
         let mut head = head_for_target(asked, names.as_deref(), &upload);
         if self.rewriting.is_some() && names.is_some() {
             eligible::request(head.headers_mut());

@@ -1,9 +1,10 @@
 //! One client's connection to the target: opened when it is first needed, used again while it lasts.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -17,6 +18,7 @@ use super::answer::Upload;
 use super::metered::{Meter, Metered, Side};
 use crate::ipc::proxy::FailureReason;
 use crate::proto::balance::member::MemberId;
+use crate::proxy::activity::QuietWatch;
 use crate::proxy::dial::Dialer;
 use crate::proxy::link::Link;
 use crate::proxy::pool::{Place, Pool};
@@ -36,11 +38,14 @@ pub type TargetIo = TokioIo<Metered<Link>>;
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// The way to the target of one client connection.
-#[derive(Default)]
 pub struct Lane {
     open: Mutex<Option<Open>>,
     /// Polled apart from the sender, which waits while this works.
     driver: Mutex<Option<Driver>>,
+    /// Has [`Lane::drive`] called.
+    wake_driver: Waker,
+    /// Of the time since a byte moved.
+    quiet: Mutex<QuietWatch>,
 }
 
 /// A connection that can take a request.
@@ -80,7 +85,12 @@ impl SendError {
 }
 
 impl Lane {
-    /// Works on the connection, as far as it can without waiting. To be called whenever its task is woken.
+    /// A lane without a connection. `wake_driver` has [`Lane::drive`] called, as there is one.
+    pub fn new(wake_driver: Waker) -> Self {
+        Self { open: Mutex::default(), driver: Mutex::default(), wake_driver, quiet: Mutex::default() }
+    }
+
+    /// Works on the connection, as far as it can without waiting. To be called whenever it is woken.
     pub fn drive(&self, cx: &mut Context<'_>) {
         let mut driver = lock(&self.driver);
         if let Some(connection) = &mut *driver
@@ -120,7 +130,7 @@ impl Lane {
         meter.activity.note();
         let sent = tokio::select! {
             sent = open.sender.try_send_request(request) => sent,
-            () = meter.activity.quiet_for(idle) => return Err(SendError::Silent),
+            () = poll_fn(|cx| lock(&self.quiet).poll(cx, &meter.activity, idle)) => return Err(SendError::Silent),
         };
         let heard = open.heard.load(Ordering::Relaxed);
         let response = sent.map_err(|mut error: TrySendError<_>| SendError::Broke {
@@ -137,6 +147,9 @@ impl Lane {
     /// The connection that is open already, if it can take another request.
     async fn free(&self) -> Option<Open> {
         let mut open = lock(&self.open).take()?;
+        if open.sender.is_ready() {
+            return Some(open);
+        }
         let ready = timeout(FREE_LIMIT, open.sender.ready()).await;
         matches!(ready, Ok(Ok(()))).then_some(open)
     }
@@ -156,6 +169,7 @@ impl Lane {
         let handshake = Builder::new().max_buf_size(READ_BYTES).handshake::<_, Upload>(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|_| FailureReason::TargetBroke)?;
         *lock(&self.driver) = Some(Box::pin(connection.with_upgrades()));
+        self.wake_driver.wake_by_ref();
         Ok((Open { sender, heard, reused: false, target, dialer }, place))
     }
 }

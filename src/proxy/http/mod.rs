@@ -7,7 +7,8 @@
 //! ```
 //!
 //! One task carries one client connection ([`carry`]) and drives both sides of it: what a slow client does not take is not
-//! read from the target, and the other way round, so no body is ever held. Its requests go over one connection to the
+//! read from the target, and the other way round, so no body is ever held; the two wake each other without the runtime
+//! ([`local_wakes`]). Its requests go over one connection to the
 //! target at a time ([`lane`]), which nobody else uses: two clients never share a circuit, and the target cannot tell by
 //! its connections which requests belong to which of them.
 //!
@@ -21,6 +22,7 @@ pub mod exchange;
 pub mod gate;
 pub mod gzip;
 pub mod lane;
+pub mod local_wakes;
 pub mod metered;
 pub mod naming;
 pub mod pages;
