@@ -30,6 +30,10 @@ SLOWNESS = 6
 SOCKS = "127.0.0.1:9050"
 #: A shell's words for the machine's own address. NixOS gives its name one of the loopback interface too.
 OWN_ADDRESS = "$(sed -n \"s/^\\(192[.]168[.][0-9.]*\\) .*\\b$(hostname)\\b.*/\\1/p\" /etc/hosts | head -n 1)"
+#: How long the client's tor lets the building of a circuit take, in seconds. A tor that has run for a while has learned from its
+#: own circuits what is long, some seconds on most networks; a new one gives them a minute, and three of these to a node that
+#: was introduced to it and does not come, as one without power does not.
+BUILDING = 15
 #: A request that takes longer has failed, for a client that fetches again and again; in seconds.
 LONGEST_REQUEST = 60
 #: So many requests of a client go over one circuit; then it asks for a new one.
@@ -104,7 +108,10 @@ def start_tor_network(network) -> None:
         f"$(command -v rustbalance-lab) --network-only {OWN_ADDRESS} --slowness {SLOWNESS} --torrc {MEMBERSHIP}",
         timeout=PATIENCE,
     )
-    client = f"DataDirectory /var/lib/tor-client\nSocksPort {SOCKS}\nLog notice stdout\n"
+    client = (
+        f"DataDirectory /var/lib/tor-client\nSocksPort {SOCKS}\nLog notice stdout\n"
+        f"LearnCircuitBuildTimeout 0\nCircuitBuildTimeout {BUILDING}\n"
+    )
     network.succeed(
         "mkdir -m 700 /var/lib/tor-client",
         f"printf {shlex.quote(client)} | cat {MEMBERSHIP} - >/run/tor-client.conf",

@@ -210,6 +210,13 @@ TESTS: Mapping[str, Test] = {
         script=SCRIPTS / "failover.py",
         payload=release,
     ),
+    "clock": Test(
+        about="two nodes on a private Tor network, of which one has a wrong clock, while clients fetch",
+        guests={"network": NETWORK, "alpha": NODE, "beta": EMPTY},
+        limit_seconds=5400,
+        script=SCRIPTS / "clock.py",
+        payload=release,
+    ),
     "partition": Test(
         about="two nodes on a private Tor network, cut off from each other and joined, while clients fetch",
         # The tunnel goes through the first network, Tor through the second.

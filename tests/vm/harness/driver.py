@@ -27,7 +27,7 @@ SHOWN_LINES = 120
 #: Size of the disk with a test's own files; unused blocks take no room.
 PAYLOAD_SIZE = "1G"
 #: Where a guest finds them, from now on.
-MOUNT = "echo '/dev/nvme0n2 /mnt ext4 ro,nofail 0 0' >>/etc/fstab; systemctl daemon-reload; mount /mnt"
+MOUNT = "echo '/dev/vda /mnt ext4 ro,nofail 0 0' >>/etc/fstab; systemctl daemon-reload; mount /mnt"
 
 
 class Driver:

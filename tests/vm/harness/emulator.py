@@ -87,8 +87,9 @@ class Emulator:
             *("-machine", "q35", "-accel", accelerator, "-cpu", "max", "-smp", "1", "-m", str(self.memory_mib)),
             *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-kernel", str(self.images.tools.kernel()), "-append", self._kernel_words()),
-            *("-device", "nvme,id=disks,serial=disks"),
-            *_disk("root", 1, f"file={self.disk},format=qcow2,cache=unsafe"),
+            # Debian's cloud kernel has NVMe built in: no initial RAM disk is needed to find the root. The other disk is of
+            # another kind, since a kernel names two of one kind in the order in which they happen to answer.
+            *_disk("root", "nvme,serial=root", f"file={self.disk},format=qcow2,cache=unsafe"),
             *("-device", "virtio-rng-pci", "-device", "virtio-serial-pci"),
             *("-chardev", f"socket,id=shell,path={self.socket('shell')},server=on,wait=off"),
             *("-device", "virtconsole,chardev=shell"),
@@ -97,7 +98,7 @@ class Emulator:
             *("-qmp", f"unix:{self.socket('monitor')},server=on,wait=off"),
         ]
         if self.payload is not None:
-            words += _disk("payload", 2, f"file={self.payload},format=raw,readonly=on")
+            words += _disk("payload", "virtio-blk-pci", f"file={self.payload},format=raw,readonly=on")
         for link in self.network.links(self.name):
             carrier = f"mcast={self.network.group}:{self.network.port + link.vlan},localaddr=127.0.0.1"
             card = f"virtio-net-pci,netdev=vlan{link.vlan},mac={link.hardware}"
@@ -110,10 +111,8 @@ class Emulator:
         return f"{KERNEL_WORDS} systemd.hostname={self.name} vm.links={links} vm.hosts={hosts}"
 
 
-def _disk(name: str, number: int, drive: str) -> Sequence[str]:
-    # Debian's cloud kernel has NVMe built in: no initial RAM disk is needed to find the root. Both disks are of one controller,
-    # since a kernel names two controllers in the order in which they happen to answer.
-    return ("-drive", f"{drive},if=none,id={name}", "-device", f"nvme-ns,drive={name},bus=disks,nsid={number}")
+def _disk(name: str, device: str, drive: str) -> Sequence[str]:
+    return ("-drive", f"{drive},if=none,id={name}", "-device", f"{device},drive={name}")
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> str:

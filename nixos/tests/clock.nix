@@ -1,0 +1,6 @@
+# The machines under clock.py.
+{ self }:
+import ./machines/cluster.nix {
+  inherit self;
+  others = [ "beta" ];
+}
