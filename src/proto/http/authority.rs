@@ -4,6 +4,8 @@
 //! scheme before it and the port behind it belong to it and are exchanged with it. Below an onion address any number of
 //! labels may stand (`www.….onion`); they are the same for both and stay.
 
+use memchr::memchr2_iter;
+
 use super::head::{MAX_HOST_BYTES, is_host, is_name_byte};
 
 /// Longest text that an exchange may lead to, twice the longest head: a text in which one name stands hundreds of times
@@ -117,7 +119,10 @@ pub fn exchange(text: &[u8], from: &Authority, to: &Authority) -> Result<Option<
 fn find(text: &[u8], from: usize, name: &Authority) -> Option<usize> {
     let host = name.host.as_bytes();
     let last = text.len().checked_sub(host.len())?;
-    (from..=last).find(|&at| {
+    let first = *host.first()?;
+    // Nearly no byte is a host's first one, and nearly no text has the host: others are passed over many at a time.
+    let places = memchr2_iter(first, first.to_ascii_uppercase(), text.get(from..=last)?);
+    places.map(|place| from + place).find(|&at| {
         text[at..at + host.len()].eq_ignore_ascii_case(host)
             && begins(&text[..at], name)
             && ends(&text[at + host.len()..])

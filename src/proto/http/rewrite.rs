@@ -48,8 +48,8 @@ pub struct Names {
     targets: Arc<[Authority]>,
     /// `None`: nobody said, so the targets' names can only be left out.
     public: Option<Public>,
-    /// Labels in front of the target's name.
-    labels: String,
+    /// The `Host` of the request to the target, if it is another than the client's.
+    host: Option<HeaderValue>,
 }
 
 /// What the onion service is called.
@@ -75,12 +75,9 @@ impl Names {
         let (base, labels) = public.map(Authority::split_subdomain).unzip();
         let labels: String = labels.unwrap_or_default();
         let public = base.map(|base| Public { whole: base.with_subdomain(&labels), base });
-        Self { target: target.cloned(), targets: Arc::clone(targets), public, labels }
-    }
-
-    /// The `Host` of the request to the target.
-    fn host(&self) -> Option<String> {
-        Some(self.target.as_ref()?.with_subdomain(&self.labels).text())
+        let host = target.map(|target| target.with_subdomain(&labels).text());
+        let host = host.and_then(|host| HeaderValue::try_from(host).ok());
+        Self { target: target.cloned(), targets: Arc::clone(targets), public, host }
     }
 
     /// This target's name, and then the others.
@@ -136,8 +133,8 @@ pub fn request(headers: &mut HeaderMap, names: Option<&Names>) {
             if REQUEST_URLS.contains(name) { names.for_target(value) } else { Ok(None) }
         },
     );
-    if let Some(host) = names.host().and_then(|host| HeaderValue::try_from(host).ok()) {
-        headers.insert(header::HOST, host);
+    if let Some(host) = &names.host {
+        headers.insert(header::HOST, host.clone());
     }
 }
 

@@ -66,10 +66,11 @@ struct Asked {
 
 impl Asked {
     /// The same, for the whole.
-    fn without_range(mut self) -> Self {
-        self.parts.headers.remove(header::RANGE);
-        self.parts.headers.remove(header::IF_RANGE);
-        self
+    fn without_range(&self) -> Self {
+        let mut whole = self.clone();
+        whole.parts.headers.remove(header::RANGE);
+        whole.parts.headers.remove(header::IF_RANGE);
+        whole
     }
 }
 
@@ -167,7 +168,7 @@ impl Exchange {
         let broke = Arc::default();
         let upload = Upload::new(body, Arc::clone(&broke));
         self.waiting.store(true, Ordering::Relaxed);
-        let reached = self.reach_whole(Asked { parts, protocol }, upload).await;
+        let reached = self.reach_whole(&Asked { parts, protocol }, upload).await;
         self.waiting.store(false, Ordering::Relaxed);
         match reached {
             Ok(reached) => self.pass(reached, switching),
@@ -177,25 +178,22 @@ impl Exchange {
     }
 
     /// Sends the request; once more, for the whole, if the target gives a part of what has to be looked through as a whole.
-    async fn reach_whole(&self, asked: Asked, upload: Upload) -> Result<Reached, FailureReason> {
+    async fn reach_whole(&self, asked: &Asked, upload: Upload) -> Result<Reached, FailureReason> {
         let may_be_part = self.rewriting.is_some()
             && asked.parts.headers.contains_key(header::RANGE)
             && is_idempotent(&asked.parts.method)
             && upload.is_end_stream();
-        let whole = may_be_part.then(|| asked.clone().without_range());
         let reached = self.reach(asked, upload).await?;
-        match whole {
-            Some(whole) if reached.is_part() => {
-                drop(reached);
-                self.reach(whole, Upload::none()).await
-            }
-            _ => Ok(reached),
+        if may_be_part && reached.is_part() {
+            drop(reached);
+            return self.reach(&asked.without_range(), Upload::none()).await;
         }
+        Ok(reached)
     }
 
     /// Sends the request. Again, if the connection breaks before the target has said anything and nothing can have come of
     /// it: over a new one if it had been used before, to another target if it had not.
-    async fn reach(&self, asked: Asked, mut upload: Upload) -> Result<Reached, FailureReason> {
+    async fn reach(&self, asked: &Asked, mut upload: Upload) -> Result<Reached, FailureReason> {
         let repeatable = is_idempotent(&asked.parts.method) && upload.is_end_stream();
         let mut failed = Vec::new();
         loop {
@@ -203,7 +201,7 @@ impl Exchange {
             // Where nobody else can be asked, the one that was has failed.
             let alone = |reason| if failed.is_empty() { reason } else { FailureReason::TargetBroke };
             let (open, place) = ready.map_err(alone)?;
-            let unsent = match self.send(open, asked.clone(), upload).await {
+            let unsent = match self.send(open, asked, upload).await {
                 Ok((response, names)) => return Ok(Reached { response, names, place }),
                 Err(SendError::Broke { reused, heard: false, unsent }) => {
                     if !reused {
@@ -221,7 +219,7 @@ impl Exchange {
     async fn send(
         &self,
         open: Open,
-        asked: Asked,
+        asked: &Asked,
         upload: Upload,
     ) -> Result<(Response<Incoming>, Option<Arc<Names>>), SendError> {
         let names = self.names.names(&open.dialer, &asked.parts.headers);
@@ -308,13 +306,14 @@ fn prepare(parts: &mut response::Parts) -> Option<Eligible> {
 }
 
 /// The head of the request to the target.
-fn head_for_target(asked: Asked, names: Option<&Names>, body: &Upload) -> Request<()> {
+fn head_for_target(asked: &Asked, names: Option<&Names>, body: &Upload) -> Request<()> {
     let Asked { parts, protocol } = asked;
     let mut head = Request::new(());
     // Of a whole URL only the path goes on: its host is the one in `Host`.
-    *head.uri_mut() = parts.uri.path_and_query().map_or(parts.uri.clone(), |path| Uri::from(path.clone()));
-    *head.method_mut() = parts.method;
-    let mut headers = parts.headers;
+    *head.uri_mut() =
+        parts.uri.path_and_query().map_or_else(|| parts.uri.clone(), |path| Uri::from(path.clone()));
+    *head.method_mut() = parts.method.clone();
+    let mut headers = parts.headers.clone();
     let trailers = lists(&headers, header::TE, "trailers");
     for_target(&mut headers, names);
     if !headers.contains_key(header::HOST) {
@@ -329,7 +328,7 @@ fn head_for_target(asked: Asked, names: Option<&Names>, body: &Upload) -> Reques
         headers.append(header::CONNECTION, HeaderValue::from_static("te"));
     }
     if let Some(protocol) = protocol {
-        headers.insert(header::UPGRADE, protocol);
+        headers.insert(header::UPGRADE, protocol.clone());
         headers.append(header::CONNECTION, HeaderValue::from_static("upgrade"));
     }
     *head.headers_mut() = headers;

@@ -114,7 +114,8 @@ impl Lane {
         {
             return Ok((Open { reused: true, ..open }, place));
         }
-        self.open(pool, meter, failed).await
+        // In a box of its own, as few requests need it: with room for it, every request's future would be thrice as large.
+        Box::pin(self.open(pool, meter, failed)).await
     }
 
     /// Sends a request and waits for the head of the response, as long as bytes move: no longer than `idle` without one.
