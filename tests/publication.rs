@@ -138,6 +138,32 @@ fn keys(post: &Post) -> BTreeSet<u8> {
 }
 
 #[test]
+fn points_at_relays_that_no_view_has_any_more_are_counted() {
+    let mut desk = Desk::new();
+    let Some(Action::ReadOwn(own)) = desk.handle(Event::TorUp(Serving)).into_iter().next() else { panic!() };
+    desk.own(own, &[1, 2]);
+    assert_eq!(desk.publication.report().points_lost, 0, "no view is known yet");
+    let mut desk = Desk::ready();
+    let without = |lost: &[u8]| Plan {
+        relays: (0..=255).filter(|id| !lost.contains(id)).map(|id| [id; 20]).collect(),
+        ..plan()
+    };
+    let mut lose = |role, lost: &[u8]| {
+        let actions = desk.handle(Event::NewConsensus(role));
+        // The serving tor is asked a little later.
+        let actions = if actions.is_empty() { desk.run(Duration::from_secs(4)) } else { actions };
+        let read =
+            |action: &Action| if let Action::ReadNetwork(_, ticket) = action { Some(*ticket) } else { None };
+        let ticket = actions.iter().find_map(read).unwrap();
+        desk.handle(Event::Network(role, ticket, Some(without(lost))));
+        desk.publication.report().points_lost
+    };
+    assert_eq!(lose(Standby, &[1, 2, 3]), 0, "the serving tor knows them");
+    assert_eq!(lose(Serving, &[2, 3]), 1);
+    assert_eq!(lose(Standby, &[]), 0);
+}
+
+#[test]
 fn the_own_points_are_always_the_freshest() {
     let mut desk = Desk::ready();
     // The coordinator is behind by a rotation.

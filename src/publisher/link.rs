@@ -32,7 +32,7 @@ pub enum Message {
     /// A tor is there, and can be given commands.
     Up(TorRole, Controller),
     /// Something happened.
-    Event(Event),
+    Event(Box<Event>),
 }
 
 /// Keeps one connection up until the main loop is gone.
@@ -49,7 +49,7 @@ pub async fn keep(role: TorRole, service: HsId, mut tor: Reconnector, to: mpsc::
         while let Some(event) = events.recv().await {
             let event = translate(role, service, event);
             if let Some(event) = event
-                && to.send(Message::Event(event)).await.is_err()
+                && to.send(Message::Event(Box::new(event))).await.is_err()
             {
                 return;
             }

@@ -94,7 +94,7 @@ impl Publisher {
                 self.workshop.equip(role, controller);
                 self.handle(Event::TorUp(role));
             }
-            Message::Event(event) => self.handle(event),
+            Message::Event(event) => self.handle(*event),
         }
     }
 

@@ -165,6 +165,7 @@ fn publishing(report: &PublisherReport) -> Publishing {
     Publishing {
         publishes,
         points: count(report.points.len()),
+        points_lost: count(report.points_lost),
         muted: report.muted,
         // Who does not publish knows nothing of what HSDirs hold.
         hsdirs: if publishes { count(hsdirs().count()) } else { 0 },
@@ -207,10 +208,13 @@ mod tests {
 
     #[test]
     fn a_report_is_put_into_the_words_of_the_core() {
-        let report =
-            PublisherReport { alarms: vec![Alarm::HsDirsBehind, Alarm::NotBuilt], ..Default::default() };
+        let report = PublisherReport {
+            alarms: vec![Alarm::HsDirsBehind, Alarm::NotBuilt],
+            points_lost: 2,
+            ..Default::default()
+        };
         let said = publishing(&report);
-        assert!(said.behind && said.stale && !said.publishes && said.hsdirs == 0);
+        assert!(said.behind && said.stale && !said.publishes && said.hsdirs == 0 && said.points_lost == 2);
         assert_eq!(publishing(&PublisherReport::default()), Publishing::default());
     }
 }

@@ -87,6 +87,18 @@ fn of_the_tors(report: &HealthReport, page: &mut Page) {
         page.sample("tor_introduction_circuits", &[("part", part)], tor.introduction_circuits);
     }
     page.gauge(
+        "tor_introduction_circuits_expected",
+        "",
+        "Introduction circuits that there are once all are established.",
+    );
+    for (part, tor) in tors() {
+        page.sample(
+            "tor_introduction_circuits_expected",
+            &[("part", part)],
+            tor.introduction_circuits_expected,
+        );
+    }
+    page.gauge(
         "tor_consensus_valid_until_timestamp_seconds",
         "seconds",
         "When a tor's consensus ends, Unix time.",
@@ -141,6 +153,8 @@ fn of_the_daemons(report: &HealthReport, page: &mut Page) {
     if let Some(publishing) = &vitals.publishing {
         page.gauge("introduction_points", "", "Introduction points at which this node serves.");
         page.sample("introduction_points", &[], publishing.points);
+        page.gauge("introduction_points_lost", "", "Of these, those at relays that have left the network.");
+        page.sample("introduction_points_lost", &[], publishing.points_lost);
         page.gauge("publishing", "", "Whether this node publishes the descriptor for the cluster.");
         page.sample("publishing", &[], u8::from(publishing.publishes));
         page.gauge(

@@ -35,6 +35,10 @@ const READ_EVERY: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(500);
 /// What group and others may do, in a file's mode.
 const OTHERS: u32 = 0o077;
+/// `HiddenServiceNumIntroductionPoints`, unless it is set.
+const DEFAULT_POINTS: u32 = 3;
+/// A service keeps two descriptors, each with points of its own.
+const DESCRIPTORS: u32 = 2;
 /// Events that may wait here; each only says that it is time to read.
 const WAITING_EVENTS: usize = 64;
 
@@ -206,6 +210,7 @@ async fn read(watched: &Watched, controller: &Controller, skew: i64) -> Result<T
     let valid_after = controller.getinfo("consensus/valid-after").await.ok();
     let valid_until = controller.getinfo("consensus/valid-until").await.ok();
     let introduces = |state: &Option<String>| state.as_deref() == Some("HSSI_ESTABLISHED");
+    let services = Services::of(&controller.getconf("HiddenServiceOptions").await?);
     let introductions =
         controller.circuits().await?.iter().filter(|circuit| introduces(&circuit.hs_state)).count();
     Ok(TorVitals {
@@ -215,8 +220,9 @@ async fn read(watched: &Watched, controller: &Controller, skew: i64) -> Result<T
         consensus_valid_after: valid_after.and_then(|time| unix_secs(&time)),
         consensus_valid_until: valid_until.and_then(|time| unix_secs(&time)),
         introduction_circuits: u32::try_from(introductions).unwrap_or(u32::MAX),
+        introduction_circuits_expected: services.circuits,
         clock_skew_secs: skew,
-        key_directory_private: key_directory(controller).await?.map(|path| is_private(watched, &path)),
+        key_directory_private: services.directory.map(|path| is_private(watched, &path)),
     })
 }
 
@@ -241,11 +247,36 @@ fn skew_of(status: &StatusEvent) -> Option<i64> {
     value.trim_matches('"').parse().ok()
 }
 
-/// Where the onion's key is, if this tor has one.
-async fn key_directory(controller: &Controller) -> Result<Option<PathBuf>, ControlError> {
-    let options = controller.getconf("HiddenServiceOptions").await?;
-    let mut directories = options.into_iter().filter(|(name, _)| name == "HiddenServiceDir");
-    Ok(directories.find_map(|(_, path)| path.map(PathBuf::from)))
+/// What a tor's configuration says of its onion services; on a node of ours that is one, or none.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Services {
+    /// Where the key of the first one is.
+    directory: Option<PathBuf>,
+    /// Introduction circuits that there are when all are well.
+    circuits: u32,
+}
+
+impl Services {
+    /// Reads `GETCONF HiddenServiceOptions`: each service begins with its directory.
+    fn of(options: &[(String, Option<String>)]) -> Self {
+        let mut found = Self::default();
+        let mut points = 0;
+        for (name, value) in options {
+            match (name.as_str(), value) {
+                ("HiddenServiceDir", Some(path)) => {
+                    found.directory.get_or_insert_with(|| PathBuf::from(path));
+                    found.circuits = found.circuits.saturating_add(points);
+                    points = DEFAULT_POINTS;
+                }
+                ("HiddenServiceNumIntroductionPoints", Some(number)) => {
+                    points = number.parse().unwrap_or(DEFAULT_POINTS);
+                }
+                _ => {}
+            }
+        }
+        found.circuits = found.circuits.saturating_add(points).saturating_mul(DESCRIPTORS);
+        found
+    }
 }
 
 /// Whether a directory is tor's own and nobody else's. Tor's user is the one that made the control socket.
@@ -278,6 +309,22 @@ mod tests {
         assert_eq!(skew_of(&status("CLOCK_SKEW", "-3700")), Some(-3700));
         assert_eq!(skew_of(&status("CLOCK_SKEW", "\"42\"")), Some(42));
         assert_eq!(skew_of(&status("CLOCK_JUMPED", "42")), None);
+    }
+
+    #[test]
+    fn as_many_circuits_are_expected_as_both_descriptors_have_points() {
+        let option =
+            |(name, value): &(&str, &str)| (format!("HiddenService{name}"), Some((*value).to_owned()));
+        let services = |options: &[(&str, &str)]| {
+            let services = Services::of(&options.iter().map(option).collect::<Vec<_>>());
+            (services.directory.map(|path| path.display().to_string()), services.circuits)
+        };
+        assert_eq!(services(&[]), (None, 0));
+        assert_eq!(Services::of(&[("HiddenServiceOptions".to_owned(), None)]), Services::default());
+        assert_eq!(services(&[("Dir", "/a"), ("Port", "80")]), (Some("/a".to_owned()), 6));
+        let many = ("NumIntroductionPoints", "5");
+        assert_eq!(services(&[("Dir", "/a"), many, ("Port", "80")]), (Some("/a".to_owned()), 10));
+        assert_eq!(services(&[("Dir", "/a"), many, ("Dir", "/b")]), (Some("/a".to_owned()), 16));
     }
 
     #[test]

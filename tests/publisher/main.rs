@@ -286,6 +286,27 @@ async fn the_other_tor_takes_over_when_the_uploading_one_dies_mid_post() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_point_whose_relay_has_left_the_network_is_told_and_not_published() {
+    let mut node = Node::start(BOTH).await;
+    node.order(&[]).await;
+    node.until_published(&[1, 2]).await;
+    let shrunk = node.network.without(1);
+    node.b.knows().network = shrunk.clone();
+    node.b.tell("NEWCONSENSUS");
+    // The serving tor still knows the relay: it may only be behind, or ahead.
+    node.until("it is left out", |report| report.slots.iter().all(|slot| slot.points == 1)).await;
+    assert_eq!(node.status().await.points_lost, 0);
+    node.a.knows().network = shrunk;
+    node.a.tell("NEWCONSENSUS");
+    let (report, _) = node.until("it is lost", |report| report.points_lost == 1).await;
+    assert_eq!(report.points.len(), 2, "tor still tells of it");
+    node.a.knows().own = Some(node.network.own_descriptor(&[point(2, 2), point(5, 6)]));
+    node.a.tell("HS_DESC CREATED @ UNKNOWN UNKNOWN");
+    node.until("another was taken", |report| report.points_lost == 0 && report.points.len() == 2).await;
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_tor_is_enough() {
     let mut node = Node::start(Setup { standby: false }).await;
     node.order(&[]).await;

@@ -86,6 +86,13 @@ impl Network {
         Self { valid_after: time(at), consensus, microdescs }
     }
 
+    /// The same without relay `n`.
+    pub(crate) fn without(&self, n: u8) -> Self {
+        let (before, rest) = self.consensus.split_once(&format!("r relay{n} ")).unwrap();
+        let (_, after) = rest.split_once("r relay").unwrap();
+        Self { consensus: format!("{before}r relay{after}"), ..self.clone() }
+    }
+
     pub(crate) fn view(&self) -> NetworkView {
         consensus::parse(&self.consensus, &self.microdescs, true).unwrap()
     }

@@ -68,7 +68,7 @@ impl Publisher {
 pub enum Errand {
     Timer,
     /// The publisher is told something.
-    Tell(Told),
+    Tell(Box<Told>),
     /// The publisher tells its coordinator.
     Report,
     /// A descriptor arrives at an HSDir.
@@ -121,7 +121,7 @@ impl World {
 
     /// The node's tor has told its publisher, or its coordinator has.
     pub fn tell(&mut self, node: usize, told: Told) {
-        self.errand(node, IPC, Errand::Tell(told));
+        self.errand(node, IPC, Errand::Tell(Box::new(told)));
     }
 
     /// The coordinator gives another order.
@@ -146,7 +146,7 @@ impl World {
         for node in 0..self.nodes.len() {
             for role in [TorRole::Standby, TorRole::Serving] {
                 let after = self.millis(0..2_000);
-                self.errand(node, after, Errand::Tell(Told::NewConsensus(role)));
+                self.errand(node, after, Errand::Tell(Box::new(Told::NewConsensus(role))));
             }
         }
     }
@@ -170,7 +170,7 @@ impl World {
             Errand::Rebuilt => self.rebuilt(node),
             _ if !alive => {}
             Errand::Timer => self.publisher_timer(node),
-            Errand::Tell(told) => self.hear(node, told),
+            Errand::Tell(told) => self.hear(node, *told),
             Errand::Report => self.report(node),
             Errand::Look { hsdir } => self.look(node, hsdir),
         }
@@ -246,7 +246,7 @@ impl World {
             }
             Action::CloseCircuit(_) => return self.lose_circuits(node),
         };
-        self.errand(node, CONTROL, Errand::Tell(answer));
+        self.errand(node, CONTROL, Errand::Tell(Box::new(answer)));
     }
 
     /// The introduction circuits are closed: nobody is served at these points, though tor still tells of them.
@@ -320,7 +320,7 @@ impl World {
                 let counter = RevisionCounter(stored.counter);
                 let blinded = hsdirs::blinded(period);
                 let told = Told::ReadBack(TorRole::Standby, [hsdir; 20], blinded, counter);
-                self.errand(node, CONTROL, Errand::Tell(told));
+                self.errand(node, CONTROL, Errand::Tell(Box::new(told)));
             }
         }
     }
@@ -329,7 +329,7 @@ impl World {
     fn reply(&mut self, node: usize, hsdir: u8, period: u64, answer: HsDirAnswer) {
         let blinded = (answer != HsDirAnswer::Uploaded).then(|| hsdirs::blinded(period));
         let told = Told::Answer(TorRole::Standby, [hsdir; 20], blinded, answer);
-        self.errand(node, CONTROL, Errand::Tell(told));
+        self.errand(node, CONTROL, Errand::Tell(Box::new(told)));
     }
 
     fn plan_report(&mut self, node: usize) {

@@ -1,7 +1,7 @@
 //! A tor as far as the watchdog's questions go. It can hang and die.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -12,6 +12,8 @@ use tokio::task::JoinHandle;
 pub(crate) struct FakeTor {
     path: PathBuf,
     hung: Arc<AtomicBool>,
+    /// Its introduction circuits; it has one onion service, in this directory.
+    introduces: Arc<AtomicU32>,
     task: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -20,6 +22,7 @@ impl FakeTor {
         let tor = Self {
             path: path.to_owned(),
             hung: Arc::new(AtomicBool::new(false)),
+            introduces: Arc::new(AtomicU32::new(6)),
             task: Arc::new(Mutex::new(None)),
         };
         tor.start();
@@ -31,12 +34,12 @@ impl FakeTor {
         self.kill();
         self.hung.store(false, Ordering::SeqCst);
         let listener = UnixListener::bind(&self.path).unwrap();
-        let hung = Arc::clone(&self.hung);
+        let tor = self.clone();
         let task = tokio::spawn(async move {
             let mut peers = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                peers.spawn(serve(stream, Arc::clone(&hung)));
+                peers.spawn(serve(stream, tor.clone()));
             }
         });
         *self.task.lock().unwrap() = Some(task);
@@ -50,40 +53,56 @@ impl FakeTor {
         let _ = std::fs::remove_file(&self.path);
     }
 
+    /// So many of its introduction circuits are there from now on.
+    pub(crate) fn introduce(&self, circuits: u32) {
+        self.introduces.store(circuits, Ordering::SeqCst);
+    }
+
     /// As by `kill -STOP`: its connections stay open, and nothing comes out of them.
     pub(crate) fn hang(&self) {
         self.hung.store(true, Ordering::SeqCst);
     }
 }
 
-async fn serve(stream: UnixStream, hung: Arc<AtomicBool>) {
+async fn serve(stream: UnixStream, tor: FakeTor) {
     let (reader, mut writer) = stream.into_split();
     let mut lines = BufReader::new(reader).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        if hung.load(Ordering::SeqCst) {
+        if tor.hung.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        let _ = writer.write_all(answer(&line).as_bytes()).await;
+        let _ = writer.write_all(tor.answer(&line).as_bytes()).await;
     }
 }
 
-fn answer(line: &str) -> String {
-    let (keyword, argument) = line.split_once(' ').unwrap_or((line, ""));
-    let value = match argument {
-        "status/bootstrap-phase" => "NOTICE BOOTSTRAP PROGRESS=100 TAG=done SUMMARY=\"Done\"",
-        "status/circuit-established" => "1",
-        "network-liveness" => "up",
-        "consensus/valid-after" => "2020-01-01 00:00:00",
-        "consensus/valid-until" => "2099-01-01 00:00:00",
-        _ => "",
-    };
-    match keyword {
-        "PROTOCOLINFO" => {
-            "250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250-VERSION Tor=\"0.4.9.11\"\r\n250 OK\r\n"
-                .to_owned()
+impl FakeTor {
+    fn answer(&self, line: &str) -> String {
+        let (keyword, argument) = line.split_once(' ').unwrap_or((line, ""));
+        let value = match argument {
+            "status/bootstrap-phase" => "NOTICE BOOTSTRAP PROGRESS=100 TAG=done SUMMARY=\"Done\"",
+            "status/circuit-established" => "1",
+            "network-liveness" => "up",
+            "consensus/valid-after" => "2020-01-01 00:00:00",
+            "consensus/valid-until" => "2099-01-01 00:00:00",
+            _ => "",
+        };
+        match keyword {
+            "PROTOCOLINFO" => {
+                "250-PROTOCOLINFO 1\r\n250-AUTH METHODS=NULL\r\n250-VERSION Tor=\"0.4.9.11\"\r\n250 OK\r\n"
+                    .to_owned()
+            }
+            "GETINFO" if argument == "circuit-status" => {
+                let circuit =
+                    |id| format!("{id} BUILT PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_ESTABLISHED\r\n");
+                let circuits: String = (1..=self.introduces.load(Ordering::SeqCst)).map(circuit).collect();
+                format!("250+circuit-status=\r\n{circuits}.\r\n250 OK\r\n")
+            }
+            "GETINFO" => format!("250-{argument}={value}\r\n250 OK\r\n"),
+            "GETCONF" => {
+                let directory = self.path.parent().unwrap().join("onion");
+                format!("250-HiddenServiceDir={}\r\n250 HiddenServicePort=80\r\n", directory.display())
+            }
+            _ => "250 OK\r\n".to_owned(),
         }
-        "GETINFO" => format!("250-{argument}={value}\r\n250 OK\r\n"),
-        "GETCONF" => "250 HiddenServiceOptions\r\n".to_owned(),
-        _ => "250 OK\r\n".to_owned(),
     }
 }

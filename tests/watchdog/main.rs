@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use node::Node;
+use rustbalance::proto::health::report::Stage;
 
 const KILL_A: &str = "KillUnit rustbalance-tor@a.service";
 const KILL_B: &str = "KillUnit rustbalance-tor@b.service";
@@ -70,6 +71,24 @@ async fn a_node_whose_proxy_hangs_serves_no_more_until_that_is_well() {
     let back = node.until_called("StartUnit rustbalance-tor@a.service", Instant::now()).await;
     assert!(back < Duration::from_secs(25), "{back:?}");
     node.until("all is well", |report| report.complaints.is_empty() && !report.fenced).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn introduction_circuits_that_are_missing_are_told() {
+    let node = Node::start().await;
+    node.until("all is well", |report| report.complaints.is_empty()).await;
+    node.b.introduce(0);
+    node.a.introduce(4);
+    let (report, _) = node.until("some are missed", |report| !report.complaints.is_empty()).await;
+    assert_eq!(report.complaints.len(), 1, "{report:#?}");
+    assert_eq!(report.complaints[0].failure, "few_points");
+    assert!(report.complaints[0].text.contains(" (4 of 6); this has just begun"), "{report:#?}");
+    node.a.introduce(0);
+    let (report, _) = node.until("all are missed", |report| report.complaints.len() > 1).await;
+    let told: Vec<_> = report.complaints.iter().map(|it| (it.failure.as_str(), it.stage)).collect();
+    assert_eq!(told, [("no_points", Stage::Suspected), ("few_points", Stage::Consequence)]);
+    node.a.introduce(6);
+    node.until("they are back", |report| report.complaints.is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

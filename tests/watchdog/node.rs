@@ -1,5 +1,6 @@
 //! A watchdog process in a node whose other parts are played by this test.
 
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ impl Node {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
+        std::fs::DirBuilder::new().mode(0o700).create(path("onion")).unwrap();
         let (a, b) = (FakeTor::new(&path("a")), FakeTor::new(&path("b")));
         let manager = ServiceManager::start(&path("bus"));
         let proxy_hangs = Arc::new(AtomicBool::new(false));

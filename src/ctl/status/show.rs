@@ -91,7 +91,13 @@ fn publisher_in_words(publisher: &PublisherReport) -> String {
     let muted = if publisher.muted { "; gives its introduction points up" } else { "" };
     let (serving, standby) = (state(publisher.serving_tor), state(publisher.standby_tor));
     let points = publisher.points.len();
-    format!("{duty}; {points} introduction points; tor that serves {serving}, the other one {standby}{muted}")
+    let lost = match publisher.points_lost {
+        0 => String::new(),
+        lost => format!(", {lost} of them at relays that have left the network"),
+    };
+    format!(
+        "{duty}; {points} introduction points{lost}; tor that serves {serving}, the other one {standby}{muted}"
+    )
 }
 
 fn proxy_in_words(proxy: &ProxyStatus) -> String {

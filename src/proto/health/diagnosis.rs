@@ -36,7 +36,10 @@ pub fn diagnose(vitals: &Vitals, fenced: bool, unix_secs: u64) -> BTreeSet<Failu
     if has_no_network(vitals) {
         failures.insert(Failure::NoNetwork);
     }
-    of_the_daemons(vitals, fenced || joining, &mut failures);
+    of_the_daemons(vitals, &mut failures);
+    if !fenced && !joining {
+        of_the_points(vitals, &mut failures);
+    }
     failures.extend(vitals.host.as_ref().and_then(of_the_machine));
     failures.extend(vitals.configuration.as_ref().and_then(of_the_configuration));
     if Tor::ALL
@@ -79,11 +82,8 @@ fn has_no_network(vitals: &Vitals) -> bool {
 }
 
 /// What the daemons say.
-fn of_the_daemons(vitals: &Vitals, serves_nothing: bool, failures: &mut BTreeSet<Failure>) {
+fn of_the_daemons(vitals: &Vitals, failures: &mut BTreeSet<Failure>) {
     if let Some(publishing) = &vitals.publishing {
-        if publishing.points == 0 && !publishing.muted && !serves_nothing {
-            failures.insert(Failure::NoPoints);
-        }
         if publishing.behind {
             failures.insert(Failure::HsDirsBehind);
         }
@@ -102,6 +102,28 @@ fn of_the_daemons(vitals: &Vitals, serves_nothing: bool, failures: &mut BTreeSet
     }
     if vitals.traffic.as_ref().is_some_and(|traffic| !traffic.target_well) {
         failures.insert(Failure::TargetAway);
+    }
+}
+
+/// Where clients come in: what the descriptor says, and the circuits that there are. Tor goes on telling of a point whose
+/// circuit is gone until it has another one.
+fn of_the_points(vitals: &Vitals, failures: &mut BTreeSet<Failure>) {
+    let told = vitals.publishing.unwrap_or_default();
+    if told.muted {
+        return;
+    }
+    let tor = vitals.tor(Tor::Serving);
+    let (circuits, expected) =
+        tor.map_or((0, 0), |tor| (tor.introduction_circuits, tor.introduction_circuits_expected));
+    let none_told = vitals.publishing.is_some() && told.points <= told.points_lost;
+    if none_told || (circuits == 0 && expected > 0) {
+        failures.insert(Failure::NoPoints);
+    }
+    if circuits < expected {
+        failures.insert(Failure::FewPoints);
+    }
+    if told.points_lost > 0 {
+        failures.insert(Failure::LostPoints);
     }
 }
 
@@ -167,6 +189,7 @@ mod tests {
             consensus_valid_after: Some(NOW - 3600),
             consensus_valid_until: Some(NOW + 7200),
             introduction_circuits: 6,
+            introduction_circuits_expected: 6,
             clock_skew_secs: 0,
             key_directory_private: Some(true),
         }
@@ -190,9 +213,9 @@ mod tests {
     #[test]
     fn each_failure_is_told_by_its_own_fact() {
         use Failure::{
-            Away, DriftingClock, FullDisk, HsDirsBehind, LostNodes, NoCircuits, NoLease, NoNetwork, NoPoints,
-            OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped,
-            UnreadConfiguration, WrongClock, WrongConfiguration,
+            Away, DriftingClock, FewPoints, FullDisk, HsDirsBehind, LostNodes, LostPoints, NoCircuits,
+            NoLease, NoNetwork, NoPoints, OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor,
+            TargetAway, Unbootstrapped, UnreadConfiguration, WrongClock, WrongConfiguration,
         };
         let serving = Part::Tor(Tor::Serving);
         let cases: Vec<(Change, Vec<Failure>)> = vec![
@@ -226,6 +249,21 @@ mod tests {
             ),
             (|v| v.publishing = Some(Publishing::default()), vec![NoPoints]),
             (|v| v.publishing = Some(Publishing { muted: true, ..Publishing::default() }), vec![]),
+            (|v| v.serving_tor.as_mut().unwrap().introduction_circuits = 5, vec![FewPoints]),
+            (|v| v.serving_tor.as_mut().unwrap().introduction_circuits = 0, vec![NoPoints, FewPoints]),
+            (|v| v.standby_tor.as_mut().unwrap().introduction_circuits = 0, vec![]),
+            (|v| v.publishing = v.publishing.map(|p| Publishing { points_lost: 1, ..p }), vec![LostPoints]),
+            (
+                |v| v.publishing = v.publishing.map(|p| Publishing { points_lost: 3, ..p }),
+                vec![NoPoints, LostPoints],
+            ),
+            (
+                |v| {
+                    v.serving_tor.as_mut().unwrap().introduction_circuits = 0;
+                    v.publishing = v.publishing.map(|p| Publishing { muted: true, points_lost: 1, ..p });
+                },
+                vec![],
+            ),
             (|v| v.publishing = v.publishing.map(|p| Publishing { behind: true, ..p }), vec![HsDirsBehind]),
             (|v| v.publishing = v.publishing.map(|p| Publishing { stale: true, ..p }), vec![StaleDescriptor]),
             (|v| v.cluster.as_mut().unwrap().led = false, vec![NoLease]),
@@ -254,7 +292,8 @@ mod tests {
     fn a_tor_that_may_not_run_is_not_missed() {
         let mut vitals = well();
         vitals.note(Observation::Answer(Part::Tor(Tor::Serving), Answer::Away));
-        vitals.publishing = Some(Publishing::default());
+        vitals.publishing = Some(Publishing { points_lost: 2, ..Publishing::default() });
+        vitals.serving_tor = Some(TorVitals { introduction_circuits: 0, ..well_tor() });
         assert_eq!(diagnose(&vitals, true, NOW), BTreeSet::new(), "fenced");
         vitals.cluster = Some(ClusterVitals { joining: true, ..ClusterVitals::default() });
         assert_eq!(diagnose(&vitals, false, NOW), BTreeSet::new(), "not let in yet");

@@ -76,6 +76,16 @@ fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
             Some(it) => write!(text, " ({} of {} have it)", it.hsdirs_holding, it.hsdirs),
             None => Ok(()),
         },
+        Failure::FewPoints => match vitals.serving_tor {
+            Some(it) => {
+                write!(text, " ({} of {})", it.introduction_circuits, it.introduction_circuits_expected)
+            }
+            None => Ok(()),
+        },
+        Failure::LostPoints => match vitals.publishing {
+            Some(it) => write!(text, " ({} of {})", it.points_lost, it.points),
+            None => Ok(()),
+        },
         Failure::Unbootstrapped(tor) => match vitals.tor(tor) {
             Some(it) => write!(text, " ({} %)", it.bootstrap_percent),
             None => Ok(()),

@@ -22,6 +22,10 @@ pub enum Failure {
     OldConsensus(Tor),
     /// The tor that serves has no introduction points.
     NoPoints,
+    /// It has fewer than it should have.
+    FewPoints,
+    /// Relays of some of them have left the network, and it has not taken others.
+    LostPoints,
     /// Some HSDirs do not have the present descriptor.
     HsDirsBehind,
     /// No HSDir has, or it cannot be made or read.
@@ -77,7 +81,8 @@ impl Failure {
             Self::Unbootstrapped(_) | Self::WrongConfiguration | Self::UnreadConfiguration => {
                 Duration::from_mins(5)
             }
-            Self::OldConsensus(_) => Duration::from_mins(10),
+            // Tor takes others by itself; when it has tried too many within five minutes, it waits until they are over.
+            Self::FewPoints | Self::LostPoints | Self::OldConsensus(_) => Duration::from_mins(10),
             // R1.5 gives 120 s; a start takes its part of it.
             Self::NoPoints => Duration::from_mins(3),
             Self::NoLease | Self::LostNodes | Self::DriftingClock => Duration::from_secs(30),
@@ -94,8 +99,11 @@ impl Failure {
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) => Some(Remedy::Restart(Part::Tor(tor))),
             Self::NoPoints => Some(Remedy::Restart(Part::Tor(Tor::Serving))),
             // Tor goes on with an old consensus for a day and asks for a new one all the time: a restart would only end
-            // the circuits that it still has, on all nodes at once when the directory authorities fail.
+            // the circuits that it still has, on all nodes at once when the directory authorities fail. One with some
+            // points serves, and a restart would end its clients' connections.
             Self::OldConsensus(_)
+            | Self::FewPoints
+            | Self::LostPoints
             | Self::NoNetwork
             | Self::HsDirsBehind
             | Self::StaleDescriptor
@@ -114,37 +122,42 @@ impl Failure {
     /// Whether this failure explains that one, so that nothing need be done about that one.
     pub fn explains(self, other: Self) -> bool {
         let serving = Part::Tor(Tor::Serving);
+        let lacks_points = matches!(other, Self::NoPoints | Self::FewPoints | Self::LostPoints);
         match self {
-            Self::NoNetwork => matches!(
-                other,
-                Self::Unbootstrapped(_)
-                    | Self::NoCircuits(_)
-                    | Self::OldConsensus(_)
-                    | Self::NoPoints
-                    | Self::HsDirsBehind
-                    | Self::StaleDescriptor
-                    | Self::TargetAway
-            ),
+            Self::NoNetwork => {
+                lacks_points
+                    || matches!(
+                        other,
+                        Self::Unbootstrapped(_)
+                            | Self::NoCircuits(_)
+                            | Self::OldConsensus(_)
+                            | Self::HsDirsBehind
+                            | Self::StaleDescriptor
+                            | Self::TargetAway
+                    )
+            }
             // With a wrong clock neither a consensus nor another node is believed.
             Self::WrongClock => {
                 matches!(other, Self::Unbootstrapped(_) | Self::OldConsensus(_) | Self::LostNodes)
             }
             // A tor that is not there, or gets nowhere, serves at no point.
             Self::Silent(part @ Part::Tor(_)) | Self::Away(part @ Part::Tor(_)) => {
-                part == serving && other == Self::NoPoints
+                part == serving && lacks_points
             }
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
-                Part::Tor(tor) == serving && other == Self::NoPoints
+                Part::Tor(tor) == serving && lacks_points
             }
             Self::Silent(Part::Daemon(daemon)) | Self::Away(Part::Daemon(daemon)) => match daemon {
                 Daemon::Publisher => {
-                    matches!(other, Self::NoPoints | Self::HsDirsBehind | Self::StaleDescriptor)
+                    lacks_points || matches!(other, Self::HsDirsBehind | Self::StaleDescriptor)
                 }
                 Daemon::Coordinator => matches!(other, Self::NoLease | Self::LostNodes),
                 Daemon::Proxy => other == Self::TargetAway,
             },
             Self::StaleDescriptor | Self::NoLease => other == Self::HsDirsBehind,
-            Self::NoPoints
+            Self::NoPoints => lacks_points && other != self,
+            Self::FewPoints
+            | Self::LostPoints
             | Self::HsDirsBehind
             | Self::LostNodes
             | Self::TargetAway
@@ -170,6 +183,9 @@ impl Failure {
                 "see that tor's journal, and whether the Tor network's authorities are well"
             }
             Self::NoPoints => "see the journal of the tor that serves, and whether it has the onion's key",
+            Self::FewPoints | Self::LostPoints => {
+                "clients come in by the others, and it goes on trying; see the journal of the tor that serves"
+            }
             Self::HsDirsBehind => "nothing need be done: they are tried again and again",
             Self::StaleDescriptor => "see the publisher's journal",
             Self::NoLease => "see the coordinator's journal, and whether other nodes reach this one",
@@ -199,6 +215,8 @@ impl Failure {
             Self::NoCircuits(_) => "no_circuits",
             Self::OldConsensus(_) => "old_consensus",
             Self::NoPoints => "no_points",
+            Self::FewPoints => "few_points",
+            Self::LostPoints => "lost_points",
             Self::HsDirsBehind => "hsdirs_behind",
             Self::StaleDescriptor => "stale_descriptor",
             Self::NoLease => "no_lease",
@@ -249,6 +267,10 @@ impl fmt::Display for Failure {
                 write!(f, "{} has a consensus that is not valid any more", Part::Tor(*tor))
             }
             Self::NoPoints => f.write_str("this node has no introduction points"),
+            Self::FewPoints => f.write_str("this node has fewer introduction circuits than it should have"),
+            Self::LostPoints => {
+                f.write_str("introduction points of this node are at relays that have left the network")
+            }
             Self::HsDirsBehind => f.write_str("some HSDirs do not have the present descriptor"),
             Self::StaleDescriptor => {
                 f.write_str("a descriptor has not reached any HSDir for long, or cannot be made or read")

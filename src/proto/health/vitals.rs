@@ -85,6 +85,10 @@ pub struct TorVitals {
     pub consensus_valid_until: Option<u64>,
     /// Introduction circuits that are established.
     pub introduction_circuits: u32,
+    /// How many there are once all are: one at each point of both its descriptors, today's and tomorrow's. 0 if it has no
+    /// onion service.
+    #[serde(default)]
+    pub introduction_circuits_expected: u32,
     /// By how many seconds its relays say that this machine's clock is wrong; positive: it is fast.
     pub clock_skew_secs: i64,
     /// Whether the directory of its onion's key is its own and nobody else's; `None` if it has none.
@@ -98,6 +102,9 @@ pub struct Publishing {
     pub publishes: bool,
     /// This node's introduction points.
     pub points: u32,
+    /// Of these, those at relays that are in no consensus of this node's tors any more.
+    #[serde(default)]
+    pub points_lost: u32,
     /// Whether they are given up on purpose, since the node is drained.
     pub muted: bool,
     /// HSDirs that should hold the present descriptors.

@@ -246,9 +246,12 @@ impl Publication {
         };
         let slots = self.schedule.slots();
         let clients = slots.iter().find(|slot| slot.client_fetches);
+        let points = self.own_points();
+        let lost = |point: &&IntroPoint| point.relay_id().is_some_and(|relay| self.uplink.has_lost(&relay));
         PublisherReport {
             published: clients.map(|slot| slot.published.clone()).unwrap_or_default(),
-            points: self.own_points(),
+            points_lost: points.iter().filter(lost).count(),
+            points,
             capabilities: self.collect.capabilities(),
             counters: self.schedule.counters(),
             duty,

@@ -12,6 +12,9 @@ use crate::proto::onion::network::SlotKind;
 pub struct PublisherReport {
     /// The introduction points this node's tor serves at now; for this node's record.
     pub points: Vec<IntroPoint>,
+    /// How many of them are at relays that are in no consensus that is known here: they are not published.
+    #[serde(default)]
+    pub points_lost: usize,
     /// What the node's own descriptor says besides points; `None` until it has been read once.
     pub capabilities: Option<Capabilities>,
     /// The highest revision counters known here, as (number of the time period, counter); for this node's record.

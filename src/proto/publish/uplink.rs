@@ -65,6 +65,13 @@ impl Uplink {
         usable(first).or_else(|| usable(second))
     }
 
+    /// Whether a relay is in no view that is known. While none is, nothing is lost.
+    pub(super) fn has_lost(&self, relay: &[u8; 20]) -> bool {
+        let mut plans =
+            [&self.serving, &self.standby].into_iter().filter_map(|tor| tor.plan.as_ref()).peekable();
+        plans.peek().is_some() && plans.all(|plan| !plan.relays.contains(relay))
+    }
+
     /// For the report.
     pub(super) fn state(&self, role: TorRole) -> TorState {
         match self.tor(role) {
