@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustbalance::ipc::call::Taken;
 use rustbalance::ipc::client::ClientError;
 use rustbalance::ipc::frame::MAX_FRAME_BYTES;
+use rustbalance::ipc::process::ProcessClient;
 use rustbalance::ipc::publisher::{PublisherCall, PublisherClient};
 use rustbalance::ipc::server::{self, Limits};
 use rustbalance::proto::publish::order::{Candidate, Order};
@@ -370,4 +371,25 @@ async fn the_uid_is_the_kernels_word() {
     open(&path, 0o666);
     let answer = tokio::task::spawn_blocking(move || as_nobody(path)).await.unwrap();
     assert_eq!(answer.unwrap(), "org.varlink.service.PermissionDenied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn open_files_are_counted_also_while_the_main_loop_is_stuck() {
+    let daemon = Daemon::start_for(BTreeSet::from([own_uid()]), Limits::default(), false);
+    let mut client = ProcessClient::connect(&daemon.path).await.unwrap();
+    let before = client.status().await.unwrap();
+    assert!(before.open_files_limit >= before.open_files, "{before:?}");
+    // Other tests of this process open and close some of theirs meanwhile.
+    let files: Vec<_> = (0..200).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+    let after = client.status().await.unwrap();
+    assert!(after.open_files > before.open_files + 100, "{before:?} {after:?}");
+    drop(files);
+    let call =
+        |method: &str| json!({ "method": format!("io.rustbalance.Process.{method}"), "parameters": {} });
+    let mut stream = UnixStream::connect(&daemon.path).unwrap();
+    stream.write_all(format!("{}\0", call("Kill")).as_bytes()).unwrap();
+    let mut answer = vec![0; 1024];
+    let length = stream.read(&mut answer).unwrap();
+    let answer: Value = serde_json::from_slice(&answer[..length - 1]).unwrap();
+    assert_eq!(answer["error"], "org.varlink.service.MethodNotFound");
 }

@@ -7,6 +7,15 @@ with subtest("boot to serving"):
     machine.wait_for_unit("rustbalance.target")
     is_serving(machine)
 
+with subtest("what each part uses is known, beside its limit"):
+    metrics = "curl --silent --fail --unix-socket /run/rustbalance/web.sock http://node/metrics"
+    for told in (
+        *(f'part_memory_limit_bytes{{part="{part}"}} {768 << 20}' for part in ("serving_tor", "standby_tor")),
+        *(f'part_memory_limit_bytes{{part="{part}"}} {256 << 20}' for part in ("proxy", "coordinator", "publisher")),
+        *(f'part_open_fds{{part="{part}"}} [1-9]' for part in ("proxy", "coordinator", "publisher")),
+    ):
+        machine.wait_until_succeeds(f"{metrics} | grep --quiet '^rustbalance_{told}'", timeout=60)
+
 with subtest("a killed daemon is back, and nobody was refused"):
     for daemon in DAEMONS:
         # A request that the proxy was just carrying ends with it; nobody else's does.

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::call::{Answer, Fault, Interface, Parameters, Updates};
 use super::frame::{CallFrame, FrameError, Frames, MAX_FRAME_BYTES, frames};
+use super::process;
 
 /// Pause after a failed accept: out of files, trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -136,6 +137,10 @@ async fn ask<I: Interface>(
 ) -> Result<Reply, Fault> {
     let (interface, method) =
         call.method.rsplit_once('.').ok_or_else(|| Fault::InterfaceNotFound(call.method.clone()))?;
+    if interface == process::NAME {
+        let answer = process::answer(method, Parameters::new(call.parameters));
+        return timeout(limits.answer, answer).await.unwrap_or(Err(Fault::TimedOut)).map(Reply::One);
+    }
     if interface != I::NAME {
         return Err(Fault::InterfaceNotFound(interface.to_owned()));
     }

@@ -14,6 +14,7 @@ pub(super) fn text(report: &HealthReport) -> String {
     let mut page = Page::default();
     of_the_watchdog(report, &mut page);
     of_the_parts(report, &mut page);
+    of_what_they_use(report, &mut page);
     of_the_tors(report, &mut page);
     of_the_daemons(report, &mut page);
     if let Some(host) = &report.vitals.host {
@@ -64,6 +65,33 @@ fn of_the_parts(report: &HealthReport, page: &mut Page) {
             Answer::Silent | Answer::Away => 0,
         };
         page.sample("part_up", &[("part", part.name())], up);
+    }
+}
+
+/// Named as Prometheus' clients name what they tell of their own process.
+fn of_what_they_use(report: &HealthReport, page: &mut Page) {
+    let parts = || Part::ALL.into_iter().map(|part| (part.name(), report.vitals.uses(part)));
+    let memory = || parts().filter_map(|(part, uses)| Some((part, uses.memory_bytes?)));
+    page.gauge(
+        "part_memory_bytes",
+        "bytes",
+        "Memory that a part uses, as the kernel counts it for its limit.",
+    );
+    for (part, memory) in memory() {
+        page.sample("part_memory_bytes", &[("part", part)], memory.used);
+    }
+    page.gauge("part_memory_limit_bytes", "bytes", "With more than this the kernel kills it.");
+    for (part, memory) in memory() {
+        page.sample("part_memory_limit_bytes", &[("part", part)], memory.limit);
+    }
+    let files = || parts().filter_map(|(part, uses)| Some((part, uses.open_files?)));
+    page.gauge("part_open_fds", "", "Files, sockets and the like that a daemon has open.");
+    for (part, files) in files() {
+        page.sample("part_open_fds", &[("part", part)], files.used);
+    }
+    page.gauge("part_max_fds", "", "How many it may have open.");
+    for (part, files) in files() {
+        page.sample("part_max_fds", &[("part", part)], files.limit);
     }
 }
 
@@ -238,7 +266,9 @@ impl Page {
 pub(super) mod tests {
     use super::*;
     use crate::proto::health::report::{Complaint, Tried};
-    use crate::proto::health::vitals::{ClusterVitals, Host, Observation, Publishing, TorVitals, Traffic};
+    use crate::proto::health::vitals::{
+        ClusterVitals, Host, Observation, Publishing, Share, TorVitals, Traffic,
+    };
 
     /// A report with everything in it.
     pub(in crate::watchdog) fn whole() -> HealthReport {
@@ -257,6 +287,10 @@ pub(super) mod tests {
         let traffic = Traffic { bytes_to_client: 9, failed, ..Traffic::default() };
         report.vitals.note(Observation::Traffic(traffic));
         report.vitals.note(Observation::Host(Host { inodes_free: Some(1), ..Host::default() }));
+        for part in Part::ALL {
+            report.vitals.note(Observation::Memory(part, Some(Share { used: 5, limit: 9 })));
+            report.vitals.note(Observation::Files(part, Share { used: 3, limit: 7 }));
+        }
         report.tried = vec![Tried { part: "proxy".to_owned(), times: 2 }];
         report.complaints = vec![Complaint {
             failure: "silent".to_owned(),
@@ -306,6 +340,8 @@ pub(super) mod tests {
         assert!(
             text.contains("rustbalance_failure{failure=\"silent\",part=\"proxy\",stage=\"treated\"} 1\n")
         );
+        assert!(text.contains("rustbalance_part_memory_limit_bytes{part=\"standby_tor\"} 9\n"));
+        assert!(text.contains("rustbalance_part_open_fds{part=\"publisher\"} 3\n"));
         assert!(text.contains("rustbalance_remedies_since_calm{part=\"proxy\"} 2\n"));
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! tor_link ×2 ───────┐                       ┌─ service_manager (D-Bus) ── units of this node
 //! daemon_link ×3     ├─ observations ─ serve ┤
+//! uses               │                       │
 //! host, configuration┘      proto::health    └─ web: /metrics, / ── ipc: `rustbalance status --why`
 //! ```
 //!
@@ -18,4 +19,5 @@ mod serve;
 mod service_manager;
 pub mod start;
 mod tor_link;
+mod uses;
 mod web;

@@ -1,18 +1,19 @@
-//! Remedies, carried out by systemd: calls over D-Bus, for the units of this node and no others.
+//! Remedies, carried out by systemd, and what it knows of memory: calls over D-Bus, for the units of this node and no others.
 //!
 //! What this process may ask for is said by a rule of polkit that is shipped beside the units, so that a watchdog that has
-//! gone mad can restart this node and do nothing else.
+//! gone mad can restart this node and do nothing else. To look needs no permission.
 
 use std::time::Duration;
 
 use tokio::time::timeout;
 use zbus::connection::Builder;
 use zbus::zvariant::DynamicType;
-use zbus::{Connection, OwnedObjectPath};
+use zbus::{Connection, OwnedObjectPath, OwnedVariant};
 
 use crate::config::tor::TorName;
 use crate::proto::health::failure::Remedy;
 use crate::proto::health::part::{Daemon, Part, Tor};
+use crate::proto::health::vitals::Share;
 
 /// How long the bus and the service manager may take together. They start a job and do not wait for its end.
 const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -23,6 +24,10 @@ const MAX_REASON_LETTERS: usize = 200;
 const NAME: &str = "org.freedesktop.systemd1";
 const OBJECT: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+/// What systemd says where there is no number: the unit does not run, or has no limit.
+const NO_NUMBER: u64 = u64::MAX;
 /// A unit that has no process.
 const NO_SUCH_PROCESS: &str = "org.freedesktop.systemd1.NoSuchProcess";
 /// A unit that was not even loaded: it has not run yet.
@@ -89,6 +94,37 @@ impl Units {
         };
         timeout(CALL_LIMIT, order).await.unwrap_or(Err(OrderError::TimedOut))
     }
+
+    /// The memory that each part uses, beside its unit's limit; `None` if it does not run, or has no limit.
+    pub(super) async fn memory(self) -> Result<Vec<(Part, Option<Share>)>, OrderError> {
+        let asked = async {
+            let bus = Builder::system().build().await.map_err(bus_error)?;
+            let mut found = Vec::new();
+            for part in Part::ALL {
+                found.push((part, memory_of(&bus, self.name(part)).await?));
+            }
+            Ok(found)
+        };
+        timeout(CALL_LIMIT, asked).await.unwrap_or(Err(OrderError::TimedOut))
+    }
+}
+
+/// The memory of one unit. Of one that is not loaded nothing is known.
+async fn memory_of(bus: &Connection, unit: &str) -> Result<Option<Share>, OrderError> {
+    let path = match call(bus, "GetUnit", &(unit,)).await {
+        Err(OrderError::Refused { name, .. }) if name == NO_SUCH_UNIT => return Ok(None),
+        reply => reply?.body().deserialize::<OwnedObjectPath>().map_err(bus_error)?,
+    };
+    let used = number(bus, &path, "MemoryCurrent").await?;
+    let limit = number(bus, &path, "MemoryMax").await?;
+    Ok((used != NO_NUMBER && limit != NO_NUMBER).then_some(Share { used, limit }))
+}
+
+async fn number(bus: &Connection, unit: &OwnedObjectPath, property: &str) -> Result<u64, OrderError> {
+    let reply =
+        bus.call_method(Some(NAME), unit.as_str(), Some(PROPERTIES), "Get", &(SERVICE, property)).await;
+    let value = reply.map_err(bus_error)?.body().deserialize::<OwnedVariant>().map_err(bus_error)?;
+    u64::try_from(value).map_err(bus_error)
 }
 
 /// SIGKILL: who hangs hears no other. `Restart=` brings it back; where nothing runs that could end, it is started.

@@ -10,7 +10,7 @@ use super::abusive::Abusive;
 use super::serve::{Lines, Reload, Watchdog};
 use super::service_manager::Units;
 use super::tor_link::Watched;
-use super::{configuration, daemon_link, host, tor_link, web};
+use super::{configuration, daemon_link, host, tor_link, uses, web};
 use crate::config::file::DEFAULT_PATH;
 use crate::config::reload::{Reloads, Scope};
 use crate::config::tor::{Tor as TorConfig, TorName};
@@ -79,8 +79,10 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
                 Daemon::Coordinator => config.ipc.coordinator_socket(),
                 Daemon::Publisher => config.ipc.publisher_socket(),
             };
+            tokio::spawn(uses::watch_files(daemon, socket.clone(), seen.clone()));
             tokio::spawn(daemon_link::watch(daemon, socket, abusive.clone(), seen.clone()));
         }
+        tokio::spawn(uses::watch_memory(units, seen.clone()));
         let loaded = watch::Sender::new(config.clone());
         tokio::spawn(configuration::watch(loaded.subscribe(), seen.clone()));
         tokio::spawn(host::watch(state, seen));

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use rustbalance::ipc::process::ProcessClient;
 use rustbalance::proto::onion::counter::RevisionCounter;
 use rustbalance::proto::publish::report::{Alarm, Duty, HsDirState, TorState};
 use rustbalance::sys::clock::unix_secs;
@@ -313,6 +314,10 @@ async fn one_tor_is_enough() {
     let (report, _) = node.until_published(&[1, 2]).await;
     assert!(node.posts().iter().all(|post| post.tor == "a"));
     assert_eq!(report.alarms, []);
+    // Confined as it is, it can still count its own files.
+    let socket = node.directory.path().join("publisher.sock");
+    let uses = ProcessClient::connect(&socket).await.unwrap().status().await.unwrap();
+    assert!(uses.open_files > 3 && uses.open_files < uses.open_files_limit, "{uses:?}");
     assert!(node.stop().await.success());
 }
 

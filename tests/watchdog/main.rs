@@ -9,7 +9,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use node::Node;
+use rustbalance::proto::health::part::{Daemon, Part};
 use rustbalance::proto::health::report::Stage;
+use service_manager::MEMORY_MAX;
 
 const KILL_A: &str = "KillUnit rustbalance-tor@a.service";
 const KILL_B: &str = "KillUnit rustbalance-tor@b.service";
@@ -89,6 +91,33 @@ async fn introduction_circuits_that_are_missing_are_told() {
     assert_eq!(told, [("no_points", Stage::Suspected), ("few_points", Stage::Consequence)]);
     node.a.introduce(6);
     node.until("they are back", |report| report.complaints.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_uses_nearly_all_it_may_is_told() {
+    let node = Node::start().await;
+    let proxy = Part::Daemon(Daemon::Proxy);
+    // All daemons are played by this process, which has some files open, far from its limit.
+    node.until("files are counted", |report| {
+        let files = report.vitals.uses(proxy).open_files;
+        files.is_some_and(|files| files.used > 3 && files.limit > files.used)
+    })
+    .await;
+    node.manager.set_memory(MEMORY_MAX / 10 * 9 + (1 << 20));
+    let (report, _) = node.until("it is told", |report| !report.complaints.is_empty()).await;
+    let complaint = &report.complaints[0];
+    assert_eq!((complaint.failure.as_str(), complaint.part.as_deref()), ("near_limit", Some("proxy")));
+    assert!(complaint.text.contains(" (memory: 231 of 256 MiB); this has just begun"), "{report:#?}");
+    let metrics = node.get("/metrics").await;
+    for line in ["part_memory_bytes{part=\"proxy\"} ", "part_max_fds{part=\"publisher\"} "] {
+        assert!(metrics.contains(&format!("\nrustbalance_{line}")), "{line}: {metrics}");
+    }
+    assert!(
+        !metrics.contains("part_memory_bytes{part=\"standby_tor\"}"),
+        "its unit is not loaded: {metrics}"
+    );
+    node.manager.set_memory(1 << 20);
+    node.until("it is over", |report| report.complaints.is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

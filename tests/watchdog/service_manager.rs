@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::net::{UnixListener, UnixStream};
 use zbus::{Guid, ObjectPath, OwnedObjectPath, fdo};
+
+/// Where units are on the bus.
+const UNITS: &str = "/org/freedesktop/systemd1/unit";
+/// How much memory the proxy may use.
+pub(crate) const MEMORY_MAX: u64 = 256 << 20;
 
 /// What happens when a unit is asked for something.
 type Effect = Box<dyn Fn(&str) + Send + Sync>;
@@ -16,6 +22,8 @@ pub(crate) struct ServiceManager {
     calls: Arc<Mutex<Vec<(Instant, String)>>>,
     effects: Arc<Mutex<BTreeMap<String, Effect>>>,
     refuses: Arc<Mutex<bool>>,
+    /// What the proxy's processes use, in bytes.
+    memory: Arc<AtomicU64>,
 }
 
 impl ServiceManager {
@@ -38,7 +46,8 @@ impl ServiceManager {
             .server(Guid::generate())
             .p2p()
             .serve_at("/org/freedesktop/DBus", Bus)
-            .serve_at("/org/freedesktop/systemd1", self)
+            .serve_at("/org/freedesktop/systemd1", self.clone())
+            .serve_at(format!("{UNITS}/proxy"), Service { memory: Arc::clone(&self.memory) })
             .build()
             .await;
         // Kept until the test ends; each remedy has a connection of its own.
@@ -55,6 +64,11 @@ impl ServiceManager {
     /// From now on it says no, as polkit does.
     pub(crate) fn refuse(&self) {
         *self.refuses.lock().unwrap() = true;
+    }
+
+    /// The proxy uses so much memory from now on, of [`MEMORY_MAX`]. No other unit is loaded.
+    pub(crate) fn set_memory(&self, bytes: u64) {
+        self.memory.store(bytes, Ordering::SeqCst);
     }
 
     /// All calls, in order.
@@ -92,8 +106,45 @@ impl Bus {
     }
 }
 
+/// The proxy's unit.
+struct Service {
+    memory: Arc<AtomicU64>,
+}
+
+#[zbus::interface(name = "org.freedesktop.systemd1.Service")]
+impl Service {
+    #[zbus(property)]
+    fn memory_current(&self) -> u64 {
+        self.memory.load(Ordering::SeqCst)
+    }
+
+    #[zbus(property)]
+    #[allow(clippy::unused_self)]
+    fn memory_max(&self) -> u64 {
+        MEMORY_MAX
+    }
+}
+
+/// Why there is nothing to be told of a unit, in systemd's name.
+#[derive(Debug, zbus::DBusError)]
+#[zbus(prefix = "org.freedesktop.systemd1")]
+enum UnitError {
+    #[zbus(error)]
+    ZBus(zbus::Error),
+    NoSuchUnit(String),
+}
+
 #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
 impl ServiceManager {
+    #[allow(clippy::needless_pass_by_value, clippy::unused_self)]
+    fn get_unit(&self, unit: String) -> Result<OwnedObjectPath, UnitError> {
+        if unit == "rustbalance-proxy.service" {
+            Ok(ObjectPath::try_from(format!("{UNITS}/proxy")).unwrap().into())
+        } else {
+            Err(UnitError::NoSuchUnit(format!("Unit {unit} not loaded.")))
+        }
+    }
+
     #[allow(clippy::needless_pass_by_value)]
     fn kill_unit(&self, unit: String, whom: String, signal: i32) -> fdo::Result<()> {
         assert_eq!((whom.as_str(), signal), ("all-fail", nix::libc::SIGKILL));

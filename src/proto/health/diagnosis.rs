@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::failure::Failure;
 use super::part::{Daemon, Part, Tor};
-use super::vitals::{Answer, Configuration, Host, TorVitals, Vitals};
+use super::vitals::{Answer, Configuration, Host, Share, TorVitals, Uses, Vitals};
 
 /// Below so many free bytes daemons soon cannot write: a descriptor cache and a consensus take some ten million.
 const LEAST_FREE_BYTES: u64 = 64 * 1024 * 1024;
@@ -17,6 +17,10 @@ const MOST_SKEW_MS: u64 = 4_000;
 /// A clock that is kept differs by some hundredths of a second; with more it may soon be believed no more.
 const MOST_DRIFT_MS: u64 = 2_000;
 
+/// With more of its memory or files than so many hundredths a part does not go on for long: the kernel kills it, or lets
+/// nobody in.
+const NEAR_HUNDREDTHS: u64 = 90;
+
 /// All that fails at this moment. Where nothing is known, nothing fails.
 pub fn diagnose(vitals: &Vitals, fenced: bool, unix_secs: u64) -> BTreeSet<Failure> {
     let mut failures = BTreeSet::new();
@@ -28,6 +32,10 @@ pub fn diagnose(vitals: &Vitals, fenced: bool, unix_secs: u64) -> BTreeSet<Failu
             Answer::Silent => _ = failures.insert(Failure::Silent(part)),
             Answer::Away if !excused => _ = failures.insert(Failure::Away(part)),
             Answer::Away | Answer::Unasked | Answer::Answers => {}
+        }
+        let Uses { memory_bytes, open_files } = vitals.uses(part);
+        if memory_bytes.into_iter().chain(open_files).any(is_near_limit) {
+            failures.insert(Failure::NearLimit(part));
         }
     }
     for tor in Tor::ALL {
@@ -127,6 +135,11 @@ fn of_the_points(vitals: &Vitals, failures: &mut BTreeSet<Failure>) {
     }
 }
 
+/// Whether hardly anything is left.
+pub(super) fn is_near_limit(share: Share) -> bool {
+    share.used.saturating_mul(100) >= share.limit.saturating_mul(NEAR_HUNDREDTHS)
+}
+
 fn of_the_machine(host: &Host) -> Option<Failure> {
     let scarce = host.disk_free_bytes < LEAST_FREE_BYTES
         && host.disk_free_bytes / LEAST_FREE_HUNDREDTHS < host.disk_bytes / 100;
@@ -160,6 +173,7 @@ mod tests {
     use crate::proto::health::vitals::{ClusterVitals, Observation, Publishing, Traffic};
 
     const NOW: u64 = 1_800_000_000;
+    const PROXY: Part = Part::Daemon(Daemon::Proxy);
 
     /// A node that is well, one of three.
     fn well() -> Vitals {
@@ -213,9 +227,9 @@ mod tests {
     #[test]
     fn each_failure_is_told_by_its_own_fact() {
         use Failure::{
-            Away, DriftingClock, FewPoints, FullDisk, HsDirsBehind, LostNodes, LostPoints, NoCircuits,
-            NoLease, NoNetwork, NoPoints, OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor,
-            TargetAway, Unbootstrapped, UnreadConfiguration, WrongClock, WrongConfiguration,
+            Away, DriftingClock, FewPoints, FullDisk, HsDirsBehind, LostNodes, LostPoints, NearLimit,
+            NoCircuits, NoLease, NoNetwork, NoPoints, OldConsensus, OpenKeyDirectory, Silent,
+            StaleDescriptor, TargetAway, Unbootstrapped, UnreadConfiguration, WrongClock, WrongConfiguration,
         };
         let serving = Part::Tor(Tor::Serving);
         let cases: Vec<(Change, Vec<Failure>)> = vec![
@@ -277,6 +291,19 @@ mod tests {
             (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(-2_100), vec![DriftingClock]),
             (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(4_100), vec![WrongClock]),
             (|v| v.serving_tor.as_mut().unwrap().consensus_valid_after = Some(NOW + 60), vec![WrongClock]),
+            (|v| v.note(Observation::Memory(Part::Tor(Tor::Serving), None)), vec![]),
+            (
+                |v| {
+                    let used = Some(Share { used: 699, limit: 768 });
+                    v.note(Observation::Memory(Part::Tor(Tor::Serving), used));
+                },
+                vec![NearLimit(serving)],
+            ),
+            (|v| v.note(Observation::Files(PROXY, Share { used: 14_700, limit: 16_384 })), vec![]),
+            (
+                |v| v.note(Observation::Files(PROXY, Share { used: 14_800, limit: 16_384 })),
+                vec![NearLimit(PROXY)],
+            ),
             (|v| v.configuration.as_mut().unwrap().wrong = true, vec![WrongConfiguration]),
             (
                 |v| v.configuration.as_mut().unwrap().changed.push("proxy.target".to_owned()),

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::budget::TRIES;
 use super::core::{Case, Health};
+use super::diagnosis::is_near_limit;
 use super::failure::Failure;
 use super::report::{Complaint, Stage};
-use super::vitals::Vitals;
+use super::vitals::{Share, Uses, Vitals};
 
 /// A cluster may have a hundred nodes; so many of them are named.
 const MOST_NAMES: usize = 5;
@@ -94,6 +95,7 @@ fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
             Some(host) => write!(text, " ({} MiB free)", host.disk_free_bytes >> 20),
             None => Ok(()),
         },
+        Failure::NearLimit(part) => write_uses(text, vitals.uses(part)),
         Failure::UnreadConfiguration => match &vitals.configuration {
             Some(it) => write_named(text, &it.changed, it.changed_more),
             None => Ok(()),
@@ -106,6 +108,17 @@ fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
 fn write_named(text: &mut String, named: &[String], more: usize) -> fmt::Result {
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     write!(text, " ({}{more})", named.join(", "))
+}
+
+/// What there is hardly any left of.
+fn write_uses(text: &mut String, uses: Uses) -> fmt::Result {
+    if let Some(Share { used, limit }) = uses.memory_bytes.filter(|share| is_near_limit(*share)) {
+        write!(text, " (memory: {} of {} MiB)", used >> 20, limit >> 20)?;
+    }
+    match uses.open_files.filter(|share| is_near_limit(*share)) {
+        Some(Share { used, limit }) => write!(text, " (open files: {used} of {limit})"),
+        None => Ok(()),
+    }
 }
 
 /// Who says what about the clock.

@@ -42,6 +42,8 @@ pub enum Failure {
     DriftingClock,
     /// There is hardly any room where daemons keep their state.
     FullDisk,
+    /// A part uses nearly all the memory, or all the files, that it may.
+    NearLimit(Part),
     /// Others could read the onion's key, or tor could not.
     OpenKeyDirectory,
     /// The configuration's file is wrong: no daemon could be started again.
@@ -78,9 +80,11 @@ impl Failure {
             // Tor tries by itself for some minutes with growing pauses, and knows better what.
             Self::NoCircuits(_) | Self::NoNetwork => Duration::from_mins(2),
             // Whoever changes the configuration is not ready yet.
-            Self::Unbootstrapped(_) | Self::WrongConfiguration | Self::UnreadConfiguration => {
-                Duration::from_mins(5)
-            }
+            // And a rush of clients may pass.
+            Self::Unbootstrapped(_)
+            | Self::NearLimit(_)
+            | Self::WrongConfiguration
+            | Self::UnreadConfiguration => Duration::from_mins(5),
             // Tor takes others by itself; when it has tried too many within five minutes, it waits until they are over.
             Self::FewPoints | Self::LostPoints | Self::OldConsensus(_) => Duration::from_mins(10),
             // R1.5 gives 120 s; a start takes its part of it.
@@ -100,7 +104,8 @@ impl Failure {
             Self::NoPoints => Some(Remedy::Restart(Part::Tor(Tor::Serving))),
             // Tor goes on with an old consensus for a day and asks for a new one all the time: a restart would only end
             // the circuits that it still has, on all nodes at once when the directory authorities fail. One with some
-            // points serves, and a restart would end its clients' connections.
+            // points serves, and a restart would end its clients' connections; so would one of a part that grows, where it
+            // may be the clients who need all that. At the limit of memory the kernel kills it, and it is started again.
             Self::OldConsensus(_)
             | Self::FewPoints
             | Self::LostPoints
@@ -113,6 +118,7 @@ impl Failure {
             | Self::WrongClock
             | Self::DriftingClock
             | Self::FullDisk
+            | Self::NearLimit(_)
             | Self::OpenKeyDirectory
             | Self::WrongConfiguration
             | Self::UnreadConfiguration => None,
@@ -163,6 +169,7 @@ impl Failure {
             | Self::TargetAway
             | Self::DriftingClock
             | Self::FullDisk
+            | Self::NearLimit(_)
             | Self::OpenKeyDirectory
             | Self::WrongConfiguration
             | Self::UnreadConfiguration => false,
@@ -193,6 +200,9 @@ impl Failure {
             Self::TargetAway => "start the target, or correct [proxy] target",
             Self::WrongClock | Self::DriftingClock => "look after the time service (NTP) of this machine",
             Self::FullDisk => "make room in the file system of /var/lib/rustbalance",
+            Self::NearLimit(_) => {
+                "if it goes on growing without more clients, restart it; else raise MemoryMax= or LimitNOFILE= (systemctl edit) or add nodes"
+            }
             Self::OpenKeyDirectory => {
                 "the onion's directory must be its tor's, with mode 0700: restart rustbalance-onion-key.service, then tor"
             }
@@ -225,6 +235,7 @@ impl Failure {
             Self::WrongClock => "wrong_clock",
             Self::DriftingClock => "drifting_clock",
             Self::FullDisk => "full_disk",
+            Self::NearLimit(_) => "near_limit",
             Self::OpenKeyDirectory => "open_key_directory",
             Self::WrongConfiguration => "wrong_configuration",
             Self::UnreadConfiguration => "unread_configuration",
@@ -234,7 +245,7 @@ impl Failure {
     /// Which part fails, if it is one.
     pub fn part(self) -> Option<Part> {
         match self {
-            Self::Silent(part) | Self::Away(part) => Some(part),
+            Self::Silent(part) | Self::Away(part) | Self::NearLimit(part) => Some(part),
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
                 Some(Part::Tor(tor))
             }
@@ -281,6 +292,7 @@ impl fmt::Display for Failure {
             Self::WrongClock => f.write_str("this machine's clock is wrong, or that of its peers"),
             Self::DriftingClock => f.write_str("this machine's clock drifts, or that of its peers"),
             Self::FullDisk => f.write_str("there is hardly any room left where the daemons keep their state"),
+            Self::NearLimit(part) => write!(f, "{part} uses nearly all that it may"),
             Self::OpenKeyDirectory => {
                 f.write_str("the directory of the onion's key is not private to its tor")
             }

@@ -36,6 +36,10 @@ pub enum Observation {
     Traffic(Traffic),
     /// The machine was looked at.
     Host(Host),
+    /// The memory that a part uses was looked up; `None` if it does not run, or has no limit.
+    Memory(Part, Option<Share>),
+    /// A daemon counted its open files.
+    Files(Part, Share),
     /// The configuration's file was read, beside what was loaded from it.
     Configuration(Configuration),
 }
@@ -67,6 +71,27 @@ pub struct Vitals {
     pub host: Option<Host>,
     /// How the configuration's file compares with what was loaded from it.
     pub configuration: Option<Configuration>,
+    /// What parts use of what they may use, by the part's name as metrics have it.
+    #[serde(default)]
+    pub uses: BTreeMap<String, Uses>,
+}
+
+/// What a part uses; `None`: nobody knows, or it has no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uses {
+    /// Memory in bytes, as the kernel counts it for the part's limit.
+    pub memory_bytes: Option<Share>,
+    /// Open files. A tor does not tell how many it has.
+    pub open_files: Option<Share>,
+}
+
+/// How much of something is used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// So much.
+    pub used: u64,
+    /// Of so much.
+    pub limit: u64,
 }
 
 /// A tor, in its own words.
@@ -205,6 +230,8 @@ impl Vitals {
             Observation::Cluster(cluster) => self.cluster = Some(cluster),
             Observation::Traffic(traffic) => self.traffic = Some(traffic),
             Observation::Host(host) => self.host = Some(host),
+            Observation::Memory(part, memory) => self.uses_mut(part).memory_bytes = memory,
+            Observation::Files(part, files) => self.uses_mut(part).open_files = Some(files),
             Observation::Configuration(configuration) => self.configuration = Some(configuration),
         }
     }
@@ -228,6 +255,15 @@ impl Vitals {
         }
     }
 
+    /// What a part uses, as far as that is known.
+    pub fn uses(&self, part: Part) -> Uses {
+        self.uses.get(part.name()).copied().unwrap_or_default()
+    }
+
+    fn uses_mut(&mut self, part: Part) -> &mut Uses {
+        self.uses.entry(part.name().to_owned()).or_default()
+    }
+
     fn answer_mut(&mut self, part: Part) -> &mut Answer {
         match part {
             Part::Tor(Tor::Serving) => &mut self.serving_answers,
@@ -239,6 +275,7 @@ impl Vitals {
     }
 
     fn forget(&mut self, part: Part) {
+        self.uses.remove(part.name());
         match part {
             Part::Tor(Tor::Serving) => self.serving_tor = None,
             Part::Tor(Tor::Standby) => self.standby_tor = None,
