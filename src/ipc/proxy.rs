@@ -70,6 +70,19 @@ pub struct TargetStatus {
     pub trouble: Option<FailureReason>,
     /// Connections on their way to it, or with it; in HTTP mode, requests.
     pub connections: u32,
+    /// How long the certificate that it showed last is valid; `None` where no certificate, or only its key, is looked at, or
+    /// none was shown yet.
+    #[serde(default)]
+    pub certificate: Option<Validity>,
+}
+
+/// How long a certificate is valid, in Unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validity {
+    /// From then.
+    pub from: u64,
+    /// Until then.
+    pub until: u64,
 }
 
 /// Why a connection failed.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::tls::{TargetStream, Tls, TlsError};
 use crate::config::endpoint::{Endpoint, Target};
 use crate::config::target::ProxyTarget;
-use crate::ipc::proxy::FailureReason;
+use crate::ipc::proxy::{FailureReason, Validity};
 use crate::proto::http::authority::{Authority, Scheme};
 use crate::tor::address::SocketAddress;
 use crate::tor::dial::SocksDialer;
@@ -57,6 +57,11 @@ impl Dialer {
     /// Its name and its address, as far as it has them.
     pub fn names(&self) -> impl Iterator<Item = &Authority> {
         self.name.iter().chain(&self.address)
+    }
+
+    /// How long the target's certificate is valid, if that matters and is known.
+    pub fn certificate(&self) -> Option<Validity> {
+        self.tls.as_ref().and_then(Tls::certificate)
     }
 
     /// How long a dial may take.

@@ -142,6 +142,7 @@ impl Pool {
                 well: standing.well,
                 trouble: *way.trouble.borrow(),
                 connections: standing.outstanding,
+                certificate: way.dialer.certificate(),
             })
             .collect()
     }

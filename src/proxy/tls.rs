@@ -7,15 +7,16 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
@@ -28,7 +29,7 @@ use tokio_rustls::rustls::{
 };
 
 use crate::config::target::{Pin as KeyPin, ProxyTarget, Verify};
-use crate::ipc::proxy::FailureReason;
+use crate::ipc::proxy::{FailureReason, Validity};
 use crate::tor::stream::Stream;
 
 /// The roots that the system trusts, where most distributions have them.
@@ -41,11 +42,19 @@ const HELD_BYTES: usize = 16 * 1024;
 /// What is spoken inside.
 const PROTOCOL: &[u8] = b"http/1.1";
 
+/// Before this no certificate was made.
+const BEFORE_ALL_SECS: u64 = 0;
+/// The first second of the year 10000, which no certificate can name (RFC 5280, section 4.1.2.5).
+const AFTER_ALL_SECS: u64 = 253_402_300_800;
+
 /// How TLS with one target begins.
 #[derive(Clone)]
 pub struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
+    /// Who judges certificates by their age, too.
+    dated: Option<Arc<WebPkiServerVerifier>>,
+    shown: Arc<Mutex<Option<Validity>>>,
 }
 
 /// Why certificates could not be judged. Nothing was connected.
@@ -85,10 +94,14 @@ impl Tls {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions()?;
+        let mut dated = None;
         let mut config = match verify {
             Verify::Webpki => {
                 let roots = roots(target.roots.as_deref().unwrap_or(Path::new(SYSTEM_ROOTS)))?;
-                builder.with_root_certificates(roots).with_no_client_auth()
+                let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+                let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
+                dated = Some(Arc::clone(&verifier));
+                builder.with_webpki_verifier(verifier).with_no_client_auth()
             }
             Verify::SpkiPin | Verify::Onion => {
                 let pins = (verify == Verify::SpkiPin).then(|| target.pins.clone());
@@ -99,14 +112,31 @@ impl Tls {
         };
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         config.resumption = Resumption::disabled();
-        Ok(Some(Self { connector: TlsConnector::from(Arc::new(config)), name: name(target)? }))
+        Ok(Some(Self {
+            connector: TlsConnector::from(Arc::new(config)),
+            name: name(target)?,
+            dated,
+            shown: Arc::default(),
+        }))
     }
 
     /// Shakes hands over a connection that was just made.
     pub async fn begin(&self, stream: Stream) -> Result<TargetStream, FailureReason> {
         let bound = |session: &mut ClientConnection| session.set_buffer_limit(Some(HELD_BYTES));
         let begun = self.connector.connect_with(self.name.clone(), stream, bound).await;
-        begun.map(|stream| TargetStream::Tls(Box::new(stream))).map_err(|error| reason(&error))
+        let stream = begun.map_err(|error| reason(&error))?;
+        let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        if let (Some(verifier), Some(certificate)) = (&self.dated, certificate) {
+            let validity = validity(verifier, certificate, &self.name);
+            *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = validity;
+        }
+        Ok(TargetStream::Tls(Box::new(stream)))
+    }
+
+    /// How long the certificate is valid that the target showed last; `None` before it has shown one, and where its age does
+    /// not matter.
+    pub fn certificate(&self) -> Option<Validity> {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -151,6 +181,32 @@ fn reason(error: &io::Error) -> FailureReason {
 
 fn algorithms(provider: &CryptoProvider) -> WebPkiSupportedAlgorithms {
     provider.signature_verification_algorithms
+}
+
+/// How long a certificate is valid that was accepted. Nothing here but the library reads certificates, and it tells a day only
+/// to whom it says no for it. It looks at that before any signature.
+fn validity(
+    verifier: &WebPkiServerVerifier,
+    certificate: &CertificateDer<'_>,
+    name: &ServerName<'_>,
+) -> Option<Validity> {
+    let at = |secs| {
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(secs));
+        match verifier.verify_server_cert(certificate, &[], name, &[], time) {
+            Err(rustls::Error::InvalidCertificate(error)) => Some(error),
+            _ => None,
+        }
+    };
+    let from = match at(BEFORE_ALL_SECS) {
+        Some(CertificateError::NotValidYetContext { not_before, .. }) => not_before.as_secs(),
+        _ => BEFORE_ALL_SECS,
+    };
+    match at(AFTER_ALL_SECS) {
+        Some(CertificateError::ExpiredContext { not_after, .. }) => {
+            Some(Validity { from, until: not_after.as_secs() })
+        }
+        _ => None,
+    }
 }
 
 /// Accepts certificates for their key alone.

@@ -103,7 +103,7 @@ impl Identity {
         let outer = Outer::parse(text)?.verify(unix_secs)?;
         let subcredential = self.hs_id().subcredential(&outer.blind_id);
         let opened = outer.open_with(&subcredential, None)?;
-        Ok(Reading::Points(opened.points, opened.capabilities))
+        Ok(Reading::Points(opened.points, opened.capabilities, opened.certified_until))
     }
 }
 

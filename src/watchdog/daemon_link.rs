@@ -13,11 +13,13 @@ use tracing::warn;
 use crate::ipc::call::Fault;
 use crate::ipc::client::ClientError;
 use crate::ipc::coordinator::{CoordinatorClient, CoordinatorStatus};
-use crate::ipc::proxy::{ProxyClient, ProxyStatus};
+use crate::ipc::proxy::{ProxyClient, ProxyStatus, Validity};
 use crate::ipc::publisher::PublisherClient;
 use crate::proto::cluster::status::{Lifecycle, NodeStatus};
 use crate::proto::health::part::{Daemon, Part};
-use crate::proto::health::vitals::{Answer, ClusterVitals, Observation, Publishing, Traffic};
+use crate::proto::health::vitals::{
+    Answer, ClusterVitals, Observation, Publishing, TargetCertificate, Traffic,
+};
 use crate::proto::publish::report::{Alarm, Duty, HsDirState, PublisherReport};
 
 /// How often each is asked.
@@ -126,6 +128,7 @@ fn traffic(status: &ProxyStatus) -> Traffic {
         target_well: status.target_well,
         targets: count(status.targets.len()),
         targets_well: count(status.targets.iter().filter(|target| target.well).count()),
+        certificates: certificates(status),
         active: status.active,
         accepted: status.accepted,
         refused: status.refused,
@@ -134,6 +137,16 @@ fn traffic(status: &ProxyStatus) -> Traffic {
         bytes_to_target: status.bytes_to_target,
         bytes_to_client: status.bytes_to_client,
     }
+}
+
+/// What is known of targets' certificates.
+fn certificates(status: &ProxyStatus) -> Vec<TargetCertificate> {
+    let numbered = status.targets.iter().zip(1..);
+    let known = numbered.filter_map(|(it, target)| {
+        let Validity { from, until } = it.certificate?;
+        Some(TargetCertificate { target, from, until })
+    });
+    known.collect()
 }
 
 fn cluster(status: &CoordinatorStatus) -> ClusterVitals {
@@ -166,6 +179,8 @@ fn publishing(report: &PublisherReport) -> Publishing {
         publishes,
         points: count(report.points.len()),
         points_lost: count(report.points_lost),
+        points_certified_until: report.points_certified_until,
+        descriptors_certified_until: report.slots.iter().filter_map(|slot| slot.certified_until).min(),
         muted: report.muted,
         // Who does not publish knows nothing of what HSDirs hold.
         hsdirs: if publishes { count(hsdirs().count()) } else { 0 },
@@ -183,6 +198,7 @@ fn count(number: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ipc::proxy::TargetStatus;
 
     #[test]
     fn errors_tell_who_is_away_and_who_hangs() {
@@ -216,5 +232,20 @@ mod tests {
         let said = publishing(&report);
         assert!(said.behind && said.stale && !said.publishes && said.hsdirs == 0 && said.points_lost == 2);
         assert_eq!(publishing(&PublisherReport::default()), Publishing::default());
+    }
+
+    #[test]
+    fn certificates_are_told_with_their_targets_places() {
+        let target = |certificate| TargetStatus {
+            target: "x".to_owned(),
+            weight: 1,
+            well: true,
+            trouble: None,
+            connections: 0,
+            certificate,
+        };
+        let targets = [None, Some(Validity { from: 5, until: 9 })].map(target).to_vec();
+        let status = ProxyStatus { targets, ..ProxyStatus::default() };
+        assert_eq!(traffic(&status).certificates, [TargetCertificate { target: 2, from: 5, until: 9 }]);
     }
 }

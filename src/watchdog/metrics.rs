@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use crate::proto::health::part::{Daemon, Part, Tor};
 use crate::proto::health::report::{HealthReport, Stage};
-use crate::proto::health::vitals::Answer;
+use crate::proto::health::vitals::{Answer, TargetCertificate};
 
 /// What the answer is called in HTTP.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -183,6 +183,18 @@ fn of_the_daemons(report: &HealthReport, page: &mut Page) {
         page.sample("introduction_points", &[], publishing.points);
         page.gauge("introduction_points_lost", "", "Of these, those at relays that have left the network.");
         page.sample("introduction_points_lost", &[], publishing.points_lost);
+        let ends = [
+            ("points", publishing.points_certified_until),
+            ("descriptors", publishing.descriptors_certified_until),
+        ];
+        page.gauge(
+            "onion_certificates_until_timestamp_seconds",
+            "seconds",
+            "Until when tor's certificates of this node's introduction points last, and those of the descriptors that it published.",
+        );
+        for (of, until) in ends.into_iter().filter_map(|(of, until)| Some((of, until?))) {
+            page.sample("onion_certificates_until_timestamp_seconds", &[("of", of)], until);
+        }
         page.gauge("publishing", "", "Whether this node publishes the descriptor for the cluster.");
         page.sample("publishing", &[], u8::from(publishing.publishes));
         page.gauge(
@@ -202,6 +214,15 @@ fn of_the_daemons(report: &HealthReport, page: &mut Page) {
         page.sample("targets", &[], traffic.targets);
         page.gauge("targets_up", "", "Targets that get connections.");
         page.sample("targets_up", &[], traffic.targets_well);
+        page.gauge(
+            "target_certificate_until_timestamp_seconds",
+            "seconds",
+            "Until when a target's certificate is valid, if that matters; targets in the configuration's order.",
+        );
+        for TargetCertificate { target, until, .. } in &traffic.certificates {
+            let target = target.to_string();
+            page.sample("target_certificate_until_timestamp_seconds", &[("target", &target)], until);
+        }
         page.gauge("connections", "", "Connections being carried.");
         page.sample("connections", &[], traffic.active);
         page.counter("connections_accepted", "", "Connections accepted from tor.");
@@ -284,7 +305,8 @@ pub(super) mod tests {
         report.vitals.note(Observation::Publishing(Publishing::default()));
         report.vitals.note(Observation::Cluster(ClusterVitals::default()));
         let failed = [("no_tor".to_owned(), 1), ("descriptor_not_found".to_owned(), 4)].into();
-        let traffic = Traffic { bytes_to_client: 9, failed, ..Traffic::default() };
+        let certificates = vec![TargetCertificate { target: 1, from: 0, until: 8 }];
+        let traffic = Traffic { bytes_to_client: 9, failed, certificates, ..Traffic::default() };
         report.vitals.note(Observation::Traffic(traffic));
         report.vitals.note(Observation::Host(Host { inodes_free: Some(1), ..Host::default() }));
         for part in Part::ALL {

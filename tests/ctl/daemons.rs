@@ -244,6 +244,7 @@ fn publisher() -> PublisherReport {
         period,
         client_fetches,
         points: 9,
+        certified_until: None,
         renewed_at: Some(now - 60),
         hsdirs: states.iter().enumerate().map(|(number, state)| hsdir(number, *state)).collect(),
         published: Vec::new(),

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustbalance::ipc::proxy::FailureReason;
+use rustbalance::ipc::proxy::{FailureReason, Validity};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -24,6 +24,8 @@ use crate::{ADDRESS, LONG, Tor, ping, tor, tors};
 
 /// Of the key of `server.pem` and `expired.pem`.
 const PIN: &str = "sha256/5r/ApdUADkdeO/GQaY+pp+MDR1LHdd6dLpZTvs3orEw=";
+/// How long `server.pem` is valid, as `openssl x509 -dates` tells it.
+const SERVER: Validity = Validity { from: 1_795_727_408, until: 4_949_327_408 };
 const OTHER_PIN: &str = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
 fn file(name: &str) -> String {
@@ -119,11 +121,14 @@ async fn certificates_are_judged_as_it_is_said() {
                 assert_eq!(answer.header("location"), Some("http://x.onion/there"), "{case}");
                 assert_eq!(answer.header("set-cookie"), Some("a=b; Domain=x.onion"), "{case}");
                 assert_eq!(asked.recv().await.unwrap().1, b"http/1.1", "{case}");
+                let known = verify.contains("webpki").then_some(SERVER);
+                scene.status_until(|status| status.targets[0].certificate == known).await;
             }
             Some(reason) => {
                 assert_eq!(answer.status(), 503, "{case}\n{}", scene.log());
                 assert_eq!(status.failed.get(&reason), Some(&1), "{case}\n{status:?}");
                 assert!(asked.try_recv().is_err(), "{case}: something was said");
+                assert_eq!(status.targets[0].certificate, None, "{case}: it was refused");
             }
         }
     }

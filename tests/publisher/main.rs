@@ -59,6 +59,11 @@ async fn an_order_puts_the_merged_descriptor_on_all_hsdirs_of_both_periods() {
         node.network.responsible().into_iter().flat_map(|(p, ids)| ids.into_iter().map(move |id| (p, id)));
     assert_eq!(reached, wanted.collect());
     assert_eq!((report.duty, report.alarms), (Duty::Publishing { epoch: 7 }, vec![]));
+    let until = report.slots.iter().map(|slot| slot.certified_until).chain([report.points_certified_until]);
+    for until in until {
+        let hours = (until.unwrap() - unix_secs()).div_ceil(3600);
+        assert!((52..=54).contains(&hours), "tor's certificates last 54 hours from the hour: {hours}");
+    }
     assert_eq!(report.capabilities, Some(CAPABILITIES));
     assert!(report.counters.iter().all(|(period, counter)| {
         posts.iter().filter(|post| post.period == *period).map(|post| post.counter).max() == Some(*counter)

@@ -222,7 +222,7 @@ impl World {
         let answer = match action {
             Action::ReadOwn(ticket) => {
                 let points = self.nodes[node].descriptor.clone();
-                Told::OwnRead(ticket, Reading::Points(points, self.nodes[node].capabilities))
+                Told::OwnRead(ticket, Reading::Points(points, self.nodes[node].capabilities, u64::MAX))
             }
             Action::ReadNetwork(role, ticket) => {
                 self.nodes[node].publisher.period = self.hsdirs.period;

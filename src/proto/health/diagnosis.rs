@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::failure::Failure;
 use super::part::{Daemon, Part, Tor};
-use super::vitals::{Answer, Configuration, Host, Share, TorVitals, Uses, Vitals};
+use super::vitals::{Answer, Configuration, Host, Share, TargetCertificate, TorVitals, Uses, Vitals};
 
 /// Below so many free bytes daemons soon cannot write: a descriptor cache and a consensus take some ten million.
 const LEAST_FREE_BYTES: u64 = 64 * 1024 * 1024;
@@ -20,6 +20,12 @@ const MOST_DRIFT_MS: u64 = 2_000;
 /// With more of its memory or files than so many hundredths a part does not go on for long: the kernel kills it, or lets
 /// nobody in.
 const NEAR_HUNDREDTHS: u64 = 90;
+
+/// An HSDir keeps a descriptor for three hours, and a client for a day: for so long its certificates must last.
+const LEAST_CERTIFIED_SECS: u64 = 27 * 3600;
+/// Certificates of web servers that last for months are renewed weeks before their end, so with less than this somebody must
+/// look; with those that last for days only, when less than a quarter of that is left.
+const LEAST_TARGET_CERTIFIED_SECS: u64 = 14 * 24 * 3600;
 
 /// All that fails at this moment. Where nothing is known, nothing fails.
 pub fn diagnose(vitals: &Vitals, fenced: bool, unix_secs: u64) -> BTreeSet<Failure> {
@@ -45,6 +51,7 @@ pub fn diagnose(vitals: &Vitals, fenced: bool, unix_secs: u64) -> BTreeSet<Failu
         failures.insert(Failure::NoNetwork);
     }
     of_the_daemons(vitals, &mut failures);
+    of_the_certificates(vitals, unix_secs, &mut failures);
     if !fenced && !joining {
         of_the_points(vitals, &mut failures);
     }
@@ -135,6 +142,27 @@ fn of_the_points(vitals: &Vitals, failures: &mut BTreeSet<Failure>) {
     }
 }
 
+fn of_the_certificates(vitals: &Vitals, unix_secs: u64, failures: &mut BTreeSet<Failure>) {
+    let needed_until = unix_secs.saturating_add(LEAST_CERTIFIED_SECS);
+    let onions = vitals
+        .publishing
+        .iter()
+        .flat_map(|publishing| [publishing.points_certified_until, publishing.descriptors_certified_until]);
+    if onions.flatten().any(|until| until < needed_until) {
+        failures.insert(Failure::OldCertificates);
+    }
+    let mut targets = vitals.traffic.iter().flat_map(|traffic| &traffic.certificates);
+    if targets.any(|certificate| renewal_due(certificate) < unix_secs) {
+        failures.insert(Failure::OldTargetCertificate);
+    }
+}
+
+/// From when on a target's certificate should have been renewed.
+pub(super) fn renewal_due(certificate: &TargetCertificate) -> u64 {
+    let TargetCertificate { from, until, .. } = *certificate;
+    until.saturating_sub((until.saturating_sub(from) / 4).min(LEAST_TARGET_CERTIFIED_SECS))
+}
+
 /// Whether hardly anything is left.
 pub(super) fn is_near_limit(share: Share) -> bool {
     share.used.saturating_mul(100) >= share.limit.saturating_mul(NEAR_HUNDREDTHS)
@@ -173,6 +201,7 @@ mod tests {
     use crate::proto::health::vitals::{ClusterVitals, Observation, Publishing, Traffic};
 
     const NOW: u64 = 1_800_000_000;
+    const HOUR: u64 = 3600;
     const PROXY: Part = Part::Daemon(Daemon::Proxy);
 
     /// A node that is well, one of three.
@@ -209,6 +238,12 @@ mod tests {
         }
     }
 
+    /// One that is valid for so many days in all, and for so many seconds more.
+    fn certificate(days: u64, left_secs: u64) -> Vec<TargetCertificate> {
+        let until = NOW + left_secs;
+        vec![TargetCertificate { target: 2, from: until - days * 24 * HOUR, until }]
+    }
+
     fn found(change: impl FnOnce(&mut Vitals)) -> Vec<Failure> {
         let mut vitals = well();
         change(&mut vitals);
@@ -227,9 +262,9 @@ mod tests {
     #[test]
     fn each_failure_is_told_by_its_own_fact() {
         use Failure::{
-            Away, DriftingClock, FewPoints, FullDisk, HsDirsBehind, LostNodes, LostPoints, NearLimit,
-            NoCircuits, NoLease, NoNetwork, NoPoints, OldConsensus, OpenKeyDirectory, Silent,
-            StaleDescriptor, TargetAway, Unbootstrapped, UnreadConfiguration, WrongClock, WrongConfiguration,
+            Away, DriftingClock, FullDisk, HsDirsBehind, LostNodes, NoCircuits, NoLease, NoNetwork, NoPoints,
+            OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped,
+            UnreadConfiguration, WrongClock, WrongConfiguration,
         };
         let serving = Part::Tor(Tor::Serving);
         let cases: Vec<(Change, Vec<Failure>)> = vec![
@@ -263,6 +298,38 @@ mod tests {
             ),
             (|v| v.publishing = Some(Publishing::default()), vec![NoPoints]),
             (|v| v.publishing = Some(Publishing { muted: true, ..Publishing::default() }), vec![]),
+            (|v| v.publishing = v.publishing.map(|p| Publishing { behind: true, ..p }), vec![HsDirsBehind]),
+            (|v| v.publishing = v.publishing.map(|p| Publishing { stale: true, ..p }), vec![StaleDescriptor]),
+            (|v| v.cluster.as_mut().unwrap().led = false, vec![NoLease]),
+            (|v| v.cluster.as_mut().unwrap().lost.push("beta".to_owned()), vec![LostNodes]),
+            (|v| v.traffic.as_mut().unwrap().target_well = false, vec![TargetAway]),
+            (|v| v.host.as_mut().unwrap().disk_free_bytes = 1000, vec![FullDisk]),
+            (|v| v.host.as_mut().unwrap().inodes_free = Some(3), vec![FullDisk]),
+            (|v| v.serving_tor.as_mut().unwrap().key_directory_private = Some(false), vec![OpenKeyDirectory]),
+            (|v| v.serving_tor.as_mut().unwrap().clock_skew_secs = -5, vec![WrongClock]),
+            (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(-1_900), vec![]),
+            (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(-2_100), vec![DriftingClock]),
+            (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(4_100), vec![WrongClock]),
+            (|v| v.serving_tor.as_mut().unwrap().consensus_valid_after = Some(NOW + 60), vec![WrongClock]),
+            (|v| v.configuration.as_mut().unwrap().wrong = true, vec![WrongConfiguration]),
+            (
+                |v| v.configuration.as_mut().unwrap().changed.push("proxy.target".to_owned()),
+                vec![UnreadConfiguration],
+            ),
+        ];
+        check(cases);
+    }
+
+    fn check(cases: Vec<(Change, Vec<Failure>)>) {
+        for (number, (change, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(found(change), expected, "case {number}");
+        }
+    }
+
+    #[test]
+    fn points_that_are_missing_or_lost_are_told_unless_they_were_given_up() {
+        use Failure::{FewPoints, LostPoints, NoPoints};
+        check(vec![
             (|v| v.serving_tor.as_mut().unwrap().introduction_circuits = 5, vec![FewPoints]),
             (|v| v.serving_tor.as_mut().unwrap().introduction_circuits = 0, vec![NoPoints, FewPoints]),
             (|v| v.standby_tor.as_mut().unwrap().introduction_circuits = 0, vec![]),
@@ -278,41 +345,46 @@ mod tests {
                 },
                 vec![],
             ),
-            (|v| v.publishing = v.publishing.map(|p| Publishing { behind: true, ..p }), vec![HsDirsBehind]),
-            (|v| v.publishing = v.publishing.map(|p| Publishing { stale: true, ..p }), vec![StaleDescriptor]),
-            (|v| v.cluster.as_mut().unwrap().led = false, vec![NoLease]),
-            (|v| v.cluster.as_mut().unwrap().lost.push("beta".to_owned()), vec![LostNodes]),
-            (|v| v.traffic.as_mut().unwrap().target_well = false, vec![TargetAway]),
-            (|v| v.host.as_mut().unwrap().disk_free_bytes = 1000, vec![FullDisk]),
-            (|v| v.host.as_mut().unwrap().inodes_free = Some(3), vec![FullDisk]),
-            (|v| v.serving_tor.as_mut().unwrap().key_directory_private = Some(false), vec![OpenKeyDirectory]),
-            (|v| v.serving_tor.as_mut().unwrap().clock_skew_secs = -5, vec![WrongClock]),
-            (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(-1_900), vec![]),
-            (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(-2_100), vec![DriftingClock]),
-            (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(4_100), vec![WrongClock]),
-            (|v| v.serving_tor.as_mut().unwrap().consensus_valid_after = Some(NOW + 60), vec![WrongClock]),
+        ]);
+    }
+
+    #[test]
+    fn what_comes_to_its_end_is_told_before() {
+        use Failure::{NearLimit, OldCertificates, OldTargetCertificate};
+        check(vec![
             (|v| v.note(Observation::Memory(Part::Tor(Tor::Serving), None)), vec![]),
             (
                 |v| {
                     let used = Some(Share { used: 699, limit: 768 });
                     v.note(Observation::Memory(Part::Tor(Tor::Serving), used));
                 },
-                vec![NearLimit(serving)],
+                vec![NearLimit(Part::Tor(Tor::Serving))],
             ),
             (|v| v.note(Observation::Files(PROXY, Share { used: 14_700, limit: 16_384 })), vec![]),
             (
                 |v| v.note(Observation::Files(PROXY, Share { used: 14_800, limit: 16_384 })),
                 vec![NearLimit(PROXY)],
             ),
-            (|v| v.configuration.as_mut().unwrap().wrong = true, vec![WrongConfiguration]),
+            (|v| v.publishing.as_mut().unwrap().points_certified_until = Some(NOW + 27 * HOUR), vec![]),
             (
-                |v| v.configuration.as_mut().unwrap().changed.push("proxy.target".to_owned()),
-                vec![UnreadConfiguration],
+                |v| v.publishing.as_mut().unwrap().points_certified_until = Some(NOW + 27 * HOUR - 1),
+                vec![OldCertificates],
             ),
-        ];
-        for (number, (change, expected)) in cases.into_iter().enumerate() {
-            assert_eq!(found(change), expected, "case {number}");
-        }
+            (
+                |v| v.publishing.as_mut().unwrap().descriptors_certified_until = Some(NOW + 26 * HOUR),
+                vec![OldCertificates],
+            ),
+            (|v| v.traffic.as_mut().unwrap().certificates = certificate(90, 14 * 24 * HOUR), vec![]),
+            (
+                |v| v.traffic.as_mut().unwrap().certificates = certificate(90, 14 * 24 * HOUR - 1),
+                vec![OldTargetCertificate],
+            ),
+            (|v| v.traffic.as_mut().unwrap().certificates = certificate(6, 36 * HOUR), vec![]),
+            (
+                |v| v.traffic.as_mut().unwrap().certificates = certificate(6, 36 * HOUR - 1),
+                vec![OldTargetCertificate],
+            ),
+        ]);
     }
 
     #[test]

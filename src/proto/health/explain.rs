@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::budget::TRIES;
 use super::core::{Case, Health};
-use super::diagnosis::is_near_limit;
+use super::diagnosis::{is_near_limit, renewal_due};
 use super::failure::Failure;
 use super::report::{Complaint, Stage};
-use super::vitals::{Share, Uses, Vitals};
+use super::vitals::{Share, TargetCertificate, Uses, Vitals};
 
 /// A cluster may have a hundred nodes; so many of them are named.
 const MOST_NAMES: usize = 5;
@@ -91,6 +91,17 @@ fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
             Some(it) => write!(text, " ({} %)", it.bootstrap_percent),
             None => Ok(()),
         },
+        Failure::OldCertificates => match vitals.publishing {
+            Some(it) => {
+                let ends = [it.points_certified_until, it.descriptors_certified_until];
+                ends.into_iter().flatten().min().map_or(Ok(()), |until| write!(text, " ({})", moment(until)))
+            }
+            None => Ok(()),
+        },
+        Failure::OldTargetCertificate => match first_to_renew(vitals) {
+            Some(it) => write!(text, " (target {}: {})", it.target, moment(it.until)),
+            None => Ok(()),
+        },
         Failure::FullDisk => match vitals.host {
             Some(host) => write!(text, " ({} MiB free)", host.disk_free_bytes >> 20),
             None => Ok(()),
@@ -108,6 +119,16 @@ fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
 fn write_named(text: &mut String, named: &[String], more: usize) -> fmt::Result {
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     write!(text, " ({}{more})", named.join(", "))
+}
+
+fn first_to_renew(vitals: &Vitals) -> Option<&TargetCertificate> {
+    vitals.traffic.as_ref()?.certificates.iter().min_by_key(|certificate| renewal_due(certificate))
+}
+
+/// When that is, in UTC.
+fn moment(unix_secs: u64) -> String {
+    let time = i64::try_from(unix_secs).ok().and_then(|secs| jiff::Timestamp::from_second(secs).ok());
+    time.map_or_else(|| "never".to_owned(), |time| time.strftime("%F %H:%M UTC").to_string())
 }
 
 /// What there is hardly any left of.

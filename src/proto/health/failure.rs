@@ -30,12 +30,16 @@ pub enum Failure {
     HsDirsBehind,
     /// No HSDir has, or it cannot be made or read.
     StaleDescriptor,
+    /// The certificates of the onion's descriptor, or of this node's introduction points, expire soon.
+    OldCertificates,
     /// Nobody holds the lease.
     NoLease,
     /// Other nodes do not answer.
     LostNodes,
     /// The target cannot be reached.
     TargetAway,
+    /// A target's certificate expires soon.
+    OldTargetCertificate,
     /// This machine's clock is wrong.
     WrongClock,
     /// It is about to be: others still believe it.
@@ -89,7 +93,11 @@ impl Failure {
             Self::FewPoints | Self::LostPoints | Self::OldConsensus(_) => Duration::from_mins(10),
             // R1.5 gives 120 s; a start takes its part of it.
             Self::NoPoints => Duration::from_mins(3),
-            Self::NoLease | Self::LostNodes | Self::DriftingClock => Duration::from_secs(30),
+            Self::NoLease
+            | Self::LostNodes
+            | Self::DriftingClock
+            | Self::OldCertificates
+            | Self::OldTargetCertificate => Duration::from_secs(30),
             // Whoever says so has waited already.
             Self::HsDirsBehind | Self::StaleDescriptor | Self::TargetAway => Duration::from_secs(1),
         }
@@ -112,9 +120,11 @@ impl Failure {
             | Self::NoNetwork
             | Self::HsDirsBehind
             | Self::StaleDescriptor
+            | Self::OldCertificates
             | Self::NoLease
             | Self::LostNodes
             | Self::TargetAway
+            | Self::OldTargetCertificate
             | Self::WrongClock
             | Self::DriftingClock
             | Self::FullDisk
@@ -139,13 +149,19 @@ impl Failure {
                             | Self::OldConsensus(_)
                             | Self::HsDirsBehind
                             | Self::StaleDescriptor
+                            | Self::OldCertificates
                             | Self::TargetAway
                     )
             }
             // With a wrong clock neither a consensus nor another node is believed.
-            Self::WrongClock => {
-                matches!(other, Self::Unbootstrapped(_) | Self::OldConsensus(_) | Self::LostNodes)
-            }
+            Self::WrongClock => matches!(
+                other,
+                Self::Unbootstrapped(_)
+                    | Self::OldConsensus(_)
+                    | Self::LostNodes
+                    | Self::OldCertificates
+                    | Self::OldTargetCertificate
+            ),
             // A tor that is not there, or gets nowhere, serves at no point.
             Self::Silent(part @ Part::Tor(_)) | Self::Away(part @ Part::Tor(_)) => {
                 part == serving && lacks_points
@@ -160,13 +176,16 @@ impl Failure {
                 Daemon::Coordinator => matches!(other, Self::NoLease | Self::LostNodes),
                 Daemon::Proxy => other == Self::TargetAway,
             },
-            Self::StaleDescriptor | Self::NoLease => other == Self::HsDirsBehind,
+            Self::StaleDescriptor => matches!(other, Self::HsDirsBehind | Self::OldCertificates),
+            Self::NoLease => other == Self::HsDirsBehind,
             Self::NoPoints => lacks_points && other != self,
             Self::FewPoints
             | Self::LostPoints
             | Self::HsDirsBehind
+            | Self::OldCertificates
             | Self::LostNodes
             | Self::TargetAway
+            | Self::OldTargetCertificate
             | Self::DriftingClock
             | Self::FullDisk
             | Self::NearLimit(_)
@@ -195,9 +214,13 @@ impl Failure {
             }
             Self::HsDirsBehind => "nothing need be done: they are tried again and again",
             Self::StaleDescriptor => "see the publisher's journal",
+            Self::OldCertificates => {
+                "they are renewed all the time, so something keeps them from it: see the journals of the publisher and of the tor that serves"
+            }
             Self::NoLease => "see the coordinator's journal, and whether other nodes reach this one",
             Self::LostNodes => "see whether these nodes run, and whether UDP goes both ways",
             Self::TargetAway => "start the target, or correct [proxy] target",
+            Self::OldTargetCertificate => "renew it: the target is refused from then on",
             Self::WrongClock | Self::DriftingClock => "look after the time service (NTP) of this machine",
             Self::FullDisk => "make room in the file system of /var/lib/rustbalance",
             Self::NearLimit(_) => {
@@ -229,9 +252,11 @@ impl Failure {
             Self::LostPoints => "lost_points",
             Self::HsDirsBehind => "hsdirs_behind",
             Self::StaleDescriptor => "stale_descriptor",
+            Self::OldCertificates => "old_certificates",
             Self::NoLease => "no_lease",
             Self::LostNodes => "lost_nodes",
             Self::TargetAway => "target_away",
+            Self::OldTargetCertificate => "old_target_certificate",
             Self::WrongClock => "wrong_clock",
             Self::DriftingClock => "drifting_clock",
             Self::FullDisk => "full_disk",
@@ -286,9 +311,11 @@ impl fmt::Display for Failure {
             Self::StaleDescriptor => {
                 f.write_str("a descriptor has not reached any HSDir for long, or cannot be made or read")
             }
+            Self::OldCertificates => f.write_str("certificates of the onion's descriptor expire soon"),
             Self::NoLease => f.write_str("nobody holds the lease, so nobody publishes the descriptor"),
             Self::LostNodes => f.write_str("other nodes do not answer"),
             Self::TargetAway => f.write_str("the target cannot be reached from this node"),
+            Self::OldTargetCertificate => f.write_str("a target's certificate expires soon, or has expired"),
             Self::WrongClock => f.write_str("this machine's clock is wrong, or that of its peers"),
             Self::DriftingClock => f.write_str("this machine's clock drifts, or that of its peers"),
             Self::FullDisk => f.write_str("there is hardly any room left where the daemons keep their state"),

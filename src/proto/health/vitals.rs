@@ -130,6 +130,12 @@ pub struct Publishing {
     /// Of these, those at relays that are in no consensus of this node's tors any more.
     #[serde(default)]
     pub points_lost: u32,
+    /// Until when the certificates last that tor made for them, Unix seconds; `None` while it has none.
+    #[serde(default)]
+    pub points_certified_until: Option<u64>,
+    /// Until when at least those of the descriptors last that this node publishes; `None` while no HSDir has one.
+    #[serde(default)]
+    pub descriptors_certified_until: Option<u64>,
     /// Whether they are given up on purpose, since the node is drained.
     pub muted: bool,
     /// HSDirs that should hold the present descriptors.
@@ -175,6 +181,9 @@ pub struct Traffic {
     /// Those of them that get connections.
     #[serde(default)]
     pub targets_well: u32,
+    /// What is known of targets' certificates, of those whose age matters.
+    #[serde(default)]
+    pub certificates: Vec<TargetCertificate>,
     /// Connections being carried.
     pub active: u64,
     /// Connections accepted.
@@ -190,6 +199,17 @@ pub struct Traffic {
     pub bytes_to_target: u64,
     /// Bytes carried from the target to clients.
     pub bytes_to_client: u64,
+}
+
+/// A target's certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetCertificate {
+    /// Which target, in the configuration's order, counted from 1.
+    pub target: u32,
+    /// From when it is valid, Unix seconds.
+    pub from: u64,
+    /// Until when.
+    pub until: u64,
 }
 
 /// The machine.

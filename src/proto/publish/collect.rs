@@ -58,8 +58,9 @@ pub enum CollectEvent {
 /// What a read of the own descriptor brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reading {
-    /// The descriptor was opened. No points: tor has not refreshed it for the first time.
-    Points(Vec<IntroPoint>, Capabilities),
+    /// The descriptor was opened. No points: tor has not refreshed it for the first time. At last: until when its
+    /// certificates last, in Unix seconds.
+    Points(Vec<IntroPoint>, Capabilities, u64),
     /// tor has no such service, or no descriptor of it.
     Absent,
     /// No answer, or one that could not be opened: nothing is known, the points found before stay.
@@ -81,6 +82,7 @@ pub struct Collect {
     connected: bool,
     points: Vec<IntroPoint>,
     capabilities: Option<Capabilities>,
+    certified_until: Option<u64>,
     /// Ticket of the read under way, and until when it is waited for; answers to older tickets come from a connection that is gone.
     reading: Option<(u64, Instant)>,
     tickets: u64,
@@ -114,6 +116,12 @@ impl Collect {
     /// the connection: the next tor will be of the same kind.
     pub fn capabilities(&self) -> Option<Capabilities> {
         self.capabilities
+    }
+
+    /// Until when the certificates last that tor made for its points when it last refreshed its descriptor, in Unix
+    /// seconds; `None` while it has none.
+    pub fn certified_until(&self) -> Option<u64> {
+        self.certified_until
     }
 
     /// Reads that failed since the last one that did not.
@@ -166,6 +174,7 @@ impl Collect {
 
     fn forget_connection(&mut self) {
         self.connected = false;
+        self.certified_until = None;
         self.reading = None;
         self.read_again = false;
         self.follow_up.clear();
@@ -198,12 +207,16 @@ impl Collect {
         self.reading = None;
         self.failures = if reading == Reading::Failed { self.failures.saturating_add(1) } else { 0 };
         let mut actions = match reading {
-            Reading::Points(points, capabilities) => {
+            Reading::Points(points, capabilities, until) => {
+                self.certified_until = (!points.is_empty()).then_some(until);
                 let news = self.capabilities.replace(capabilities) != Some(capabilities);
                 let changed = self.set_points(points);
                 if changed.is_empty() && news { vec![CollectAction::Changed] } else { changed }
             }
-            Reading::Absent => self.set_points(Vec::new()),
+            Reading::Absent => {
+                self.certified_until = None;
+                self.set_points(Vec::new())
+            }
             Reading::Failed => Vec::new(),
         };
         let quick = self.points.is_empty() || self.failures > 0;
@@ -230,6 +243,7 @@ mod tests {
     use CollectAction::{Changed, Read};
 
     const POLL: Duration = Duration::from_secs(15);
+    const UNTIL: u64 = 1_800_000_000;
 
     fn points(keys: &[u8]) -> Vec<IntroPoint> {
         let point = |&key: &u8| IntroPoint {
@@ -242,7 +256,7 @@ mod tests {
     }
 
     fn found(keys: &[u8]) -> Reading {
-        Reading::Points(points(keys), Capabilities::default())
+        Reading::Points(points(keys), Capabilities::default(), UNTIL)
     }
 
     /// A collection that has read these points; the next ticket is 2.
@@ -258,8 +272,9 @@ mod tests {
         let now = Instant::now();
         let mut collect = collecting(now, &[1, 2, 3]);
         assert_eq!(collect.handle(now, CollectEvent::IntroClosed), [Read(2)]);
+        assert_eq!(collect.certified_until(), Some(UNTIL));
         assert_eq!(collect.handle(now, CollectEvent::Lost), [Changed]);
-        assert_eq!(collect.points(), []);
+        assert_eq!((collect.points(), collect.certified_until()), (&[][..], None));
         assert_eq!(collect.next_timeout(), None);
         // The answer of the dead tor comes late, before and after the new connection.
         assert_eq!(collect.handle(now, CollectEvent::Read(2, found(&[1, 2, 3]))), []);
@@ -360,7 +375,7 @@ mod tests {
         let mut collect = collecting(now, &[1]);
         let single = Capabilities { single_onion: true, ..Capabilities::default() };
         collect.handle(now, CollectEvent::Created);
-        let answer = Reading::Points(points(&[1]), single);
+        let answer = Reading::Points(points(&[1]), single, UNTIL);
         assert_eq!(collect.handle(now, CollectEvent::Read(2, answer)), [Changed]);
         collect.handle(now, CollectEvent::Lost);
         assert_eq!(collect.capabilities(), Some(single));

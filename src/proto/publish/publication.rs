@@ -252,6 +252,7 @@ impl Publication {
             published: clients.map(|slot| slot.published.clone()).unwrap_or_default(),
             points_lost: points.iter().filter(lost).count(),
             points,
+            points_certified_until: self.collect.certified_until(),
             capabilities: self.collect.capabilities(),
             counters: self.schedule.counters(),
             duty,

@@ -15,6 +15,10 @@ pub struct PublisherReport {
     /// How many of them are at relays that are in no consensus that is known here: they are not published.
     #[serde(default)]
     pub points_lost: usize,
+    /// Until when the certificates last that this node's tor made for them; `None` while it has none. It makes new ones
+    /// every hour or two, unless it cannot.
+    #[serde(default)]
+    pub points_certified_until: Option<u64>,
     /// What the node's own descriptor says besides points; `None` until it has been read once.
     pub capabilities: Option<Capabilities>,
     /// The highest revision counters known here, as (number of the time period, counter); for this node's record.
@@ -81,6 +85,10 @@ pub struct SlotReport {
     pub published: Vec<NodeId>,
     /// When its content last changed or was refreshed; `None` while there is none.
     pub renewed_at: Option<u64>,
+    /// Until when at least its certificates last, as an HSDir accepted it last; `None` while none has, or another node
+    /// publishes.
+    #[serde(default)]
+    pub certified_until: Option<u64>,
     /// The responsible HSDirs.
     pub hsdirs: Vec<HsDirReport>,
 }

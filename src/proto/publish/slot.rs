@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::proto::node::NodeId;
+use crate::proto::onion::certificate::LIFETIME_SECS;
 use crate::proto::onion::counter::RevisionCounter;
 use crate::proto::onion::descriptor::capabilities::Capabilities;
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
@@ -21,6 +22,10 @@ const MIN_SPACING: Duration = Duration::from_millis(500);
 const BEHIND: Duration = Duration::from_mins(1);
 /// When a descriptor that no HSDir accepts is worth an alarm: one and a half times the usual refresh (R2.3).
 const STALE: Duration = Duration::from_mins(15);
+
+/// How long before a descriptor was accepted its certificates' life began at most: with the hour that had begun when they
+/// were made, which was less than a minute before.
+const BEFORE_ACCEPTED_SECS: u64 = 3600 + 60;
 
 /// An HSDir that has failed so often in a row is not waited for when it is asked whose points are published: it would
 /// keep a drained node for as long as it is ill. Clients that ask it in vain ask another one.
@@ -271,6 +276,8 @@ impl SlotState {
             failures: place.failures,
             answers: place.answers,
         };
+        let newest = self.places.values().filter_map(|(_, place)| place.accepted_at).max();
+        let newest = newest.filter(|_| self.current.is_some());
         SlotReport {
             which: self.plan.slot.which,
             period: self.period(),
@@ -278,6 +285,7 @@ impl SlotState {
             points: self.current.as_ref().map_or(0, |current| current.content.points.len()),
             published: self.published.iter().cloned().collect(),
             renewed_at: self.current.as_ref().map(|current| current.since_unix),
+            certified_until: newest.map(|at| (at + LIFETIME_SECS).saturating_sub(BEFORE_ACCEPTED_SECS)),
             hsdirs: self.places.iter().map(hsdir).collect(),
         }
     }

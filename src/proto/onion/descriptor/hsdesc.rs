@@ -26,6 +26,8 @@ pub struct Opened {
     pub pow_params: Vec<String>,
     /// The introduction points, in the order of the document. May be none.
     pub points: Vec<IntroPoint>,
+    /// When the first of all its certificates expires, in Unix seconds: clients refuse it from then on.
+    pub certified_until: u64,
 }
 
 /// Why a verified outer document could not be opened.
@@ -108,6 +110,9 @@ impl VerifiedOuter {
             used_client_key: cookie.is_some(),
             capabilities: inner.capabilities,
             pow_params: inner.pow_params.clone(),
+            certified_until: inner
+                .certified_until()
+                .map_or(self.signing_cert_expires_at, |until| until.min(self.signing_cert_expires_at)),
             points: inner.verify(&self.signing_key, self.verified_at)?,
         })
     }

@@ -116,6 +116,12 @@ impl Inner {
         Ok(Self { capabilities, pow_params, points })
     }
 
+    /// When the first certificate of an introduction point expires, in Unix seconds; `None` without points.
+    pub fn certified_until(&self) -> Option<u64> {
+        let certificates = self.points.iter().flat_map(|point| [&point.auth_key_cert, &point.enc_key_cert]);
+        certificates.map(Certificate::expires_at).min()
+    }
+
     /// The introduction points, after checking that the descriptor signing key certifies their keys at this moment.
     pub fn verify(self, signing_key: &[u8; 32], unix_secs: u64) -> Result<Vec<IntroPoint>, InnerError> {
         let verified = self.points.into_iter().zip(1..).map(|(point, number)| {
