@@ -70,6 +70,7 @@ fn help_names_every_scene() {
         "kill",
         "return",
         "kill-holder",
+        "publisher-hangs",
         "freeze",
         "partition",
         "join",

@@ -534,8 +534,10 @@ fn alarms_come_when_hsdirs_stay_behind_and_go_when_they_follow() {
     assert_eq!(desk.alarms(), []);
     desk.run(Duration::from_secs(1));
     assert_eq!(desk.alarms(), [Alarm::HsDirsBehind]);
-    desk.run(Duration::from_mins(14));
-    assert_eq!(desk.alarms(), [Alarm::HsDirsBehind, Alarm::Stale]);
+    desk.run(Duration::from_mins(2));
+    assert_eq!(desk.alarms(), [Alarm::HsDirsBehind, Alarm::Nowhere], "none has it");
+    desk.run(Duration::from_mins(12));
+    assert_eq!(desk.alarms(), [Alarm::HsDirsBehind, Alarm::Nowhere, Alarm::Stale]);
     for _ in 0..200 {
         for id in 1..5 {
             desk.answer(id, HsDirAnswer::Uploaded);

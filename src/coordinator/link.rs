@@ -1,13 +1,14 @@
-//! Following another daemon of this node, for ever: either may start first, restart or be away; the other goes on.
+//! Following another daemon of this node, for ever: either may start first, restart, hang or be away; the other goes on.
 //!
-//! Reports come over a connection that stays, so its end says that the daemon is gone.
+//! Reports come over a connection that stays, so its end says that the daemon is gone. One that hangs keeps it.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::ipc::client::{ClientError, Watch};
 
@@ -15,6 +16,8 @@ use crate::ipc::client::{ClientError, Watch};
 pub const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait: a local connection costs nothing, and a second is soon enough for an operator.
 pub const RETRY_MOST: Duration = Duration::from_secs(1);
+/// How long the first report may take: it needs no more than any answer.
+const FIRST_REPORT: Duration = Duration::from_secs(8);
 /// A daemon that has been away for so long is not just restarting.
 const AWAY_AFTER: Duration = Duration::from_secs(5);
 
@@ -31,22 +34,24 @@ pub enum News<R> {
     Away,
 }
 
-/// Follows a daemon's reports over connections that `connect` makes to its control socket; `who` is for the log. Ends when
-/// nobody listens.
-pub async fn follow<R, F>(
+/// Follows a daemon's reports over connections that `connect` makes to its control socket; `who` is for the log. Where
+/// `silence` ends meanwhile, the daemon hangs, which is as if it were gone. Ends when nobody listens.
+pub async fn follow<R, F, S>(
     who: &str,
     path: PathBuf,
     connect: impl Fn(PathBuf) -> F,
+    silence: impl Fn(PathBuf) -> S,
     news: mpsc::Sender<News<R>>,
 ) where
     R: DeserializeOwned,
     F: Future<Output = Result<Watch<R>, ClientError>>,
+    S: Future<Output = ClientError>,
 {
     let mut wait = RETRY_FIRST;
     let mut complaints = Complaints::default();
     let mut lost_at = None;
     loop {
-        match follow_once(who, connect(path.clone()), &news).await {
+        match follow_once(who, connect(path.clone()), silence(path.clone()), &news).await {
             Ok(None) => return,
             Ok(Some(error)) => {
                 wait = RETRY_FIRST;
@@ -73,19 +78,25 @@ pub async fn follow<R, F>(
 async fn follow_once<R: DeserializeOwned>(
     who: &str,
     connecting: impl Future<Output = Result<Watch<R>, ClientError>>,
+    silence: impl Future<Output = ClientError>,
     news: &mpsc::Sender<News<R>>,
 ) -> Result<Option<ClientError>, ClientError> {
     let mut reports = connecting.await?;
-    let mut report = reports.next().await?;
+    let mut report = timeout(FIRST_REPORT, reports.next()).await.unwrap_or(Err(ClientError::TimedOut))?;
     tracing::info!("the {who} is there");
     if news.send(News::Found).await.is_err() {
         return Ok(None);
     }
+    let mut silence = pin!(silence);
     let error = loop {
         if news.send(News::Report(Box::new(report))).await.is_err() {
             return Ok(None);
         }
-        match reports.next().await {
+        let next = tokio::select! {
+            next = reports.next() => next,
+            error = &mut silence => Err(error),
+        };
+        match next {
             Ok(next) => report = next,
             Err(error) => break error,
         }

@@ -16,7 +16,7 @@
 //!
 //! [`serve`] turns what happens into events for [`crate::proto::cluster::core::Cluster`] and does what it wants done;
 //! whatever may take time (the tunnel's configuration, the other daemons, the disk) has a task of its own, so the loop
-//! never waits and answers its peers' probes at once. An invited node first asks to be let in ([`joining`]); whoever is
+//! never waits and answers its peers' probes at once; [`heard`] is what the daemons say, in the core's words. An invited node first asks to be let in ([`joining`]); whoever is
 //! asked answers through the [`door`]. [`start`] is the recipe of the process, [`plan`] what its configuration comes to, and
 //! [`reload`] what of it changes while it runs.
 
@@ -24,6 +24,7 @@ pub mod address_book;
 mod calls;
 pub mod clocks;
 pub mod door;
+pub mod heard;
 pub mod joining;
 pub mod link;
 pub mod plan;

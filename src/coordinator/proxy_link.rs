@@ -17,7 +17,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Follows the proxy's reports. Ends when nobody listens.
 pub async fn follow(path: PathBuf, news: mpsc::Sender<News<ProxyStatus>>) {
-    link::follow("proxy", path, connect, news).await;
+    // One that hangs is fenced by the watchdog, or killed.
+    link::follow("proxy", path, connect, |_| std::future::pending(), news).await;
 }
 
 async fn connect(path: PathBuf) -> Result<Watch<ProxyStatus>, ClientError> {

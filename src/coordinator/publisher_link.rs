@@ -3,6 +3,7 @@
 //! An order is delivered when the publisher can be reached; while it cannot, only the latest one waits.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -10,8 +11,13 @@ use tokio::time::sleep;
 use super::link::{self, Complaints, News, RETRY_FIRST, RETRY_MOST};
 use crate::ipc::client::{ClientError, Watch};
 use crate::ipc::publisher::PublisherClient;
-use crate::proto::publish::order::Order;
+use crate::proto::cluster::events::PublishOrder;
+use crate::proto::publish::order::{Candidate, Order};
 use crate::proto::publish::report::PublisherReport;
+
+/// How often the publisher is asked for a word, as one that hangs reports nothing and ends nothing. With the time that an
+/// answer may take, it is found out within ten seconds: half of what the service manager gives it (`WatchdogSec=`).
+const ASK_EVERY: Duration = Duration::from_secs(2);
 
 /// What the publisher is to do.
 #[derive(Debug, Clone, Default)]
@@ -24,11 +30,23 @@ pub struct Wanted {
 
 /// Follows the publisher's reports. Ends when nobody listens.
 pub async fn follow(path: PathBuf, news: mpsc::Sender<News<PublisherReport>>) {
-    link::follow("publisher", path, connect, news).await;
+    link::follow("publisher", path, connect, silence, news).await;
 }
 
 async fn connect(path: PathBuf) -> Result<Watch<PublisherReport>, ClientError> {
     PublisherClient::connect(&path).await?.watch().await
+}
+
+/// Ends when the publisher takes a question and does not answer it.
+async fn silence(path: PathBuf) -> ClientError {
+    loop {
+        sleep(ASK_EVERY).await;
+        let asked = async { PublisherClient::connect(&path).await?.status().await };
+        // That it ends is seen where its reports come from.
+        if let Some(error) = asked.await.err().filter(ClientError::is_silence) {
+            return error;
+        }
+    }
 }
 
 /// Delivers what is wanted, always the latest, until it is taken. Ends when no more can come and the last is delivered,
@@ -57,4 +75,11 @@ async fn tell(path: &Path, wanted: Wanted) -> Result<(), ClientError> {
     publisher.publish(wanted.order).await?;
     publisher.mute(wanted.muted).await?;
     Ok(())
+}
+
+/// The core's order in the publisher's words.
+pub(super) fn to_publisher(order: PublishOrder) -> Order {
+    let candidates = order.candidates.into_iter().map(|(node, points)| Candidate { node, points }).collect();
+    let PublishOrder { epoch, capabilities, last_counters, .. } = order;
+    Order { epoch, candidates, capabilities, last_counters }
 }

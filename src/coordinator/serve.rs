@@ -13,7 +13,7 @@ use super::clocks::Clocks;
 use super::door::Door;
 use super::link::News;
 use super::proxy_link;
-use super::publisher_link::Wanted;
+use super::publisher_link::{self, Wanted};
 use super::reload::Reload;
 use super::tunnel::Wish;
 use crate::ipc::coordinator::{CoordinatorCall, MeshStatus, TunnelStatus};
@@ -23,12 +23,11 @@ use crate::mesh::open::OpenError;
 use crate::mesh::seal::SessionSalt;
 use crate::mesh::socket::{MeshSocket, Received};
 use crate::proto::cluster::core::Cluster;
-use crate::proto::cluster::events::{Action, Event, PublishOrder};
+use crate::proto::cluster::events::{Action, Event};
 use crate::proto::cluster::memory::Memory;
 use crate::proto::cluster::note::Rotation;
 use crate::proto::cluster::token::TokenName;
 use crate::proto::node::NodeId;
-use crate::proto::publish::order::{Candidate, Order};
 use crate::proto::publish::report::PublisherReport;
 use crate::sys::clock::unix_ms;
 use crate::sys::notify::{Keepalive, Notice, notify};
@@ -237,7 +236,9 @@ impl Coordinator {
                 self.wish(Wish::Remove(peer));
             }
             Action::Order(order) => {
-                self.lines.wanted.send_modify(|wanted| wanted.order = order.map(to_publisher));
+                self.lines
+                    .wanted
+                    .send_modify(|wanted| wanted.order = order.map(publisher_link::to_publisher));
             }
             Action::Mute(muted) => self.lines.wanted.send_modify(|wanted| wanted.muted = muted),
             Action::Drained => {
@@ -334,38 +335,6 @@ impl Coordinator {
         self.happen(Event::Timer);
     }
 
-    fn heard_publisher(&mut self, news: News<PublisherReport>) {
-        match news {
-            News::Found => self.happen(Event::PublisherFound),
-            News::Lost => self.happen(Event::PublisherLost),
-            // The core has a patience of its own with it.
-            News::Away => {}
-            News::Report(report) => {
-                let PublisherReport { points, capabilities, counters, published, .. } = *report;
-                self.happen(Event::OwnCounters(counters));
-                self.happen(Event::Published(published));
-                // Without capabilities it has not read its own descriptor yet, and no points means nothing.
-                if let Some(capabilities) = capabilities {
-                    self.happen(Event::OwnCapabilities(capabilities));
-                    self.happen(Event::OwnPoints(points));
-                }
-            }
-        }
-    }
-
-    fn heard_proxy(&mut self, news: News<ProxyStatus>) {
-        match news {
-            News::Found => {}
-            News::Report(status) => {
-                self.happen(Event::TargetWell(status.target_well));
-                self.happen(Event::Connections(status.active));
-            }
-            News::Lost => self.happen(Event::Connections(0)),
-            // Whatever reaches this node gets nowhere.
-            News::Away => self.happen(Event::TargetWell(false)),
-        }
-    }
-
     fn tell_status(&mut self) {
         let text = self.core.status(Instant::now()).to_string();
         if text != self.told {
@@ -373,10 +342,4 @@ impl Coordinator {
             self.told = text;
         }
     }
-}
-
-fn to_publisher(order: PublishOrder) -> Order {
-    let candidates = order.candidates.into_iter().map(|(node, points)| Candidate { node, points }).collect();
-    let PublishOrder { epoch, capabilities, last_counters, .. } = order;
-    Order { epoch, candidates, capabilities, last_counters }
 }

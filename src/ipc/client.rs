@@ -48,6 +48,15 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether the daemon took the call and said nothing: it hangs.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::TimedOut => true,
+            Self::Refused { error, .. } => error == Fault::TimedOut.name(),
+            Self::Connect { .. } | Self::Broken(_) | Self::Misunderstood(_) => false,
+        }
+    }
+
     /// Whether the daemon ended before it answered. Where its socket is the service manager's, the next one answers.
     pub fn is_an_end(&self) -> bool {
         match self {

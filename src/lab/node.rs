@@ -139,6 +139,16 @@ impl Node {
         self.daemons[daemon as usize].crash().await;
     }
 
+    /// One of its daemons hangs, unless it is not ready; how often it has been started.
+    pub(super) async fn hang_daemon(&self, daemon: Daemon) -> u32 {
+        let unit = &self.daemons[daemon as usize];
+        let state = unit.state();
+        if state.ready {
+            unit.hang().await;
+        }
+        state.starts
+    }
+
     /// The machine is back.
     pub(super) async fn revive(&self) {
         for unit in self.units() {

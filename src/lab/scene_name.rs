@@ -37,6 +37,8 @@ pub enum SceneName {
     Return,
     /// The node that publishes is killed.
     KillHolder,
+    /// The publisher of the node that holds the lease hangs, and again whenever it is started.
+    PublisherHangs,
     /// A node's proxy does not come back, and the node stops serving.
     Fence,
     /// The onion's key on a node is damaged, and deleted.

@@ -43,6 +43,8 @@ const LOG_TAIL_LINES: usize = 12;
 enum Order {
     /// A signal to every process of it. With `hold`, it is not started again when it ends.
     Signal { signal: Signal, hold: bool },
+    /// It hangs, and whoever waits for a word of it does something about that.
+    Hang,
     /// Ask it to end, and make it when its time is over. With `again` it is started afterwards, also if it did not run.
     Stop { again: bool },
     /// Run it again after it was held.
@@ -89,6 +91,11 @@ impl Supervised {
     /// `kill -STOP`: it hangs. Its keepalive is not asked for meanwhile, as on a machine that hangs whole.
     pub(super) async fn freeze(&self) {
         self.order(Order::Signal { signal: Signal::SIGSTOP, hold: false }).await;
+    }
+
+    /// `kill -STOP`, on a machine that goes on.
+    pub(super) async fn hang(&self) {
+        self.order(Order::Hang).await;
     }
 
     /// `kill -CONT`.
@@ -214,7 +221,7 @@ impl Task {
                 loop {
                     match self.inbox.recv().await {
                         Some(Order::Start | Order::Stop { again: true }) => break starts.clear(),
-                        Some(Order::Signal { .. } | Order::Stop { again: false }) => {}
+                        Some(Order::Signal { .. } | Order::Hang | Order::Stop { again: false }) => {}
                         None => return,
                     }
                 }
@@ -232,7 +239,12 @@ impl Task {
         while !file.exists() {
             tokio::select! {
                 order = self.inbox.recv() => match order {
-                    Some(Order::Start | Order::Stop { again: true } | Order::Signal { hold: false, .. }) => {}
+                    Some(
+                        Order::Start
+                        | Order::Hang
+                        | Order::Stop { again: true }
+                        | Order::Signal { hold: false, .. },
+                    ) => {}
                     // Ended before it ran; or nobody is left to need it.
                     Some(Order::Signal { hold: true, .. } | Order::Stop { again: false }) | None => return true,
                 },
@@ -281,6 +293,7 @@ impl Task {
                     force_at = force_at.filter(|_| signal != Signal::SIGKILL);
                     send(signal);
                 }
+                Outcome::Order(Order::Hang) => send(Signal::SIGSTOP),
                 Outcome::Order(Order::Stop { again }) => {
                     afterwards = if again { Afterwards::Again } else { Afterwards::Dead };
                     force_at = Some(Instant::now() + self.unit.stop);

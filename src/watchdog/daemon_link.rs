@@ -109,17 +109,14 @@ async fn keep_asking(daemon: Daemon, asked: impl Ask, observations: mpsc::Sender
 /// What an error tells about the daemon itself.
 fn answer_of(error: &ClientError) -> Answer {
     match error {
-        ClientError::TimedOut => Answer::Silent,
-        ClientError::Refused { error, .. } if error == Fault::TimedOut.name() => Answer::Silent,
+        silence if silence.is_silence() => Answer::Silent,
         ClientError::Connect { source, .. } if source.kind() != std::io::ErrorKind::PermissionDenied => {
             Answer::Away
         }
         ClientError::Broken(_) => Answer::Away,
         ClientError::Refused { error, .. } if error == Fault::Stopping.name() => Answer::Away,
         // It said something, though nothing that helps.
-        ClientError::Connect { .. } | ClientError::Refused { .. } | ClientError::Misunderstood(_) => {
-            Answer::Answers
-        }
+        _ => Answer::Answers,
     }
 }
 
@@ -152,12 +149,15 @@ fn certificates(status: &ProxyStatus) -> Vec<TargetCertificate> {
 fn cluster(status: &CoordinatorStatus) -> ClusterVitals {
     let cluster = &status.cluster;
     let others = || cluster.nodes.iter().filter(|node| node.node != cluster.node);
+    let own = cluster.nodes.iter().find(|node| node.node == cluster.node);
     let serves = |node: &NodeStatus| node.lifecycle == Lifecycle::Healthy && node.target_well != Some(false);
     let lost = |lifecycle| matches!(lifecycle, Lifecycle::Unhealthy | Lifecycle::Dead);
     ClusterVitals {
         joining: status.joining.is_some(),
         led: cluster.holder.is_some() || cluster.discovering,
         leads: cluster.holder.as_ref() == Some(&cluster.node),
+        stands_back: own.and_then(|own| own.stands_back).map(|ailment| ailment.to_string()),
+        stood_back: cluster.stood_back,
         nodes: count(cluster.nodes.len()),
         others_serving: count(others().filter(|node| serves(node)).count()),
         lost: others().filter(|node| lost(node.lifecycle)).map(|node| node.node.to_string()).collect(),
@@ -172,7 +172,11 @@ fn publishing(report: &PublisherReport) -> Publishing {
     let grave = |alarm: &Alarm| match alarm {
         Alarm::Stale | Alarm::Unreadable | Alarm::OwnDescriptorUnreadable | Alarm::NotBuilt => true,
         // These are seen by others of our facts: the network, the points, the HSDirs.
-        Alarm::NoNetwork | Alarm::NothingToPublish | Alarm::AllPointsGone | Alarm::HsDirsBehind => false,
+        Alarm::NoNetwork
+        | Alarm::NothingToPublish
+        | Alarm::AllPointsGone
+        | Alarm::HsDirsBehind
+        | Alarm::Nowhere => false,
     };
     let publishes = matches!(report.duty, Duty::Publishing { .. });
     Publishing {

@@ -157,6 +157,14 @@ fn of_the_cluster(report: &HealthReport, page: &mut Page) {
         page.sample("nodes_lost", &[], cluster.lost.len());
         page.gauge("lease_held", "", "Whether this node holds the lease.");
         page.sample("lease_held", &[], u8::from(cluster.leads));
+        page.gauge(
+            "lease_stands_back",
+            "",
+            "Whether this node leaves the lease to others, as it cannot publish.",
+        );
+        page.sample("lease_stands_back", &[], u8::from(cluster.stands_back.is_some()));
+        page.counter("lease_stood_back", "", "How often this node has left the lease to others.");
+        page.sample("lease_stood_back_total", &[], cluster.stood_back);
         page.counter(
             "datagrams_refused_for_clock",
             "",

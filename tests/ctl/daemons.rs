@@ -177,6 +177,7 @@ pub fn node(name: &str, priority: u32) -> NodeStatus {
         heard_ms_ago: Some(400),
         draining: false,
         drain_phase: None,
+        stands_back: None,
         target_well: Some(true),
         token: Some(token(2)),
         published: Vec::new(),
@@ -206,6 +207,7 @@ fn coordinator() -> CoordinatorStatus {
             epoch: 7,
             discovering: false,
             publisher: true,
+            stood_back: 0,
             nodes: vec![holder, node("beta", 20), node("gamma", 100)],
             traffic: Traffic::default(),
             past: vec![

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rustbalance::proto::cluster::core::{Cluster, ClusterConfig};
 use rustbalance::proto::cluster::events::{Event, Verdict};
+use rustbalance::proto::cluster::fitness::Ailment;
 use rustbalance::proto::cluster::memory::Memory;
 use rustbalance::proto::cluster::note::{Admission, Drain, Note, Rotation};
 use rustbalance::proto::cluster::roster::Peer;
@@ -162,6 +163,15 @@ impl World {
         self.nodes[node].target_well = well;
         if self.nodes[node].is_up() {
             self.happen(node, Event::TargetWell(well));
+        }
+    }
+
+    /// The node's publisher cannot publish, or can again, and says so.
+    pub fn ail(&mut self, node: usize, ailment: Option<Ailment>) {
+        self.note(&format!("{node} ails: {ailment:?}"));
+        self.nodes[node].ails = ailment;
+        if self.nodes[node].publisher.runs() && self.nodes[node].is_up() {
+            self.happen(node, Event::PublisherSpoke(ailment));
         }
     }
 

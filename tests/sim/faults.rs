@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
+use rustbalance::proto::cluster::fitness::Ailment;
 
 use crate::hsdirs::{HSDIRS, Mood};
 use crate::world::World;
@@ -40,6 +41,10 @@ pub enum Fault {
     Target {
         of: usize,
         well: bool,
+    },
+    Ail {
+        of: usize,
+        ailment: Option<Ailment>,
     },
     Drain {
         node: usize,
@@ -122,6 +127,7 @@ fn of_a_node(world: &World, any: usize, rng: &mut StdRng) -> Vec<Fault> {
         publisher,
         Fault::Points { of: any, none: rng.random_bool(0.3) },
         Fault::Target { of: any, well: !node.target_well },
+        Fault::Ail { of: any, ailment: other_ailment(node.ails, rng) },
         Fault::Drain { node: any, draining: !node.draining },
         Fault::Clock { of: any, ahead_ms: skew(rng) },
     ];
@@ -146,6 +152,12 @@ fn join(world: &World, node: usize, rng: &mut StdRng) -> Option<Fault> {
     let own = world.nodes[node].asked_with.map(|ticket| (ticket, world.uses[&ticket]));
     let (ticket, uses) = own.unwrap_or(other);
     (!waits && ticket <= TICKETS).then_some(Fault::Join { node, via, ticket, uses })
+}
+
+/// Whoever is well falls ill, and the other way round.
+fn other_ailment(ails: Option<Ailment>, rng: &mut StdRng) -> Option<Ailment> {
+    let all = [Ailment::NoNetwork, Ailment::NotAccepted, Ailment::NotMade];
+    if ails.is_none() { all.choose(rng).copied() } else { None }
 }
 
 /// How far a clock may be ahead: a little, as clocks are, or grossly, as where nobody has set it.
@@ -187,6 +199,7 @@ pub fn apply(world: &mut World, fault: Fault) {
         }
         Fault::Points { of, none } => world.change_points(of, none),
         Fault::Target { of, well } => world.change_target(of, well),
+        Fault::Ail { of, ailment } => world.ail(of, ailment),
         Fault::Drain { node, draining } => world.drain(node, draining),
         Fault::Clock { of, ahead_ms } => world.nodes[of].clock_ahead_ms = ahead_ms,
         Fault::Join { node, via, ticket, uses } => world.apply_for(node, via, ticket, uses),

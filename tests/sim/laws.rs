@@ -21,6 +21,8 @@ pub const BOUND: Duration = Duration::from_secs(5);
 const PUBLISHING: Duration = Duration::from_secs(5);
 /// An HSDir that does not answer holds a drained node up no longer than this.
 const DRAINING: Duration = Duration::from_secs(35);
+/// What a publisher complains of may pass by itself for so long.
+const AILING: Duration = Duration::from_secs(30);
 /// How often the world is looked at while nothing happens in it.
 const QUIET_STEP: Duration = Duration::from_secs(5);
 /// Most datagrams a node may send in a minute, per node of the cluster; quiet ones send about a third of it.
@@ -42,17 +44,20 @@ pub struct Laws {
 type Law = fn(&World, &[usize]) -> Result<(), String>;
 
 /// What holds again within the bound, in every component.
-const BOUNDED: [(&str, Law); 7] = [
+const BOUNDED: [(&str, Law); 8] = [
     // First, because others follow from it.
     ("everyone in a component lets everyone else in", full_mesh),
     ("exactly one node of a component holds the lease", one_holder),
     ("the holder orders every serving node's points, and nobody else's", exact_order),
     ("the best node holds the lease", best_holder),
+    (ABLE, able_holder),
     ("everyone in a component knows the same of it", equal_knowledge),
     ("everyone in a component speaks under the newest token", same_token),
     ("an invitation lets in as many as it is for", tickets_spent),
 ];
 
+/// What holds again when an ailment has had its time.
+const ABLE: &str = "who cannot publish leaves the lease to others";
 /// What holds again when a descriptor without them has been published, also where an HSDir does not answer.
 const DRAINED: &str = "a drained node gives up its points once others are published";
 /// What holds again when there was time to publish, too.
@@ -81,9 +86,10 @@ impl Laws {
         let components = components(world);
         // What must find its way through others depends on whom they happen to talk to.
         let bound = if world.network.cut.is_empty() { self.bound } else { self.bound * 2 };
+        let later = |name| if name == ABLE { AILING } else { Duration::ZERO };
         for (name, law) in BOUNDED {
             let outcome = components.iter().try_for_each(|component| law(world, component));
-            self.judge(world, name, bound, outcome);
+            self.judge(world, name, bound + later(name), outcome);
         }
         let outcome = components.iter().try_for_each(|component| drained_leave(world, component));
         self.judge(world, DRAINED, bound + DRAINING, outcome);
@@ -240,15 +246,40 @@ fn one_holder(world: &World, component: &[usize]) -> Result<(), String> {
     Err(format!("{holders:?} of {component:?}"))
 }
 
+/// The classes of the election, as its documentation has them: who can publish before who stands back.
+fn class(node: &Node) -> u8 {
+    match (!node.shown_points().is_empty(), !node.stands_back()) {
+        (true, true) if !node.draining && node.target_well => 0,
+        (true, true) => 1,
+        (false, true) if !node.draining => 2,
+        (true, false) => 3,
+        _ => 4,
+    }
+}
+
+/// Where somebody serves, whoever is best holds the lease; but among those that stand back it stays where it is.
 fn best_holder(world: &World, component: &[usize]) -> Result<(), String> {
-    let serving =
-        component.iter().map(|node| &world.nodes[*node]).filter(|node| !node.shown_points().is_empty());
-    let rank = |node: &&Node| {
-        let well = !node.draining && node.target_well;
-        (!well, node.priority, node.id.clone())
+    let nodes = || component.iter().map(|node| &world.nodes[*node]);
+    let serving = nodes().any(|node| !node.shown_points().is_empty());
+    let Some(best) = nodes()
+        .filter(|node| serving && class(node) < 4)
+        .min_by_key(|node| (class(node), node.priority, &node.id))
+    else {
+        return Ok(());
     };
-    match serving.min_by_key(rank) {
-        Some(best) if best.order.is_none() => Err(format!("{} should, in {component:?}", best.id)),
+    let as_good = |node: &Node| node.order.is_some() && best.stands_back() && class(node) == class(best);
+    if best.order.is_some() || nodes().any(as_good) {
+        return Ok(());
+    }
+    Err(format!("{} should, in {component:?}", best.id))
+}
+
+/// Where another node can publish and has been well for long, a node that cannot does not hold the lease.
+fn able_holder(world: &World, component: &[usize]) -> Result<(), String> {
+    let nodes = || component.iter().map(|node| &world.nodes[*node]);
+    let fit = |node: &Node| node.can_publish() && !node.stands_back() && !node.shown_points().is_empty();
+    match nodes().find(|node| node.order.is_some() && !node.can_publish()) {
+        Some(holder) if nodes().any(fit) => Err(format!("{} holds it", holder.id)),
         _ => Ok(()),
     }
 }

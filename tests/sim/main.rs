@@ -18,6 +18,7 @@ mod publishing;
 mod queue;
 mod scenes;
 mod scenes_draining;
+mod scenes_fitness;
 mod scenes_joining;
 mod scenes_tokens;
 mod stories;

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::index::sample;
 use rustbalance::proto::cluster::core::Cluster;
 use rustbalance::proto::cluster::events::{PublishOrder, Verdict};
+use rustbalance::proto::cluster::fitness::Ailment;
 use rustbalance::proto::cluster::memory::Memory;
 use rustbalance::proto::cluster::token::TokenName;
 use rustbalance::proto::node::{NodeId, Priority};
@@ -51,6 +52,8 @@ pub struct Node {
     pub publisher: Publisher,
     /// Whether its proxy reaches what it stands in front of.
     pub target_well: bool,
+    /// What keeps its publisher from publishing.
+    pub ails: Option<Ailment>,
     /// What its publisher was last told.
     pub order: Option<PublishOrder>,
     /// Whether its introduction circuits are closed.
@@ -102,6 +105,7 @@ impl Node {
             capabilities: Capabilities::default(),
             publisher: Publisher::default(),
             target_well: true,
+            ails: None,
             order: None,
             muted: false,
             cuts: 0,
@@ -127,6 +131,16 @@ impl Node {
     /// Whether it runs: neither dead nor frozen.
     pub fn is_up(&self) -> bool {
         self.core.is_some() && self.frozen_since.is_none()
+    }
+
+    /// Whether it leaves the lease to others.
+    pub fn stands_back(&self) -> bool {
+        self.core.as_ref().is_some_and(|core| core.stands_back().is_some())
+    }
+
+    /// Whether its publisher could do the holder's work.
+    pub fn can_publish(&self) -> bool {
+        self.publisher.runs() && self.ails.is_none()
     }
 
     /// Timers of an earlier life do not count.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand::RngExt;
+use rustbalance::coordinator::heard::ailment;
 use rustbalance::proto::cluster::events::{Event, PublishOrder};
 use rustbalance::proto::onion::counter::RevisionCounter;
 use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
@@ -347,7 +348,9 @@ impl World {
             return;
         }
         self.nodes[node].publisher.reported = Some(report.clone());
-        let PublisherReport { points, capabilities, counters, published, .. } = report;
+        let PublisherReport { points, capabilities, counters, published, alarms, .. } = report;
+        let ailment = self.nodes[node].ails.or(ailment(&alarms));
+        self.happen(node, Event::PublisherSpoke(ailment));
         self.happen(node, Event::OwnCounters(counters));
         self.happen(node, Event::Published(published));
         // Without capabilities it has not read its own descriptor yet, and no points means nothing.

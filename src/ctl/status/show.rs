@@ -157,7 +157,10 @@ fn nodes(coordinator: &CoordinatorStatus) -> Table {
         table.add(vec![
             Cell::plain(if own { format!("{}*", node.node) } else { node.node.to_string() }),
             state(node),
-            Cell::maybe(node.lease_epoch),
+            match (node.lease_epoch, node.stands_back) {
+                (None, Some(_)) => Cell::new("stands back", Tone::Fair),
+                (epoch, _) => Cell::maybe(epoch),
+            },
             Cell::plain(node.points.to_string()),
             match published {
                 Some(true) => Cell::new("yes", Tone::Good),

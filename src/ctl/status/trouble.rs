@@ -40,6 +40,9 @@ fn of_the_cluster(cluster: &ClusterStatus, troubles: &mut Vec<String>) {
             names(holders.iter().map(|node| &node.node))
         ));
     }
+    for (node, ailment) in cluster.nodes.iter().filter_map(|node| Some((&node.node, node.stands_back?))) {
+        troubles.push(format!("{node} stands back from the lease, for others that can publish: {ailment}"));
+    }
     let newest = cluster.nodes.iter().filter_map(|node| node.token).max();
     let behind = cluster.nodes.iter().filter(|node| node.token.is_some() && node.token < newest);
     let behind = names(behind.map(|node| &node.node));
@@ -97,6 +100,9 @@ fn in_words(alarm: Alarm) -> &'static str {
         }
         Alarm::AllPointsGone => "all introduction points are gone; the last descriptor is kept",
         Alarm::HsDirsBehind => "some HSDirs have not accepted the present descriptor for more than a minute",
+        Alarm::Nowhere => {
+            "no HSDir has accepted the present descriptor for 3 minutes; this node seems cut off from them"
+        }
         Alarm::Stale => "one of the descriptors has not been accepted by any HSDir for 15 minutes",
         Alarm::Unreadable => "an HSDir accepted a descriptor that tor, as a client, refuses",
         Alarm::OwnDescriptorUnreadable => "the service's own descriptor cannot be read from the serving tor",

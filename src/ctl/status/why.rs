@@ -41,6 +41,12 @@ fn lines(report: &HealthReport, paint: Paint) -> String {
         let fenced = "this node does not serve: its proxy was not well, and clients find other nodes";
         let _ = writeln!(text, "{}", paint.tone(Tone::Bad, fenced));
     }
+    if let Some(ailment) = report.vitals.cluster.as_ref().and_then(|cluster| cluster.stands_back.as_ref()) {
+        let back = format!(
+            "this node stands back from the lease, for others that can publish: {ailment}, or was so until lately"
+        );
+        let _ = writeln!(text, "{}", paint.tone(Tone::Fair, &back));
+    }
     let skipped = report.past.len().saturating_sub(SHOWN_PAST);
     if !report.past.is_empty() {
         let _ = writeln!(text, "\n{}", paint.tone(Tone::Head, "LATELY"));
@@ -73,6 +79,7 @@ fn complaints(report: &HealthReport) -> Table {
 mod tests {
     use super::*;
     use crate::proto::health::report::{Complaint, Deed, DeedKind};
+    use crate::proto::health::vitals::ClusterVitals;
 
     #[test]
     fn what_fails_and_what_was_done_is_told_in_words() {
@@ -93,7 +100,15 @@ mod tests {
             failure: None,
             part: None,
         }];
+        let stands_back = Some("its publisher is away, or hangs".to_owned());
+        report.vitals.cluster = Some(ClusterVitals { stands_back, ..ClusterVitals::default() });
         let text = lines(&report, Paint(false));
+        assert!(
+            text.contains(
+                "\nthis node stands back from the lease, for others that can publish: its publisher"
+            ),
+            "{text}"
+        );
         assert!(text.contains("90 s  needs you  the target cannot be reached\n"), "{text}");
         assert!(text.contains("\nLATELY\n") && text.ends_with("it was so\n"), "{text}");
     }

@@ -143,6 +143,14 @@ pub(super) const ROWS: &[Row] = &[
     // What was added.
     Row::lab("X2", "a node dies", SceneName::Kill, "node killed: dead points gone everywhere").limit(15.0),
     Row::lab("X2", "a whole node hangs", SceneName::Freeze, "frozen points gone everywhere").limit(15.0),
+    Row::lab(
+        "R3.3",
+        "the publisher of the node that holds the lease hangs, and again whenever it is started",
+        SceneName::PublisherHangs,
+        "another node has published everywhere",
+    )
+    .limit(20.0)
+    .mended("it holds the lease again"),
     Row::lab("X2", "both tors of a node die", SceneName::TorsKilled, "dead points gone everywhere")
         .limit(2.0)
         .mended("its new points everywhere"),

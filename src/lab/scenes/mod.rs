@@ -29,6 +29,7 @@ mod lossy;
 mod newcomer;
 mod open_key;
 mod partition;
+mod publisher_hangs;
 mod replace;
 mod r#return;
 mod rotate;
@@ -78,6 +79,7 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::Kill => kill::play(world).await,
         SceneName::Return => r#return::play(world).await,
         SceneName::KillHolder => kill_holder::play(world).await,
+        SceneName::PublisherHangs => publisher_hangs::play(world).await,
         SceneName::DamagedKey => damaged_key::play(world).await,
         SceneName::FullDisk => full_disk::play(world).await,
         SceneName::OpenKey => open_key::play(world).await,

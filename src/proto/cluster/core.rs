@@ -23,6 +23,7 @@ use super::courier::Courier;
 use super::drain::DrainWatch;
 use super::election::Election;
 use super::events::{Action, Event, PublishOrder, StateChange};
+use super::fitness::Fitness;
 use super::gossip::{Gossip, Knowledge, Sends};
 use super::history::History;
 use super::ledger::Ledger;
@@ -92,6 +93,7 @@ pub struct Cluster {
     pub(super) heard: BTreeMap<NodeId, Instant>,
     pub(super) absent: Absences,
     pub(super) publisher: PublisherWatch,
+    pub(super) fitness: Fitness,
     pub(super) traffic: Traffic,
     /// Whether our record has changed since it was last given a version.
     pub(super) own_changed: bool,
@@ -132,6 +134,7 @@ impl Cluster {
     pub fn new(config: ClusterConfig, seed: u64, now: Instant, unix_ms: u64) -> Self {
         let ClusterConfig { own: peer, priority, timing, token, overlap, memory } = config;
         let mut rng = StdRng::seed_from_u64(seed);
+        let fitness = Fitness::default();
         let membership = Membership::new(peer.node.clone(), unix_ms, &timing, rng.random());
         let own = NodeRecord {
             node: peer.node.clone(),
@@ -148,6 +151,7 @@ impl Cluster {
             // Until the proxy says otherwise: a coordinator's restart must not take a node out.
             target_well: true,
             drain_phase: None,
+            stands_back: fitness.stands_back(),
             published: Vec::new(),
             token,
         };
@@ -168,6 +172,7 @@ impl Cluster {
             heard: BTreeMap::new(),
             absent: Absences::default(),
             publisher: PublisherWatch::default(),
+            fitness,
             traffic: Traffic::default(),
             own_changed: false,
             unsettled: true,
@@ -234,6 +239,7 @@ impl Cluster {
             Event::OwnCounters(counters) => self.alter_own(|own| own.counters = latest(counters)),
             Event::PublisherFound => self.publisher_found(now, actions),
             Event::PublisherLost => self.publisher.lost(now),
+            Event::PublisherSpoke(ailment) => self.publisher_spoke(now, ailment),
             Event::TargetWell(well) => self.target_well(well, actions),
             Event::Published(nodes) => self.published(nodes),
             Event::Connections(count) => self.connections(now, count),
@@ -275,6 +281,7 @@ impl Cluster {
         let membership = self.known.membership.next_timeout();
         let publisher = self.publisher.next_timeout();
         let (drain, applicants) = (self.drain.next_timeout(), self.applicants.next_timeout());
+        let fitness = self.fitness.next_timeout();
         let farewells = self.farewells.values().min().copied();
         // One flat list: this is asked after every datagram.
         [
@@ -284,6 +291,7 @@ impl Cluster {
             discovery,
             self.call_at,
             publisher,
+            fitness,
             self.election_at,
             drain,
             applicants,
@@ -323,11 +331,7 @@ impl Cluster {
         if self.call_at.is_some_and(|at| now >= at) {
             self.call_the_absent(now, CALLS_AT_ONCE, actions);
         }
-        if self.publisher.is_overdue(now) && !self.reported_points.is_empty() {
-            self.reported_points.clear();
-            self.show_points();
-            actions.push(Action::StateChanged(StateChange::PointsWithdrawn));
-        }
+        self.miss_publisher(now, actions);
         let mut sends = self.gossip.tick(now, &self.known);
         sends.extend(self.courier.tick(now, &self.known));
         self.send(sends, actions);

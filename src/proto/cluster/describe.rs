@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::core::{Cluster, Phase};
+use super::fitness::Ailment;
 use super::membership::Liveness;
 use super::status::{ClusterStatus, Lifecycle, NodeStatus};
 use crate::proto::node::NodeId;
@@ -17,10 +18,16 @@ impl Cluster {
             epoch: self.top_epoch,
             discovering: matches!(self.phase, Phase::Idle | Phase::Discovering { .. }),
             publisher: self.publisher.is_found(),
+            stood_back: self.fitness.total(),
             nodes: self.node_statuses(now),
             traffic: self.traffic,
             past: self.history.tell(),
         }
+    }
+
+    /// Why this node leaves the lease to others; `None`: it does not.
+    pub fn stands_back(&self) -> Option<Ailment> {
+        self.known.own.stands_back
     }
 
     /// What this node knows of each node that it knows of, itself included; by name.
@@ -56,6 +63,7 @@ impl Cluster {
             heard_ms_ago: heard.map(|age| u64::try_from(age).unwrap_or(u64::MAX)),
             draining,
             drain_phase: record.and_then(|record| record.drain_phase),
+            stands_back: record.and_then(|record| record.stands_back),
             target_well: record.map(|record| record.target_well),
             token: record.map(|record| record.token),
             published: record.map(|record| record.published.clone()).unwrap_or_default(),

@@ -1,8 +1,9 @@
 //! Who holds the lease, decided by each node for itself from what it sees.
 //!
-//! The best node should hold it: one that serves, reaches its target and is not drained before one that only serves,
-//! and that before one that does not; then the lower priority number, then the smaller name. Nobody votes, so two nodes are enough; whoever sees a better holder steps down, so two
-//! holders become one as soon as they see each other. A holder lets go only when a better one has taken over: in
+//! The best node should hold it: one that can publish before one that stands back, as it cannot; of these one that serves,
+//! reaches its target and is not drained before one that only serves, and that before one that does not; then the lower
+//! priority number, then the smaller name. Nobody votes, so two nodes are enough; whoever sees a better holder steps down, so
+//! two holders become one as soon as they see each other. A holder lets go only when a better one has taken over: in
 //! between there are two for a round trip, never none.
 
 use std::time::{Duration, Instant};
@@ -25,21 +26,44 @@ impl Contender<'_> {
         self.draining || self.record.leaving
     }
 
-    /// Smaller is better. Of those that serve, the ones that can go on doing so come first; whoever is about to go comes
-    /// last.
-    fn rank(&self) -> (u8, Priority, &NodeId) {
-        let class = match self.record {
-            record if record.serves() && record.target_well && !self.draining => 0,
-            record if record.serves() => 1,
-            record if !record.leaving => 2,
-            _ => 3,
-        };
-        (class, self.record.priority, &self.record.node)
+    /// Smaller is better. Those that can publish come first, and of these the ones that serve and can go on doing so;
+    /// whoever is about to go comes last.
+    fn class(&self) -> Class {
+        let Self { record, draining } = *self;
+        match (record.serves(), record.stands_back.is_none()) {
+            (true, true) if record.target_well && !draining => Class::Well,
+            (true, true) => Class::Serves,
+            (false, true) if !self.is_on_its_way_out() => Class::CanPublish,
+            (true, false) => Class::OnlyServes,
+            _ if !record.leaving => Class::Useless,
+            _ => Class::Leaves,
+        }
+    }
+
+    fn rank(&self) -> (Class, Priority, &NodeId) {
+        (self.class(), self.record.priority, &self.record.node)
     }
 
     fn is_better_than(&self, other: &Self) -> bool {
         self.rank() < other.rank()
     }
+}
+
+/// What a contender is good for, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    /// All.
+    Well,
+    /// It serves and can publish, but will not for long, or without a target.
+    Serves,
+    /// It could publish what others serve.
+    CanPublish,
+    /// It serves, and stands back.
+    OnlyServes,
+    /// Nothing, for now.
+    Useless,
+    /// It is about to go.
+    Leaves,
 }
 
 /// What the election looks at.
@@ -108,8 +132,19 @@ impl Election {
         self.rival = (!holders.is_empty()).then_some(Rival::Predecessor);
         self.returned = false;
         // Somebody must hold it for a cluster of one, even before there is anything to publish.
-        let electable = me.record.serves() || (*alone && !me.is_on_its_way_out());
+        let electable = match me.class() {
+            Class::Well | Class::Serves | Class::OnlyServes => true,
+            Class::CanPublish => *alone || others.iter().any(|other| other.record.serves()),
+            Class::Useless | Class::Leaves => *alone && !me.is_on_its_way_out(),
+        };
         if !electable || others.iter().any(|other| other.is_better_than(me)) {
+            return Advice::Stay;
+        }
+        // Among those that cannot publish it stays where it is: it would go from one to the other for nothing.
+        let as_ill = |holder: &&Contender<'_>| {
+            me.record.stands_back.is_some() && holder.class() == me.class() && !holder.is_on_its_way_out()
+        };
+        if holders.iter().any(as_ill) {
             return Advice::Stay;
         }
         if holders.is_empty() {

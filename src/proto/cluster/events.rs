@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::drain::DrainPhase;
+use super::fitness::Ailment;
 use super::memory::Memory;
 use super::note::{Admission, Drain, Rotation};
 use super::roster::{Peer, RosterError};
@@ -39,6 +40,8 @@ pub enum Event<'a> {
     PublisherFound,
     /// The publisher cannot be reached any more; what it said last may have become wrong.
     PublisherLost,
+    /// The publisher said how it is: what keeps it from publishing, if anything does. Told with everything that it says.
+    PublisherSpoke(Option<Ailment>),
     /// The operator configured a peer.
     PeerConfigured(Peer),
     /// The operator removed a peer from the configuration.
@@ -189,6 +192,8 @@ pub enum StateChange {
     },
     /// The publisher has been away for too long: our introduction points are withdrawn until it reports.
     PointsWithdrawn,
+    /// This node stands back from the lease, or does not any more.
+    StandsBack(Option<Ailment>),
     /// A node was let in.
     Admitted(NodeId),
     /// A node was let in with a ticket that others had spent; it is sent away.
@@ -220,10 +225,12 @@ impl StateChange {
             | Self::Woke { .. }
             | Self::RecordRefused { .. }
             | Self::PointsWithdrawn
+            | Self::StandsBack(Some(_))
             | Self::Expelled(_)
             | Self::TokenRefused(_)
             | Self::TargetWell(false) => true,
             Self::NodeUp(_)
+            | Self::StandsBack(None)
             | Self::Admitted(_)
             | Self::Departed(_)
             | Self::Drain { .. }
@@ -261,6 +268,12 @@ impl fmt::Display for StateChange {
             }
             Self::PointsWithdrawn => {
                 f.write_str("the publisher is away; this node's introduction points leave the descriptor")
+            }
+            Self::StandsBack(Some(ailment)) => {
+                write!(f, "this node stands back from the lease, for others that can publish: {ailment}")
+            }
+            Self::StandsBack(None) => {
+                f.write_str("this node may hold the lease again: it has been well for long")
             }
             Self::Admitted(node) => write!(f, "{node} was let in"),
             Self::Expelled(node) => {

@@ -12,7 +12,7 @@
 //!     rotation     new tokens                              token: which are held, which to speak under
 //!   membership   who is there: foca (SWIM) as a pure state machine
 //!   roster       how each node is reached: WireGuard keys and addresses
-//!   publisher    whether this node's publisher is there  pulse: whether we ran at all
+//!   publisher    whether this node's publisher is there  fitness: whether it can publish  pulse: whether we ran at all
 //!   absence      who is gone, since when                 memory: what is kept over a restart
 //!   record       what a node says about itself, newest wins         message: the datagrams, bounded
 //!   timing       every period and patience, and why
@@ -32,6 +32,7 @@ pub mod describe;
 pub mod drain;
 pub mod election;
 pub mod events;
+pub mod fitness;
 pub mod gossip;
 pub mod hearing;
 pub mod history;

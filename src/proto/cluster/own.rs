@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::core::{Cluster, Phase};
 use super::events::{Action, StateChange};
+use super::fitness::Ailment;
 use super::note::{Departure, Drain, Note};
 use super::record::MAX_POINTS;
 use crate::proto::node::NodeId;
@@ -34,6 +35,41 @@ impl Cluster {
         actions.push(Action::Order(self.order.clone()));
         if self.is_muted() {
             actions.push(Action::Mute(true));
+        }
+    }
+
+    /// The publisher has said how it is: what keeps it from publishing, if anything does.
+    pub(super) fn publisher_spoke(&mut self, now: Instant, ailment: Option<Ailment>) {
+        self.publisher.spoke();
+        self.fitness.note(now, ailment);
+        self.unsettled = true;
+    }
+
+    /// What the publisher said last is not believed for ever, and without one nobody can publish.
+    pub(super) fn miss_publisher(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if !self.publisher.is_overdue(now) {
+            return;
+        }
+        if !self.publisher.has_spoken() {
+            self.fitness.note(now, Some(Ailment::PublisherAway));
+            self.unsettled = true;
+        }
+        if !self.reported_points.is_empty() {
+            self.reported_points.clear();
+            self.show_points();
+            actions.push(Action::StateChanged(StateChange::PointsWithdrawn));
+        }
+    }
+
+    /// Stands back from the lease, or does not any more.
+    pub(super) fn advance_fitness(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if !self.fitness.advance(now) {
+            return;
+        }
+        let stands_back = self.fitness.stands_back();
+        self.alter_own(|own| own.stands_back = stands_back);
+        if self.fitness.total() > 0 {
+            actions.push(Action::StateChanged(StateChange::StandsBack(stands_back)));
         }
     }
 

@@ -13,6 +13,8 @@ pub const PUBLISHER_PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PublisherWatch {
     found: bool,
+    /// Whether it has said anything since it was found.
+    spoken: bool,
     lost_at: Option<Instant>,
     withdraw_at: Option<Instant>,
 }
@@ -31,9 +33,20 @@ impl PublisherWatch {
         }
     }
 
+    /// Whether it has said anything since it was found.
+    pub fn has_spoken(&self) -> bool {
+        self.spoken
+    }
+
+    /// It said something, though perhaps not yet at which points it serves.
+    pub fn spoke(&mut self) {
+        self.spoken = true;
+    }
+
     /// It went away.
     pub fn lost(&mut self, now: Instant) {
         self.found = false;
+        self.spoken = false;
         if self.lost_at.is_none() {
             self.lost_at = Some(now);
             self.withdraw_at = Some(now + PUBLISHER_GRACE);
@@ -50,7 +63,7 @@ impl PublisherWatch {
     pub fn is_overdue(&mut self, now: Instant) -> bool {
         let overdue = self.withdraw_at.is_some_and(|at| now >= at);
         if overdue {
-            self.withdraw_at = None;
+            (self.lost_at, self.withdraw_at) = (None, None);
         }
         overdue
     }

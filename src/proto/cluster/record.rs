@@ -8,6 +8,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::drain::DrainPhase;
+use super::fitness::Ailment;
 use super::token::TokenName;
 use crate::proto::node::{NodeId, Priority};
 use crate::proto::onion::descriptor::capabilities::Capabilities;
@@ -69,6 +70,8 @@ pub struct NodeRecord {
     pub target_well: bool,
     /// How far it is, if the operator drains it.
     pub drain_phase: Option<DrainPhase>,
+    /// Why it stands back from the lease; `None`: it could publish.
+    pub stands_back: Option<Ailment>,
     /// If it holds the lease: the nodes with a point in the descriptor that every HSDir asked by clients has accepted.
     #[serde(deserialize_with = "bounded::<_, _, MAX_POINTS>")]
     pub published: Vec<NodeId>,
@@ -94,6 +97,7 @@ impl fmt::Debug for NodeRecord {
             .field("leaving", &self.leaving)
             .field("target_well", &self.target_well)
             .field("drain_phase", &self.drain_phase)
+            .field("stands_back", &self.stands_back)
             .field("published", &self.published)
             .field("token", &self.token)
             .finish_non_exhaustive()
@@ -207,6 +211,7 @@ pub(crate) mod tests {
             leaving: false,
             target_well: true,
             drain_phase: None,
+            stands_back: None,
             published: Vec::new(),
             token: TokenName::default(),
         }

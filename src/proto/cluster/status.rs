@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 use super::drain::DrainPhase;
+use super::fitness::Ailment;
 use super::membership::Liveness;
 use super::record::NodeRecord;
 use super::token::TokenName;
@@ -83,6 +84,8 @@ pub struct NodeStatus {
     pub draining: bool,
     /// How far it is then.
     pub drain_phase: Option<DrainPhase>,
+    /// Why it stands back from the lease; `None`: it could publish, or its record has not arrived.
+    pub stands_back: Option<Ailment>,
     /// Whether its proxy reaches the target; `None` until its record has arrived.
     pub target_well: Option<bool>,
     /// The newest token it holds; `None` until its record has arrived.
@@ -104,6 +107,8 @@ pub struct ClusterStatus {
     pub discovering: bool,
     /// Whether the publisher is there.
     pub publisher: bool,
+    /// How often this node has stood back from the lease since its start.
+    pub stood_back: u64,
     /// All nodes, ourselves included, by name.
     pub nodes: Vec<NodeStatus>,
     /// What came and went.

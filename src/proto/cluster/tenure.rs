@@ -16,12 +16,14 @@ const RECORD_PATIENCE: Duration = Duration::from_secs(2);
 impl Cluster {
     /// Draws the conclusions from what has changed: election, a new version of our record, an order.
     pub(super) fn settle(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let due = [self.election_at, self.drain.next_timeout()].into_iter().flatten().any(|at| now >= at);
+        let timeouts = [self.election_at, self.drain.next_timeout(), self.fitness.next_timeout()];
+        let due = timeouts.into_iter().flatten().any(|at| now >= at);
         let discovering = matches!(self.phase, Phase::Discovering { .. });
         if !(self.unsettled || due || discovering) {
             return;
         }
         self.unsettled = false;
+        self.advance_fitness(now, actions);
         self.elect(now, actions);
         self.advance_drain(now, actions);
         self.publish_own(now, actions);

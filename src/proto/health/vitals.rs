@@ -157,6 +157,12 @@ pub struct ClusterVitals {
     pub led: bool,
     /// This node holds it.
     pub leads: bool,
+    /// Why it stands back from it, in the coordinator's words; `None`: it does not.
+    #[serde(default)]
+    pub stands_back: Option<String>,
+    /// How often it has done so since the coordinator's start.
+    #[serde(default)]
+    pub stood_back: u64,
     /// Nodes of the cluster, this one included.
     pub nodes: u32,
     /// Nodes other than this one that serve, and reach the target.

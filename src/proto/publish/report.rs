@@ -158,6 +158,9 @@ pub enum Alarm {
     AllPointsGone,
     /// Some responsible HSDirs have not accepted the present content for longer than a minute. They are retried.
     HsDirsBehind,
+    /// No HSDir has the present content of one of the descriptors, and none has accepted anything of it for three minutes:
+    /// this node seems to be cut off from them.
+    Nowhere,
     /// One of the descriptors has not been accepted by any HSDir for 900 s (R2.3).
     Stale,
     /// An HSDir accepted a descriptor that our own tor, as a client, refuses: clients would too.

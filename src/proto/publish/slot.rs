@@ -20,6 +20,9 @@ use crate::proto::publish::report::{Alarm, HsDirReport, HsDirState, SlotReport};
 const MIN_SPACING: Duration = Duration::from_millis(500);
 /// When HSDirs that have not accepted the present content are worth an alarm: after several attempts.
 const BEHIND: Duration = Duration::from_mins(1);
+/// When it is that the present content is nowhere, and nothing is accepted: tor tries an upload for a minute, and it has been
+/// tried through both tors by then.
+const NOWHERE: Duration = Duration::from_mins(3);
 /// When a descriptor that no HSDir accepts is worth an alarm: one and a half times the usual refresh (R2.3).
 const STALE: Duration = Duration::from_mins(15);
 
@@ -68,6 +71,8 @@ pub(super) struct Current {
     accepted: Instant,
     /// Since when some HSDir has not had what it should have.
     behind_since: Option<Instant>,
+    /// Since when none has had it, nor accepted anything else.
+    nowhere_since: Option<Instant>,
 }
 
 /// One live descriptor.
@@ -166,19 +171,22 @@ impl SlotState {
         let old = self.current.take();
         let accepted = old.as_ref().map_or(now, |old| old.accepted);
         let behind_since = old.as_ref().and_then(|old| old.behind_since).or(Some(now));
+        let nowhere_since = old.as_ref().and_then(|old| old.nowhere_since).or(Some(now));
         let Some(content) = self.next.take().or(old.map(|old| old.content)) else { return };
         *generations += 1;
         for (_, place) in self.places.values_mut() {
             place.try_at_once();
         }
         let (since, since_unix, generation) = (now, unix_secs, *generations);
-        self.current = Some(Current { content, generation, since, since_unix, accepted, behind_since });
+        self.current =
+            Some(Current { content, generation, since, since_unix, accepted, behind_since, nowhere_since });
     }
 
     /// An HSDir accepted a post.
     pub(super) fn note_acceptance(&mut self, now: Instant) {
         if let Some(current) = &mut self.current {
             current.accepted = now;
+            current.nowhere_since = None;
         }
     }
 
@@ -237,6 +245,8 @@ impl SlotState {
             current.behind_since = any_behind.then(|| current.behind_since.unwrap_or(now));
             let awaited = |place: &Place| behind(place) && place.failures < NOT_WAITED_FOR;
             let any_holds = self.places.values().any(|(_, place)| place.holds(current.generation));
+            let nowhere = !any_holds && !self.places.is_empty();
+            current.nowhere_since = nowhere.then(|| current.nowhere_since.unwrap_or(now));
             if any_holds && !self.places.values().any(|(_, place)| awaited(place)) {
                 self.published.clone_from(&current.content.nodes);
             }
@@ -251,7 +261,9 @@ impl SlotState {
             .filter(|_| !self.places.is_empty())
             .map(|current| current.accepted + STALE.max(self.refresh * 3 / 2));
         let behind = behind.map(|at| (at, Alarm::HsDirsBehind));
-        behind.into_iter().chain(stale.map(|at| (at, Alarm::Stale)))
+        let nowhere = current.and_then(|current| current.nowhere_since).map(|since| since + NOWHERE);
+        let nowhere = nowhere.map(|at| (at, Alarm::Nowhere));
+        behind.into_iter().chain(nowhere).chain(stale.map(|at| (at, Alarm::Stale)))
     }
 
     /// For the report; `posting` says to which HSDirs a post of this period is under way.
