@@ -39,6 +39,9 @@ pub struct Cluster {
     /// Where the coordinator keeps what it knows of the cluster over a restart.
     #[serde(default = "Cluster::default_state_directory", deserialize_with = "absolute_path")]
     pub state_directory: PathBuf,
+    /// Whether this node asks, through Tor, who answers at the service's address.
+    #[serde(default = "Cluster::default_canary")]
+    pub canary: bool,
     /// How often a node asks another whether it lives.
     #[serde(default = "Cluster::default_interval", deserialize_with = "seconds::between::<_, 100, 60_000>")]
     pub heartbeat_interval_secs: Duration,
@@ -54,6 +57,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Nothing else sees what clients see.
+    fn default_canary() -> bool {
+        true
+    }
+
     fn default_interval() -> Duration {
         DEFAULT_HEARTBEAT_INTERVAL
     }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::canary::CanaryLine;
 use super::serve::Coordinator;
 use crate::ipc::call::{Responder, Taken};
 use crate::ipc::coordinator::{Checked, CoordinatorCall, CoordinatorStatus, DrainWish, MeshStatus, Rotated};
@@ -75,6 +76,7 @@ impl Coordinator {
             tunnels: self.lines.tunnels.borrow().clone(),
             ..self.facts.mesh()
         };
-        CoordinatorStatus { joining: None, cluster: self.core.status(Instant::now()), mesh }
+        let canary = self.lines.canary.as_ref().map(CanaryLine::status);
+        CoordinatorStatus { joining: None, cluster: self.core.status(Instant::now()), mesh, canary }
     }
 }

@@ -13,6 +13,8 @@ use crate::proto::cluster::note::{Admission, Rotation};
 use crate::proto::cluster::roster::Peer;
 use crate::proto::join::answer::{self, Refusal};
 use crate::proto::join::gate::{Candidate, Gate, GateAction, GateEvent, Trusted};
+use crate::proto::join::greeting;
+use crate::proto::join::http::HttpAnswer;
 use crate::proto::join::member::Member;
 use crate::proto::join::secret::{JoinSecret, SecretDigest};
 
@@ -21,6 +23,8 @@ pub struct Door {
     /// `None`: nobody joins here.
     secret: Option<SecretDigest>,
     gate: Gate,
+    /// At which paths canaries are answered.
+    greetings: Vec<SecretDigest>,
     own: Member,
     /// Who waits for the core's verdict: no more than the gate lets wait.
     waiting: BTreeMap<u64, Responder<JoinReply>>,
@@ -34,6 +38,7 @@ impl Door {
         Self {
             secret: secret.map(JoinSecret::digest),
             gate: Gate::new(Box::new(address_of)),
+            greetings: Vec::new(),
             own: member(own),
             waiting: BTreeMap::new(),
             knocks: 0,
@@ -42,12 +47,13 @@ impl Door {
 
     /// The tokens in use are these now.
     pub fn trust(&mut self, now: Instant, unix_ms: u64, trusted: Vec<Trusted>) {
+        self.greetings = trusted.iter().map(|trusted| greeting::path(&trusted.keys).digest()).collect();
         self.gate.handle(now, unix_ms, GateEvent::Trust(trusted));
     }
 
-    /// Whether that is the join secret.
+    /// Whether that is the join secret, or the path of a canary.
     pub fn knows(&self, digest: SecretDigest) -> bool {
-        self.secret == Some(digest)
+        self.secret == Some(digest) || self.greetings.contains(&digest)
     }
 
     /// Somebody who knows the secret asks; gives what the core is to be asked, if it comes to that.
@@ -60,6 +66,15 @@ impl Door {
     ) -> Option<(u64, Admission)> {
         if self.secret.is_none() {
             reply.answer(&JoinReply { answer: None });
+            return None;
+        }
+        if let Some(hello) =
+            greeting::answer(body.as_bytes(), self.gate.in_use(unix_ms), &self.own.node, unix_ms)
+        {
+            reply.answer(&said(GateAction::Answer(
+                0,
+                HttpAnswer { status: 200, retry_after_secs: None, body: hello },
+            )));
             return None;
         }
         self.knocks += 1;

@@ -5,20 +5,18 @@
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
-use zeroize::Zeroizing;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::door::peer;
 use super::plan::Asking;
+use super::reach::{ReachLimits, ask};
 use super::serve::Signals;
 use crate::ipc::coordinator::{Checked, CoordinatorCall, CoordinatorStatus, JoinReply};
 use crate::proto::cluster::memory::Memory;
 use crate::proto::cluster::note::{Admission, Note, Rotation};
 use crate::proto::join::answer::Welcome;
-use crate::proto::join::http::{HttpAnswer, MAX_RESPONSE_BYTES, Reading, read_answer};
 use crate::proto::join::joiner::{Joiner, JoinerAction, JoinerEvent, JoiningStatus, TryFailure};
 use crate::proto::join::member::Member;
 use crate::proto::join::ticket::Ticket;
@@ -26,13 +24,10 @@ use crate::sys::clock::unix_ms;
 use crate::sys::notify::{Keepalive, Notice, notify};
 use crate::sys::stop::until;
 use crate::tor::dial::SocksDialer;
-use crate::tor::error::SocksError;
 
 /// How long reaching the service may take: a circuit, a descriptor, an introduction and a rendezvous on the real network,
-/// through a tor that may just have started.
-const DIAL_LIMIT: Duration = Duration::from_mins(1);
-/// How long the answer may take, once the service is reached: half a second and a slow circuit.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// through a tor that may just have started. And its answer then: half a second and a slow circuit.
+const LIMITS: ReachLimits = ReachLimits { dial: Duration::from_mins(1), answer: Duration::from_secs(30) };
 /// How often the line in `systemctl status` is renewed.
 const STATUS_EVERY: Duration = Duration::from_secs(2);
 /// By how much our own note of our admission is dated later than now: the one that let us in dated its own earlier, and of
@@ -74,7 +69,12 @@ pub async fn join(
             match action {
                 JoinerAction::Try { request } => {
                     let (dialer, service) = (std::sync::Arc::clone(&dialer), service.clone());
-                    tries.spawn(async move { ask(&dialer, (&service.0, service.1), &request).await });
+                    tries.spawn(async move {
+                        match ask(&dialer, (&service.0, service.1), &request, LIMITS).await {
+                            Ok(answer) => JoinerEvent::Answered(answer),
+                            Err(failure) => JoinerEvent::Failed(failure),
+                        }
+                    });
                 }
                 JoinerAction::Tell(news) if news.is_alarming() => tracing::warn!("{news}"),
                 JoinerAction::Tell(news) => tracing::info!("{news}"),
@@ -97,40 +97,6 @@ pub async fn join(
                 notify(&[Notice::Ready]);
             }
             () = front.signals.stop.wanted() => return None,
-        }
-    }
-}
-
-/// One try, over a circuit of its own.
-async fn ask(dialer: &SocksDialer, (host, port): (&str, u16), request: &Zeroizing<Vec<u8>>) -> JoinerEvent {
-    let stream = match dialer.dial(host, port, DIAL_LIMIT).await {
-        Ok(stream) => stream,
-        Err(error @ SocksError::NoTor) => return JoinerEvent::Failed(TryFailure::NoTor(error.to_string())),
-        Err(error) => return JoinerEvent::Failed(TryFailure::NoAnswer(error.to_string())),
-    };
-    match timeout(ANSWER_LIMIT, converse(stream, request)).await {
-        Ok(Ok(answer)) => JoinerEvent::Answered(answer),
-        Ok(Err(reason)) => JoinerEvent::Failed(TryFailure::NoAnswer(reason)),
-        Err(_) => JoinerEvent::Failed(TryFailure::NoAnswer("the service did not answer in time".to_owned())),
-    }
-}
-
-async fn converse(
-    mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin,
-    request: &[u8],
-) -> Result<HttpAnswer, String> {
-    let broke = |error: std::io::Error| format!("the connection to the service broke: {error}");
-    stream.write_all(request).await.map_err(broke)?;
-    stream.flush().await.map_err(broke)?;
-    let mut heard = Vec::new();
-    loop {
-        let left = (MAX_RESPONSE_BYTES - heard.len()) as u64;
-        let read = (&mut stream).take(left).read_buf(&mut heard).await.map_err(broke)?;
-        match read_answer(&heard, read == 0) {
-            Reading::Done(answer) => return Ok(answer),
-            Reading::More => {}
-            Reading::Other if heard.is_empty() => return Err("the service said nothing".to_owned()),
-            Reading::Other => return Err("the service answered something that is not HTTP".to_owned()),
         }
     }
 }

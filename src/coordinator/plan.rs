@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
+use super::canary::CanaryWay;
 use crate::config::endpoint::Endpoint;
 use crate::config::file::{Config, ConfigError};
 use crate::config::ipc::UnknownUser;
@@ -63,6 +64,8 @@ pub struct Plan {
     pub secret: Option<JoinSecret>,
     /// How to join, if this node was invited.
     pub asking: Option<Asking>,
+    /// Where the canary asks, if there is one.
+    pub canary: Option<CanaryWay>,
     /// The state directory.
     pub state: PathBuf,
 }
@@ -146,6 +149,7 @@ impl Plan {
             cluster: cluster_config,
             tunnel,
             secret,
+            canary: cluster.canary.then(|| canary(config, daemon)).flatten(),
             state: cluster.state_directory.clone(),
         })
     }
@@ -187,6 +191,14 @@ fn asking(
         port: join.port,
         tors: tor.outgoing().into_iter().map(|(_, instance)| socks(&instance.socks)).collect(),
     }))
+}
+
+/// Where a canary asks: only where nodes are let in is anybody at the door who would know it.
+fn canary(config: &Config, daemon: &str) -> Option<CanaryWay> {
+    let join = config.join().filter(|join| join.secret_file.is_some())?;
+    let (service, tor) = (config.service(daemon).ok()?, config.tor(daemon).ok()?);
+    let tors = tor.outgoing().into_iter().map(|(_, instance)| socks(&instance.socks)).collect();
+    Some(CanaryWay { address: service.address, port: join.port, tors })
 }
 
 fn socks(endpoint: &Endpoint) -> SocketAddress {

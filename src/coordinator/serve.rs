@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::address_book::AddressBook;
+use super::canary::CanaryLine;
 use super::clocks::Clocks;
 use super::door::Door;
 use super::link::News;
@@ -66,6 +67,8 @@ pub struct Lines {
     pub memories: watch::Sender<Option<Memory>>,
     /// Calls from the control socket.
     pub calls: mpsc::Receiver<CoordinatorCall>,
+    /// The canary, if there is one.
+    pub canary: Option<CanaryLine>,
 }
 
 /// Facts about the tunnel that do not change.
@@ -187,6 +190,11 @@ impl Coordinator {
                 Some(news) = self.lines.publisher.recv() => self.heard_publisher(news),
                 Some(news) = self.lines.proxy.recv() => self.heard_proxy(news),
                 Some(call) = self.lines.calls.recv() => self.answer(call),
+                event = CanaryLine::next_of(&mut self.lines.canary) => {
+                    if let Some(canary) = &mut self.lines.canary {
+                        canary.handle(event);
+                    }
+                }
                 () = self.keepalive.ping() => {}
                 _ = self.status.tick() => self.tell_status(),
                 () = signals.hangup.heard() => {
@@ -287,6 +295,9 @@ impl Coordinator {
     fn trust(&mut self, name: TokenName) {
         if let Some(token) = self.keyring.token(name) {
             self.lines.socket.trust(name, &token, SessionSalt::generate(&mut rand::rng()));
+            if let Some(canary) = &mut self.lines.canary {
+                canary.trust(token.join_keys());
+            }
         }
         self.door.trust(Instant::now(), unix_ms(), self.keyring.trusted(self.overlap));
     }

@@ -9,6 +9,7 @@ use caps::Capability;
 use rand::RngExt;
 use tokio::sync::{mpsc, watch};
 
+use super::canary::CanaryLine;
 use super::door::Door;
 use super::joining::{self, Front};
 use super::plan::{Plan, PlanError};
@@ -172,6 +173,7 @@ async fn keep(
                 joining: Some(joining),
                 cluster: alone.status(Instant::now()),
                 mesh: facts.mesh(),
+                canary: None,
             };
             let mut keepalive = Keepalive::from_environment();
             let front = Front { calls: &mut calls, signals: &mut signals, keepalive: &mut keepalive };
@@ -200,7 +202,9 @@ async fn keep(
     cluster.priority = signals.reload.priority();
     let core = Cluster::new(cluster, rand::rng().random(), Instant::now(), unix_ms());
     let proxy_socket = config.ipc.proxy_socket();
-    let lines = Lines { socket, wishes, tunnels, publisher, wanted, proxy, proxy_socket, memories, calls };
+    let canary = plan.canary.map(CanaryLine::new);
+    let lines =
+        Lines { socket, wishes, tunnels, publisher, wanted, proxy, proxy_socket, memories, calls, canary };
     let door = Door::new(plan.secret.as_ref(), plan.tunnel.prefix, own);
     let coordinator = Coordinator::new(core, lines, facts, door, plan.keyring, plan.overlap);
     Ok(Box::pin(coordinator.run(signals, vec![delivery, keeping, tunnel])).await)

@@ -288,6 +288,9 @@ impl Settings<'_> {
              {}{}\
              # Where the coordinator keeps what it knows of the cluster over a restart.\n\
              # state_directory = \"/var/lib/rustbalance/coordinator\"\n\
+             # Whether this node asks, through Tor and about once a minute, who answers at the service's address: to see what\n\
+             # clients see. Other nodes' questions are answered either way, where [join] secret_file is.\n\
+             # canary = true\n\
              # How often a node asks another whether it lives, after how long without an answer it counts as dead, and how\n\
              # long the next one then waits before it takes the lease. The same on every node.\n\
              {}{}{}",

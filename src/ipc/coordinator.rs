@@ -9,6 +9,7 @@ use super::call::{Answer, Fault, Interface, Parameters, Responder, Taken};
 use super::client::{Client, ClientError};
 use crate::proto::cluster::status::ClusterStatus;
 use crate::proto::cluster::token::TokenName;
+use crate::proto::join::canary::CanaryStatus;
 use crate::proto::join::joiner::JoiningStatus;
 use crate::proto::join::secret::SecretDigest;
 use crate::proto::node::NodeId;
@@ -114,6 +115,9 @@ pub struct CoordinatorStatus {
     pub cluster: ClusterStatus,
     /// The tunnel and its datagrams.
     pub mesh: MeshStatus,
+    /// Who answers at the service's address; `None` where nobody asks.
+    #[serde(default)]
+    pub canary: Option<CanaryStatus>,
 }
 
 /// The tunnel and its datagrams.

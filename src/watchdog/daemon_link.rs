@@ -18,8 +18,9 @@ use crate::ipc::publisher::PublisherClient;
 use crate::proto::cluster::status::{Lifecycle, NodeStatus};
 use crate::proto::health::part::{Daemon, Part};
 use crate::proto::health::vitals::{
-    Answer, ClusterVitals, Observation, Publishing, TargetCertificate, Traffic,
+    Answer, Canary, ClusterVitals, Observation, Publishing, TargetCertificate, Traffic,
 };
+use crate::proto::join::canary::CanaryStatus;
 use crate::proto::publish::report::{Alarm, Duty, HsDirState, PublisherReport};
 
 /// How often each is asked.
@@ -163,6 +164,19 @@ fn cluster(status: &CoordinatorStatus) -> ClusterVitals {
         lost: others().filter(|node| lost(node.lifecycle)).map(|node| node.node.to_string()).collect(),
         refused_for_clock: status.mesh.refused_for_clock,
         clock_ahead_ms: status.mesh.clock_ahead_ms,
+        canary: status.canary.as_ref().map(canary),
+    }
+}
+
+fn canary(status: &CanaryStatus) -> Canary {
+    Canary {
+        tried: status.tried,
+        answered: status.answered,
+        lost: status.lost,
+        answered_at: status.answered_at,
+        round_trip_ms: status.round_trip_ms,
+        met: count(status.met.len()),
+        failure: status.failure.clone(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The metrics, as OpenMetrics has them: numbers about this node, nothing about clients, few labels with few values.
 
 use std::fmt::{Display, Write};
+use std::time::Duration;
 
 use crate::proto::health::part::{Daemon, Part, Tor};
 use crate::proto::health::report::{HealthReport, Stage};
-use crate::proto::health::vitals::{Answer, TargetCertificate};
+use crate::proto::health::vitals::{Answer, Canary, TargetCertificate};
 
 /// What the answer is called in HTTP.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -171,6 +172,9 @@ fn of_the_cluster(report: &HealthReport, page: &mut Page) {
             "Datagrams whose sender's clock is too far from this one's.",
         );
         page.sample("datagrams_refused_for_clock_total", &[], cluster.refused_for_clock);
+        if let Some(canary) = &cluster.canary {
+            of_the_canary(canary, page);
+        }
         if let Some(ahead_ms) = cluster.clock_ahead_ms {
             page.gauge(
                 "clock_ahead_of_peers_seconds",
@@ -181,6 +185,27 @@ fn of_the_cluster(report: &HealthReport, page: &mut Page) {
             #[allow(clippy::cast_precision_loss)]
             page.sample("clock_ahead_of_peers_seconds", &[], ahead_ms as f64 / 1000.0);
         }
+    }
+}
+
+fn of_the_canary(canary: &Canary, page: &mut Page) {
+    page.counter("canary_tried", "", "Questions asked, through Tor, at the service's own address.");
+    page.sample("canary_tried_total", &[], canary.tried);
+    page.counter("canary_answered", "", "Those of them that a node of the cluster answered.");
+    page.sample("canary_answered_total", &[], canary.answered);
+    page.gauge("canary_nodes_met", "", "Nodes that have answered within the last hour.");
+    page.sample("canary_nodes_met", &[], canary.met);
+    if let Some(at) = canary.answered_at {
+        page.gauge("canary_answered_timestamp_seconds", "seconds", "When a node answered last, Unix time.");
+        page.sample("canary_answered_timestamp_seconds", &[], at);
+    }
+    if let Some(millis) = canary.round_trip_ms {
+        page.gauge(
+            "canary_round_trip_seconds",
+            "seconds",
+            "How long the last answer took, with the way there.",
+        );
+        page.sample("canary_round_trip_seconds", &[], Duration::from_millis(millis).as_secs_f64());
     }
 }
 
@@ -311,7 +336,9 @@ pub(super) mod tests {
             report.vitals.note(Observation::Tor(tor, vitals));
         }
         report.vitals.note(Observation::Publishing(Publishing::default()));
-        report.vitals.note(Observation::Cluster(ClusterVitals::default()));
+        let canary = Canary { answered_at: Some(7), round_trip_ms: Some(850), ..Canary::default() };
+        let cluster = ClusterVitals { canary: Some(canary), ..ClusterVitals::default() };
+        report.vitals.note(Observation::Cluster(cluster));
         let failed = [("no_tor".to_owned(), 1), ("descriptor_not_found".to_owned(), 4)].into();
         let certificates = vec![TargetCertificate { target: 1, from: 0, until: 8 }];
         let traffic = Traffic { bytes_to_client: 9, failed, certificates, ..Traffic::default() };
@@ -372,6 +399,7 @@ pub(super) mod tests {
         );
         assert!(text.contains("rustbalance_part_memory_limit_bytes{part=\"standby_tor\"} 9\n"));
         assert!(text.contains("rustbalance_part_open_fds{part=\"publisher\"} 3\n"));
+        assert!(text.contains("rustbalance_canary_round_trip_seconds 0.85\n"));
         assert!(text.contains("rustbalance_remedies_since_calm{part=\"proxy\"} 2\n"));
     }
 

@@ -1,16 +1,23 @@
 //! Joining, with real coordinators, proxies and tunnels; only the way through tor is short-circuited.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use rustbalance::ipc::coordinator::CoordinatorStatus;
 use rustbalance::mesh::token::ClusterToken;
 use rustbalance::proto::cluster::status::Lifecycle;
 use rustbalance::proto::join::ticket::Ticket;
+use rustbalance::proto::node::NodeId;
 use rustbalance::sys::clock::unix_ms;
 
 use crate::node::{Node, TOKEN, until};
 use crate::onion::{Onion, target};
 use crate::place::{Place, with_namespaces};
 use crate::{BOUND, START};
+
+/// A canary's first question comes within so long.
+const CANARY: Duration = Duration::from_mins(1);
 
 /// A ticket of this number.
 fn ticket(number: u8, uses: u16) -> String {
@@ -95,6 +102,37 @@ fn invited_nodes_join_one_by_one_and_a_chain_becomes_a_mesh() {
 }
 
 #[test]
+fn a_canary_knows_which_node_answers_at_the_address_and_tells_strangers_nothing() {
+    let test = "join::a_canary_knows_which_node_answers_at_the_address_and_tells_strangers_nothing";
+    story(test, 2, async |places, directory| {
+        let mut places = places.into_iter();
+        let mut place = || places.next().unwrap();
+        let (mut first, onion) = node(1, place(), directory, None);
+        first.write("config.toml", &first.configuration().replace("canary = false", "canary = true"));
+        let (mut second, way) = node(2, place(), directory, Some(&ticket(2, 1)));
+        way.lead_to(&first.directory);
+        onion.lead_to(&second.directory);
+        first.start();
+        second.start();
+        let nodes = vec![first, second];
+        let both = |nodes: &[Node]| nodes[0].order() == Some(vec![1, 2]);
+        until(&nodes, START, "n2 is let in", both).await;
+        let met = |status: &CoordinatorStatus, node: &str| {
+            let canary = status.canary.as_ref().unwrap();
+            canary.met.keys().map(NodeId::as_str).eq([node]) && canary.round_trip_ms.is_some()
+        };
+        let status =
+            nodes[0].until_status(CANARY, "n2 has answered n1's canary", |status| met(status, "n2")).await;
+        assert!(nodes[1].status().await.canary.is_none(), "it was told to send none");
+        // Each over a circuit of its own, and nothing that lets anybody in.
+        let isolations: BTreeSet<String> = onion.isolations().into_iter().collect();
+        assert_eq!(isolations.len() as u64, status.canary.unwrap().tried);
+        let log = std::fs::read_to_string(nodes[1].directory.join("proxy.log")).unwrap();
+        assert!(!log.contains("/.rb/"), "{log}");
+    });
+}
+
+#[test]
 fn who_is_not_let_in_says_why_does_not_serve_and_goes_on_asking() {
     story(
         "join::who_is_not_let_in_says_why_does_not_serve_and_goes_on_asking",
@@ -117,7 +155,7 @@ fn who_is_not_let_in_says_why_does_not_serve_and_goes_on_asking() {
             assert!(reason.contains("(F2)"), "{reason}");
             assert_eq!((status.cluster.holder, second.is_joined()), (None, false));
             let isolations = onion.isolations();
-            let different: std::collections::BTreeSet<_> = isolations.iter().collect();
+            let different: BTreeSet<_> = isolations.iter().collect();
             assert_eq!((isolations.len(), different.len()), (3, 3), "a circuit of its own for each");
             assert!(
                 second.log().contains("this node is not in the cluster and does not serve"),

@@ -20,6 +20,7 @@ mod reload;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use rustbalance::proto::cluster::fitness::Ailment;
 
 use crate::node::{Node, points, until};
 use crate::place::{Place, with_namespaces};
@@ -28,6 +29,11 @@ use crate::place::{Place, with_namespaces};
 const BOUND: Duration = Duration::from_secs(5);
 /// Start-up: three tunnels and their first handshakes, one of which may be lost and repeated after 5 s.
 const START: Duration = Duration::from_secs(20);
+
+/// A publisher that does not answer is given up after ten seconds.
+const HUNG: Duration = Duration::from_secs(20);
+/// The first rest is half a minute.
+const RESTED: Duration = Duration::from_secs(45);
 
 fn orders(nodes: &[Node]) -> Vec<Option<Vec<u8>>> {
     nodes.iter().map(Node::order).collect()
@@ -132,6 +138,31 @@ fn a_publisher_may_come_and_go() {
             nodes[1].order() == Some(vec![2, 3])
         })
         .await;
+    });
+}
+
+#[test]
+fn a_holder_whose_publisher_hangs_leaves_the_lease_to_another_until_it_has_been_well() {
+    let test = "a_holder_whose_publisher_hangs_leaves_the_lease_to_another_until_it_has_been_well";
+    in_three_places(test, async |nodes, _| {
+        let others = |nodes: &[Node]| nodes[1].order() == Some(vec![2, 3]);
+        let all = |nodes: &[Node]| nodes[1].order() == Some(vec![1, 2, 3]);
+        let back = |nodes: &[Node]| orders(nodes) == [Some(vec![1, 2, 3]), None, None];
+        nodes[0].hang_publisher();
+        until(nodes, HUNG, "n1's publisher hangs, n2 publishes", others).await;
+        let status = nodes[1].status().await;
+        assert_eq!(status.cluster.nodes[0].stands_back, Some(Ailment::PublisherAway));
+        nodes[0].unpublish();
+        nodes[0].publish();
+        until(nodes, BOUND, "it is started again: n1 serves, and n2 publishes", all).await;
+        let took = until(nodes, RESTED, "n1 publishes again", back).await;
+        assert!(took > Duration::from_secs(20), "it has not shown that it is well: {took:?}");
+        assert_eq!(nodes[0].status().await.cluster.stood_back, 1);
+        let log = nodes[0].log();
+        assert!(
+            log.contains("stands back from the lease") && log.contains("may hold the lease again"),
+            "{log}"
+        );
     });
 }
 

@@ -5,6 +5,8 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -60,6 +62,8 @@ pub struct Node {
 struct Publisher {
     orders: watch::Receiver<Option<Order>>,
     report: watch::Sender<PublisherReport>,
+    /// Whether it takes calls and answers none.
+    hangs: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -108,7 +112,7 @@ impl Node {
         let at = directory.display();
         let config = format!(
             "[node]\nid = \"n{number}\"\npriority = {number}\n\
-             [cluster]\ntoken_file = \"{at}/token\"\nstate_directory = \"{at}/state\"\n\
+             [cluster]\ntoken_file = \"{at}/token\"\nstate_directory = \"{at}/state\"\ncanary = false\n\
              [ipc]\ndirectory = \"{at}\"\n\
              [log]\nlevel = \"debug\"\njournal = false\n\
              {more}\
@@ -213,10 +217,14 @@ impl Node {
         };
         let (report, reports) = watch::channel(report);
         let (changing, number) = (report.clone(), self.number);
+        let hangs = Arc::new(AtomicBool::new(false));
+        let hung = Arc::clone(&hangs);
         let serving = tokio::spawn(server::serve::<PublisherCall>(listener, own, calls, Limits::default()));
         let answering = tokio::spawn(async move {
+            let mut kept = Vec::new();
             while let Some(call) = inbox.recv().await {
                 match call {
+                    call if hung.load(Ordering::Relaxed) => kept.push(call),
                     PublisherCall::Status(reply) => reply.answer(&reports.borrow()),
                     PublisherCall::Watch(watcher) => watcher.follow(reports.clone()),
                     PublisherCall::Publish { order, reply } => {
@@ -242,7 +250,7 @@ impl Node {
                 }
             }
         });
-        self.publisher = Some(Publisher { orders, report, tasks: vec![serving, answering] });
+        self.publisher = Some(Publisher { orders, report, hangs, tasks: vec![serving, answering] });
     }
 
     /// Starts a publisher that accepts connections and then does nothing.
@@ -257,12 +265,18 @@ impl Node {
             }
         });
         let (report, _) = watch::channel(PublisherReport::default());
-        self.publisher = Some(Publisher { orders: watch::channel(None).1, report, tasks: vec![stalling] });
+        let (orders, hangs) = (watch::channel(None).1, Arc::default());
+        self.publisher = Some(Publisher { orders, report, hangs, tasks: vec![stalling] });
     }
 
     /// The publisher is gone from one moment to the next.
     pub fn unpublish(&mut self) {
         self.publisher.take().into_iter().flat_map(|publisher| publisher.tasks).for_each(|task| task.abort());
+    }
+
+    /// The publisher takes calls from now on and answers none; what it said stays as it is.
+    pub fn hang_publisher(&self) {
+        self.publisher.as_ref().unwrap().hangs.store(true, Ordering::Relaxed);
     }
 
     /// The publisher reports these points from now on.

@@ -227,6 +227,7 @@ fn coordinator() -> CoordinatorStatus {
             unsent: 1,
             tunnels: vec![tunnel(20, 35), tunnel(100, 150)],
         },
+        canary: None,
     }
 }
 

@@ -28,7 +28,7 @@ struct Mutant {
     wrong: &'static str,
 }
 
-const MUTANTS: [Mutant; 13] = [
+const MUTANTS: [Mutant; 14] = [
     Mutant {
         law: "exactly one node of a component holds the lease",
         what: "a holder does not step down for a better one",
@@ -42,6 +42,13 @@ const MUTANTS: [Mutant; 13] = [
         file: "src/proto/cluster/election.rs",
         right: "!electable || others.iter().any(|other| other.is_better_than(me))",
         wrong: "!electable || !holders.is_empty() || others.iter().any(|other| other.is_better_than(me))",
+    },
+    Mutant {
+        law: "who cannot publish leaves the lease to others",
+        what: "a node that stands back is as good as any",
+        file: "src/proto/cluster/election.rs",
+        right: "record.stands_back.is_none()",
+        wrong: "true",
     },
     Mutant {
         law: "the holder orders every serving node's points, and nobody else's",

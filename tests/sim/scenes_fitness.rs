@@ -92,12 +92,12 @@ fn a_node_without_points_publishes_for_one_that_cannot() {
 
 #[test]
 fn what_comes_and_goes_hands_the_lease_over_a_few_times_only() {
-    for seed in 90..94 {
-        let mut world = settled(seed, 4, Network { loss_per_mille: 20, ..Network::good() });
-        let (before, hours) = (taken(&world), 12);
+    for seed in 90..92 {
+        let mut world = settled(seed, 3, Network { loss_per_mille: 20, ..Network::good() });
+        let (before, hours) = (taken(&world), 4);
         let end = world.now + Duration::from_hours(hours);
         while world.now < end {
-            let node = world.rng.random_range(0..4);
+            let node = world.rng.random_range(0..3);
             match world.rng.random_range(0..3) {
                 0 => hang(&mut world, node),
                 1 => world.ail(node, None),
@@ -112,9 +112,9 @@ fn what_comes_and_goes_hands_the_lease_over_a_few_times_only() {
             assert!(holders(&world).len() <= 2, "{}", world.story("two at most, for a moment"));
         }
         // Each rest twice as long as the one before, up to an hour: some eight in the first hours, then one an hour.
-        let most = 2 * 4 * (8 + hours);
+        let most = 2 * 3 * (8 + hours);
         assert!(taken(&world) - before <= most, "seed {seed}: {} times", taken(&world) - before);
-        for node in 0..4 {
+        for node in 0..3 {
             assert!(world.status(node).stood_back <= 8 + hours, "{}", world.story("it stood back too often"));
             world.ail(node, None);
         }
@@ -122,7 +122,7 @@ fn what_comes_and_goes_hands_the_lease_over_a_few_times_only() {
         let mut laws = Laws::new(BOUND);
         let end = world.now + MOST_REST + secs(10.0);
         watch(&mut world, &mut laws, end);
-        assert_eq!((holders(&world), ordered(&world, 0)), (vec![0], vec![0, 1, 2, 3]));
+        assert_eq!((holders(&world), ordered(&world, 0)), (vec![0], vec![0, 1, 2]));
     }
 }
 

@@ -224,5 +224,5 @@ fn coordinator() -> CoordinatorStatus {
         unsent: 0,
         tunnels: Vec::new(),
     };
-    CoordinatorStatus { joining: None, cluster, mesh }
+    CoordinatorStatus { joining: None, cluster, mesh, canary: None }
 }

@@ -1,13 +1,15 @@
-//! `spread`: sixty pages, every node serves its share.
+//! `spread`: sixty pages, every node serves its share, and every node's canary is answered.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
 
 use super::load::{Allowed, Played, at_least, verdict};
 use crate::lab::control::AuthKeys;
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::pool::{Crowd, Pool};
-use crate::lab::world::World;
+use crate::lab::world::{POLL, World};
 
 /// Pages.
 const FETCHES: usize = 60;
@@ -16,6 +18,8 @@ const QUIET: Duration = Duration::from_mins(1);
 /// A node may serve so many standard deviations more or less than its share. Chance alone goes beyond four in one
 /// run of ten thousand.
 const DEVIATIONS: f64 = 4.0;
+/// A canary asks about once a minute; one that takes an unlucky way may ask again.
+const CANARIES: Duration = Duration::from_mins(3);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     world.quiet(QUIET).await?;
@@ -38,7 +42,37 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
         let served = usize::try_from(served).unwrap_or(usize::MAX);
         played.measures.push(Measure::count(format!("served by {}", node.machine.name), fair(share), served));
     }
+    let (took, ways) = canaries(world).await;
+    played.measures.push(Measure::time(
+        "every node's canary was answered, after the pages",
+        Bound::Happens,
+        took,
+    ));
+    played.measures.push(Measure::count(
+        "ways from a node to one that answered it",
+        at_least(world.nodes.len()),
+        ways,
+    ));
     Ok(played)
+}
+
+/// Waits until each node's canary has been answered lately; by how many nodes, all together.
+async fn canaries(world: &World) -> (Option<Duration>, usize) {
+    let began = Instant::now();
+    loop {
+        let mut met = Vec::new();
+        for node in 0..world.nodes.len() {
+            let status = world.coordinator(node).await.and_then(|status| status.canary);
+            met.push(status.map_or(0, |canary| canary.met.len()));
+        }
+        if met.iter().all(|met| *met > 0) {
+            return (Some(began.elapsed()), met.iter().sum());
+        }
+        if began.elapsed() > CANARIES {
+            return (None, met.iter().sum());
+        }
+        sleep(POLL).await;
+    }
 }
 
 /// Each node's part of the introduction points in the descriptor: clients choose among those by chance.

@@ -26,8 +26,6 @@ impl Contender<'_> {
         self.draining || self.record.leaving
     }
 
-    /// Smaller is better. Those that can publish come first, and of these the ones that serve and can go on doing so;
-    /// whoever is about to go comes last.
     fn class(&self) -> Class {
         let Self { record, draining } = *self;
         match (record.serves(), record.stands_back.is_none()) {
@@ -40,6 +38,8 @@ impl Contender<'_> {
         }
     }
 
+    /// Smaller is better. Those that can publish come first, and of these the ones that serve and can go on doing so;
+    /// whoever is about to go comes last.
     fn rank(&self) -> (Class, Priority, &NodeId) {
         (self.class(), self.record.priority, &self.record.node)
     }
@@ -181,6 +181,7 @@ impl Election {
 #[cfg(test)]
 mod tests {
     use super::super::drain::DrainPhase;
+    use super::super::fitness::Ailment;
     use super::super::record::Lease;
     use super::super::record::tests::record;
     use super::*;
@@ -244,6 +245,35 @@ mod tests {
         assert_eq!(decide(&targetless, &[&pointless]), Advice::Take);
         assert_eq!(decide(&pointless, &[&targetless]), Advice::Stay);
         assert_eq!(decide(&drained, &[]), Advice::Take);
+    }
+
+    #[test]
+    fn whoever_stands_back_comes_after_all_that_can_publish() {
+        let back = |record: NodeRecord| NodeRecord { stands_back: Some(Ailment::NotAccepted), ..record };
+        let ill = back(node("a", 1, 3, None));
+        let ill_holder = back(node("a", 1, 3, Some(4)));
+        let (well, pointless) = (node("b", 9, 3, None), node("c", 9, 0, None));
+        let targetless = NodeRecord { target_well: false, ..well.clone() };
+        for fit in [&well, &targetless, &pointless] {
+            assert_eq!(decide(&ill, &[fit]), Advice::Stay);
+            assert!(matches!(decide(fit, &[&ill_holder]), Advice::Wait(_)), "{fit:?}");
+            assert_eq!(decide(&ill_holder, &[fit]), Advice::Stay, "until the other one has it");
+            let holder = NodeRecord { lease: Some(Lease { epoch: 5 }), ..fit.clone() };
+            assert_eq!(decide(&ill_holder, &[&holder]), Advice::Release, "{fit:?}");
+        }
+        assert_eq!(decide(&ill, &[]), Advice::Take, "a bad holder is better than none");
+        assert_eq!(decide(&ill, &[&back(pointless.clone())]), Advice::Take);
+        // Where all are ill it stays where it is, but not with the dying.
+        let other_holder = back(node("b", 9, 3, Some(4)));
+        assert_eq!(decide(&ill, &[&other_holder]), Advice::Stay);
+        let leaving = NodeRecord { leaving: true, ..other_holder.clone() };
+        assert_eq!(decide(&ill, &[&leaving]), Advice::Take);
+        assert!(matches!(decide(&ill, &[&back(node("b", 9, 0, Some(4)))]), Advice::Wait(_)));
+        // Of two that hold it, one lets go.
+        assert_eq!(decide(&ill_holder, &[&other_holder]), Advice::Stay);
+        assert_eq!(decide(&other_holder, &[&ill_holder]), Advice::Release);
+        // Who has no points does not begin where nobody has any.
+        assert_eq!(decide(&pointless, &[&back(node("a", 1, 0, Some(4)))]), Advice::Stay);
     }
 
     #[test]

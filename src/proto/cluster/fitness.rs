@@ -167,7 +167,8 @@ impl Fitness {
     }
 
     fn stand_back(&mut self, now: Instant, why: Ailment, back: Option<Back>) {
-        if back.is_none() {
+        // At first it stands back without having been ill.
+        if back.is_none() || self.times == 0 {
             if self.fit_since.take().is_some_and(|since| now.saturating_duration_since(since) >= PROVEN) {
                 self.times = 0;
             }
@@ -175,9 +176,7 @@ impl Fitness {
             self.total = self.total.saturating_add(1);
         }
         let factor = 2_u32.saturating_pow(self.times.saturating_sub(1));
-        // Before anything was heard of its publisher there was nothing to rest from.
-        let rest = if self.times == 0 { Duration::ZERO } else { why.first_rest() };
-        let rest = rest.saturating_mul(factor).min(MOST_REST);
+        let rest = why.first_rest().saturating_mul(factor).min(MOST_REST);
         self.back = Some(Back { why, rest: back.map_or(rest, |back| back.rest.max(rest)) });
     }
 }
@@ -208,10 +207,15 @@ mod tests {
         let mut fitness = Fitness::default();
         assert!(!fitness.advance(start));
         assert_eq!(fitness.stands_back(), Some(Ailment::PublisherAway));
-        fitness.note(start, Some(Ailment::PublisherAway));
-        assert!(!fitness.advance(start));
         fitness.note(start, None);
         assert!(fitness.advance(start) && fitness.stands_back().is_none() && fitness.total() == 0);
+        // Its first word may be that it is ill.
+        let mut ill = Fitness::default();
+        ill.note(start, Some(Ailment::NotMade));
+        assert!(!ill.advance(start) && ill.next_timeout() == Some(start + PATIENCE));
+        assert!(ill.advance(start + PATIENCE) && ill.stands_back() == Some(Ailment::NotMade));
+        ill.note(start + PATIENCE, None);
+        assert!(!ill.advance(start + PATIENCE) && ill.total() == 1, "it rests");
     }
 
     #[test]

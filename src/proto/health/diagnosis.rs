@@ -114,6 +114,9 @@ fn of_the_daemons(vitals: &Vitals, failures: &mut BTreeSet<Failure>) {
         if !cluster.lost.is_empty() {
             failures.insert(Failure::LostNodes);
         }
+        if cluster.canary.as_ref().is_some_and(|canary| canary.lost) {
+            failures.insert(Failure::Unreachable);
+        }
     }
     if vitals.traffic.as_ref().is_some_and(|traffic| !traffic.target_well) {
         failures.insert(Failure::TargetAway);
@@ -198,7 +201,7 @@ fn skew_ms(vitals: &Vitals, unix_secs: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::health::vitals::{ClusterVitals, Observation, Publishing, Traffic};
+    use crate::proto::health::vitals::{Canary, ClusterVitals, Observation, Publishing, Traffic};
 
     const NOW: u64 = 1_800_000_000;
     const HOUR: u64 = 3600;
@@ -263,7 +266,7 @@ mod tests {
     fn each_failure_is_told_by_its_own_fact() {
         use Failure::{
             Away, DriftingClock, FullDisk, HsDirsBehind, LostNodes, NoCircuits, NoLease, NoNetwork, NoPoints,
-            OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped,
+            OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped, Unreachable,
             UnreadConfiguration, WrongClock, WrongConfiguration,
         };
         let serving = Part::Tor(Tor::Serving);
@@ -303,6 +306,10 @@ mod tests {
             (|v| v.cluster.as_mut().unwrap().led = false, vec![NoLease]),
             (|v| v.cluster.as_mut().unwrap().lost.push("beta".to_owned()), vec![LostNodes]),
             (|v| v.traffic.as_mut().unwrap().target_well = false, vec![TargetAway]),
+            (
+                |v| v.cluster.as_mut().unwrap().canary = Some(Canary { lost: true, ..Canary::default() }),
+                vec![Unreachable],
+            ),
             (|v| v.host.as_mut().unwrap().disk_free_bytes = 1000, vec![FullDisk]),
             (|v| v.host.as_mut().unwrap().inodes_free = Some(3), vec![FullDisk]),
             (|v| v.serving_tor.as_mut().unwrap().key_directory_private = Some(false), vec![OpenKeyDirectory]),

@@ -73,6 +73,10 @@ fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
             }
             None => Ok(()),
         },
+        Failure::Unreachable => match canary_failure(vitals) {
+            Some(reason) => write!(text, " ({reason})"),
+            None => Ok(()),
+        },
         Failure::HsDirsBehind => match vitals.publishing {
             Some(it) => write!(text, " ({} of {} have it)", it.hsdirs_holding, it.hsdirs),
             None => Ok(()),
@@ -114,6 +118,10 @@ fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
         Failure::WrongClock | Failure::DriftingClock => write_skew(text, vitals),
         _ => Ok(()),
     };
+}
+
+fn canary_failure(vitals: &Vitals) -> Option<&String> {
+    vitals.cluster.as_ref()?.canary.as_ref()?.failure.as_ref()
 }
 
 fn write_named(text: &mut String, named: &[String], more: usize) -> fmt::Result {

@@ -40,6 +40,8 @@ pub enum Failure {
     TargetAway,
     /// A target's certificate expires soon.
     OldTargetCertificate,
+    /// At the service's own address nobody answers through Tor.
+    Unreachable,
     /// This machine's clock is wrong.
     WrongClock,
     /// It is about to be: others still believe it.
@@ -99,7 +101,9 @@ impl Failure {
             | Self::OldCertificates
             | Self::OldTargetCertificate => Duration::from_secs(30),
             // Whoever says so has waited already.
-            Self::HsDirsBehind | Self::StaleDescriptor | Self::TargetAway => Duration::from_secs(1),
+            Self::HsDirsBehind | Self::StaleDescriptor | Self::TargetAway | Self::Unreachable => {
+                Duration::from_secs(1)
+            }
         }
     }
 
@@ -110,6 +114,8 @@ impl Failure {
             Self::Away(part) => Some(Remedy::Start(part)),
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) => Some(Remedy::Restart(Part::Tor(tor))),
             Self::NoPoints => Some(Remedy::Restart(Part::Tor(Tor::Serving))),
+            // That of the standby tor may help where its view of the onion is wrong, and ends every connection to a target that
+            // goes through it: it is for people to see first whether other nodes get through (`Unreachable`).
             // Tor goes on with an old consensus for a day and asks for a new one all the time: a restart would only end
             // the circuits that it still has, on all nodes at once when the directory authorities fail. One with some
             // points serves, and a restart would end its clients' connections; so would one of a part that grows, where it
@@ -125,6 +131,7 @@ impl Failure {
             | Self::LostNodes
             | Self::TargetAway
             | Self::OldTargetCertificate
+            | Self::Unreachable
             | Self::WrongClock
             | Self::DriftingClock
             | Self::FullDisk
@@ -151,6 +158,7 @@ impl Failure {
                             | Self::StaleDescriptor
                             | Self::OldCertificates
                             | Self::TargetAway
+                            | Self::Unreachable
                     )
             }
             // With a wrong clock neither a consensus nor another node is believed.
@@ -161,13 +169,18 @@ impl Failure {
                     | Self::LostNodes
                     | Self::OldCertificates
                     | Self::OldTargetCertificate
+                    | Self::Unreachable
             ),
-            // A tor that is not there, or gets nowhere, serves at no point.
+            // A tor that is not there, or gets nowhere, serves at no point, and carries no canary.
             Self::Silent(part @ Part::Tor(_)) | Self::Away(part @ Part::Tor(_)) => {
-                part == serving && lacks_points
+                if part == serving {
+                    lacks_points
+                } else {
+                    other == Self::Unreachable
+                }
             }
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
-                Part::Tor(tor) == serving && lacks_points
+                if Part::Tor(tor) == serving { lacks_points } else { other == Self::Unreachable }
             }
             Self::Silent(Part::Daemon(daemon)) | Self::Away(Part::Daemon(daemon)) => match daemon {
                 Daemon::Publisher => {
@@ -176,8 +189,10 @@ impl Failure {
                 Daemon::Coordinator => matches!(other, Self::NoLease | Self::LostNodes),
                 Daemon::Proxy => other == Self::TargetAway,
             },
-            Self::StaleDescriptor => matches!(other, Self::HsDirsBehind | Self::OldCertificates),
-            Self::NoLease => other == Self::HsDirsBehind,
+            Self::StaleDescriptor => {
+                matches!(other, Self::HsDirsBehind | Self::OldCertificates | Self::Unreachable)
+            }
+            Self::NoLease => matches!(other, Self::HsDirsBehind | Self::Unreachable),
             Self::NoPoints => lacks_points && other != self,
             Self::FewPoints
             | Self::LostPoints
@@ -186,6 +201,7 @@ impl Failure {
             | Self::LostNodes
             | Self::TargetAway
             | Self::OldTargetCertificate
+            | Self::Unreachable
             | Self::DriftingClock
             | Self::FullDisk
             | Self::NearLimit(_)
@@ -221,6 +237,9 @@ impl Failure {
             Self::LostNodes => "see whether these nodes run, and whether UDP goes both ways",
             Self::TargetAway => "start the target, or correct [proxy] target",
             Self::OldTargetCertificate => "renew it: the target is refused from then on",
+            Self::Unreachable => {
+                "see whether other nodes get through: if they do, restart this one's standby tor; if none does, clients hardly can"
+            }
             Self::WrongClock | Self::DriftingClock => "look after the time service (NTP) of this machine",
             Self::FullDisk => "make room in the file system of /var/lib/rustbalance",
             Self::NearLimit(_) => {
@@ -257,6 +276,7 @@ impl Failure {
             Self::LostNodes => "lost_nodes",
             Self::TargetAway => "target_away",
             Self::OldTargetCertificate => "old_target_certificate",
+            Self::Unreachable => "unreachable",
             Self::WrongClock => "wrong_clock",
             Self::DriftingClock => "drifting_clock",
             Self::FullDisk => "full_disk",
@@ -316,6 +336,9 @@ impl fmt::Display for Failure {
             Self::LostNodes => f.write_str("other nodes do not answer"),
             Self::TargetAway => f.write_str("the target cannot be reached from this node"),
             Self::OldTargetCertificate => f.write_str("a target's certificate expires soon, or has expired"),
+            Self::Unreachable => {
+                f.write_str("at the service's own address no node of the cluster answers through Tor")
+            }
             Self::WrongClock => f.write_str("this machine's clock is wrong, or that of its peers"),
             Self::DriftingClock => f.write_str("this machine's clock drifts, or that of its peers"),
             Self::FullDisk => f.write_str("there is hardly any room left where the daemons keep their state"),

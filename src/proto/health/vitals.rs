@@ -174,6 +174,28 @@ pub struct ClusterVitals {
     /// How many milliseconds this node's clock is ahead of the others'; `None` while nobody is heard.
     #[serde(default)]
     pub clock_ahead_ms: Option<i64>,
+    /// Who answers at the service's address; `None` where nobody asks.
+    #[serde(default)]
+    pub canary: Option<Canary>,
+}
+
+/// What comes of asking, through Tor, at the service's own address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// Questions that were asked.
+    pub tried: u64,
+    /// Those of them that a node of the cluster answered.
+    pub answered: u64,
+    /// Whether so many have failed in a row that clients cannot reach the service either.
+    pub lost: bool,
+    /// When a node answered last.
+    pub answered_at: Option<u64>,
+    /// How long that took, in milliseconds.
+    pub round_trip_ms: Option<u64>,
+    /// How many nodes have answered within the last hour.
+    pub met: u32,
+    /// Why the last question got no answer.
+    pub failure: Option<String>,
 }
 
 /// The proxy, in its own words. Numbers since its start.

@@ -140,6 +140,12 @@ impl Gate {
         }
     }
 
+    /// What the tokens that are in use now are worth.
+    pub fn in_use(&self, unix_ms: u64) -> impl Iterator<Item = &JoinKeys> {
+        let in_use = move |trusted: &&Trusted| trusted.until_ms.is_none_or(|until| unix_ms < until);
+        self.trusted.iter().filter(in_use).map(|trusted| &*trusted.keys)
+    }
+
     fn request(&mut self, now: Instant, unix_ms: u64, number: u64, body: &[u8]) -> GateAction {
         let forward = GateAction::Forward(number);
         let Ok(unproven) = UnprovenRequest::parse(body) else { return forward };

@@ -25,6 +25,12 @@ pub(super) enum Purpose {
     Request,
     /// That an answer does.
     Answer,
+    /// The path at which a canary asks.
+    GreetingPath,
+    /// That a canary's question comes from a holder of the token.
+    Greeting,
+    /// That the answer to one does.
+    GreetingAnswer,
 }
 
 impl JoinKeys {
@@ -39,6 +45,9 @@ impl JoinKeys {
             Purpose::Ticket => (&self.ticket, b"rustbalance ticket v1"),
             Purpose::Request => (&self.proof, b"rustbalance join request v1"),
             Purpose::Answer => (&self.proof, b"rustbalance join answer v1"),
+            Purpose::GreetingPath => (&self.proof, b"rustbalance greeting path v1"),
+            Purpose::Greeting => (&self.proof, b"rustbalance greeting v1"),
+            Purpose::GreetingAnswer => (&self.proof, b"rustbalance greeting answer v1"),
         };
         let mut block = Zeroizing::new([0; 64]);
         block[..32].copy_from_slice(&**key);
@@ -76,7 +85,14 @@ pub(super) mod tests {
         let parts: [&[&[u8]]; 4] = [&[], &[b"ab"], &[b"a", b"b"], &[b"", b"ab"]];
         let mut tags = Vec::new();
         for number in [1, 2] {
-            for purpose in [Purpose::Ticket, Purpose::Request, Purpose::Answer] {
+            for purpose in [
+                Purpose::Ticket,
+                Purpose::Request,
+                Purpose::Answer,
+                Purpose::GreetingPath,
+                Purpose::Greeting,
+                Purpose::GreetingAnswer,
+            ] {
                 tags.extend(parts.map(|parts| keys(number).tag(purpose, parts)));
             }
         }

@@ -5,13 +5,16 @@
 //! secret       the path at which joining is answered    keys     what a cluster token is worth here
 //! request, answer   the JSON of both sides (member: a node in it), each proven by a holder of the token
 //! http         telling a join request from all others   gate     who is let in       joiner   asking until one is
+//! greeting     the same way in, to ask who is there     canary   asking that again and again, to see that clients can
 //! ```
 //!
 //! Whoever does not know the secret, hold the token and have a ticket cannot tell that joining exists: whatever is not
 //! proven goes to the target like every other request, byte for byte, and what comes back is the target's answer.
 
 pub mod answer;
+pub mod canary;
 pub mod gate;
+pub mod greeting;
 pub mod http;
 pub mod invitation;
 pub mod joiner;

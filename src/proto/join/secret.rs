@@ -32,6 +32,11 @@ impl JoinSecret {
         Self(bytes)
     }
 
+    /// One that follows from another secret.
+    pub(super) fn derived(bytes: Zeroizing<[u8; 32]>) -> Self {
+        Self(bytes)
+    }
+
     /// Reads its text, as it stands in a file; white space around it is not part of it.
     pub fn from_text(text: &str) -> Result<Self, JoinSecretError> {
         let decoded = BASE64URL_NOPAD.decode(text.trim().as_bytes()).map_err(|_| JoinSecretError)?;
