@@ -14,7 +14,7 @@ use rustbalance::proto::onion::address::HsId;
 use rustbalance::proto::onion::blinding::HsBlindId;
 use rustbalance::proto::onion::hsdir::{HsDir, hsdir_index};
 use rustbalance::proto::onion::network::{HsDirParams, NetworkView, SlotKind};
-use rustbalance::proto::onion::ring::Ring;
+use rustbalance::proto::onion::ring::{Ring, RingPlace};
 use rustbalance::tor::consensus::{ConsensusError, parse};
 use rustbalance::tor::event::{self, HsDescAction, TorEvent};
 use rustbalance::tor::reply::ReplyDecoder;
@@ -73,8 +73,15 @@ fn the_ring_is_tors_own_in_both_halves_of_the_day() {
             assert_eq!(slot.client_fetches, slot.which == fetched, "{half}");
             let blinded = service.blind(slot.period).unwrap();
             let tors = &uploads[&blinded];
-            let ours: BTreeSet<HsDir> =
-                Ring::new(&view, &slot).responsible(&blinded).concat().into_iter().collect();
+            let ring = Ring::new(&view, &slot);
+            let ours: BTreeSet<HsDir> = ring.responsible(&blinded).concat().into_iter().collect();
+            for (place, dir) in ring.replicas(&blinded).into_iter().flat_map(|replica| replica.hsdirs) {
+                assert_eq!(
+                    place,
+                    RingPlace::of(&tors[&dir.rsa_id]),
+                    "{half}: the place that people are shown"
+                );
+            }
             assert!(ours.len() < view.hsdirs.len() / 2, "{half}: a wrong ring would show");
             let ids: BTreeSet<_> = ours.iter().map(|dir| dir.rsa_id).collect();
             assert_eq!(ids, tors.keys().copied().collect(), "{half}, {:?}", slot.which);

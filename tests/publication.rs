@@ -12,6 +12,7 @@ use rustbalance::proto::onion::hsdir::HsDir;
 use rustbalance::proto::onion::identity::HsIdKeypair;
 use rustbalance::proto::onion::network::{Slot, SlotKind};
 use rustbalance::proto::onion::period::TimePeriod;
+use rustbalance::proto::onion::ring::{Replica, RingPlace};
 use rustbalance::proto::onion::shared_random::SharedRandom;
 use rustbalance::proto::publish::collect::Reading;
 use rustbalance::proto::publish::exchange::{HsDirAnswer, Post};
@@ -19,7 +20,7 @@ use rustbalance::proto::publish::mute::IntroCircuit;
 use rustbalance::proto::publish::order::{Candidate, Order};
 use rustbalance::proto::publish::plan::{Plan, SlotPlan};
 use rustbalance::proto::publish::publication::{Action, Event, Pace, Publication};
-use rustbalance::proto::publish::report::{Alarm, Duty, TorState};
+use rustbalance::proto::publish::report::{Alarm, Duty, Seat, TorState};
 use rustbalance::proto::publish::uplink::TorRole::{self, Serving, Standby};
 
 const START: u64 = 1_800_000_000;
@@ -53,8 +54,14 @@ fn plan() -> Plan {
         let period = TimePeriod { num, length_minutes: 1440 };
         let srv = SharedRandom([0; 32]);
         let slot = Slot { which, period, srv, counter_epoch: START - 100, client_fetches };
-        let hsdirs = hsdirs.map(|id| HsDir { rsa_id: [id; 20], ed_id: [id; 32] }).into();
-        SlotPlan { slot, keys: Arc::new(identity.blind(period).unwrap()), hsdirs }
+        let hsdirs = hsdirs.map(|id| HsDir { rsa_id: [id; 20], ed_id: [id; 32] });
+        // Each HSDir stores a replica of its own.
+        let replica = |hsdir: &HsDir| Replica {
+            place: RingPlace(u32::from(hsdir.rsa_id[0]) * 100),
+            hsdirs: vec![(RingPlace(u32::from(hsdir.rsa_id[0]) * 100 + 7), *hsdir)],
+        };
+        let (replicas, hsdirs) = (hsdirs.iter().map(replica).collect(), hsdirs.into());
+        SlotPlan { slot, keys: Arc::new(identity.blind(period).unwrap()), hsdirs, replicas }
     };
     Plan {
         slots: [slot(SlotKind::First, 10, false, [1, 2]), slot(SlotKind::Second, 11, true, [3, 4])],
@@ -434,6 +441,27 @@ fn a_node_is_published_once_all_hsdirs_have_its_points_and_until_all_have_others
     assert_eq!(published(&desk), ["me", "third"]);
     desk.posts(Event::Order(None));
     assert_eq!(published(&desk), [] as [&str; 0], "another node publishes");
+}
+
+#[test]
+fn the_report_tells_where_the_descriptor_and_its_hsdirs_lie_and_whose_points_are_in_it() {
+    let mut desk = Desk::ready();
+    let clients = |desk: &Desk| {
+        let slots = desk.publication.report().slots;
+        slots.into_iter().find(|slot| slot.client_fetches).unwrap()
+    };
+    assert!(clients(&desk).points_by_node.is_empty(), "nothing is published");
+    desk.posts(order(&[("me", &[]), ("none", &[]), ("other", &[5, 6])]));
+    let slot = clients(&desk);
+    let whose: Vec<_> =
+        slot.points_by_node.iter().map(|(node, points)| (node.to_string(), *points)).collect();
+    let own = desk.publication.report().points.len();
+    assert_eq!(whose, [("me".to_owned(), own), ("other".to_owned(), 2)], "none has none");
+    assert_eq!(whose.iter().map(|(_, points)| points).sum::<usize>(), slot.points);
+    assert_eq!(slot.replicas, [RingPlace(300), RingPlace(400)]);
+    let seats: Vec<_> = slot.hsdirs.iter().map(|hsdir| hsdir.seat.unwrap()).collect();
+    let seat = |replica, place| Seat { replica, place: RingPlace(place) };
+    assert_eq!(seats, [seat(1, 307), seat(2, 407)]);
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn plan(num: u64, clients_fetch_first: bool, first: &[u8], second: &[u8]) -> Pla
         let slot =
             Slot { which, period, srv: SharedRandom([0; 32]), counter_epoch: START - 100, client_fetches };
         let hsdirs = hsdirs.iter().map(|&id| HsDir { rsa_id: [id; 20], ed_id: [id; 32] }).collect();
-        SlotPlan { slot, keys: Arc::new(identity.blind(period).unwrap()), hsdirs }
+        SlotPlan { slot, keys: Arc::new(identity.blind(period).unwrap()), hsdirs, replicas: Vec::new() }
     };
     Plan {
         slots: [

@@ -242,7 +242,7 @@ impl World {
             let hsdirs = ids.iter().map(|&id| HsDir { rsa_id: [id; 20], ed_id: [id; 32] }).collect();
             let blind = || Arc::new(self.identity.blind(period).unwrap());
             let keys = Arc::clone(self.keys.entry(num).or_insert_with(blind));
-            slots.push(SlotPlan { slot, keys, hsdirs });
+            slots.push(SlotPlan { slot, keys, hsdirs, replicas: Vec::new() });
             self.responsible.insert(num, ids.into_iter().collect());
         }
         let plan = Plan { slots: slots.try_into().unwrap(), relays: (0..=255).map(|id| [id; 20]).collect() };

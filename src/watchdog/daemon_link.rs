@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
+use super::overview::{Cluster, Descriptors, Overview};
 use crate::ipc::call::Fault;
 use crate::ipc::client::ClientError;
 use crate::ipc::coordinator::{CoordinatorClient, CoordinatorStatus};
@@ -28,27 +29,35 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 /// How long an answer may take: a main loop needs microseconds, a machine that is out of breath some seconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(4);
 
+/// Who else hears what the daemons say.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    /// Who closes circuits: those that the proxy wants closed.
+    pub(super) abusive: watch::Sender<Vec<u32>>,
+    /// Who shows it to people.
+    pub(super) overview: watch::Sender<Overview>,
+}
+
 /// What a daemon said of itself.
 trait Ask {
     /// Connects, asks, and puts the answer into the words of the core.
     async fn ask(&self) -> Result<Observation, ClientError>;
+
+    /// It does not answer: what it said is not shown as the present any more.
+    fn forget(&self) {}
 }
 
 /// The proxy, by its socket; and who hears which circuits are to be closed.
 struct Proxy(PathBuf, watch::Sender<Vec<u32>>);
-/// The coordinator, by its socket.
-struct Coordinator(PathBuf);
-/// The publisher, by its socket.
-struct Publisher(PathBuf);
+/// The coordinator, by its socket; and who shows what it says.
+struct Coordinator(PathBuf, watch::Sender<Overview>);
+/// The publisher, likewise.
+struct Publisher(PathBuf, watch::Sender<Overview>);
 
 impl Ask for Proxy {
     async fn ask(&self) -> Result<Observation, ClientError> {
         let status = ProxyClient::connect(&self.0).await?.status().await?;
-        self.1.send_if_modified(|named| {
-            let changed = *named != status.abusive_circuits;
-            named.clone_from(&status.abusive_circuits);
-            changed
-        });
+        tell(&self.1, status.abusive_circuits.clone(), |named| named);
         Ok(Observation::Traffic(traffic(&status)))
     }
 }
@@ -56,28 +65,48 @@ impl Ask for Proxy {
 impl Ask for Coordinator {
     async fn ask(&self) -> Result<Observation, ClientError> {
         let status = CoordinatorClient::connect(&self.0).await?.status().await?;
+        tell(&self.1, Some(Cluster::of(&status)), |overview| &mut overview.cluster);
         Ok(Observation::Cluster(cluster(&status)))
+    }
+
+    fn forget(&self) {
+        tell(&self.1, None, |overview| &mut overview.cluster);
     }
 }
 
 impl Ask for Publisher {
     async fn ask(&self) -> Result<Observation, ClientError> {
         let report = PublisherClient::connect(&self.0).await?.status().await?;
+        tell(&self.1, Some(Descriptors::of(&report)), |overview| &mut overview.descriptors);
         Ok(Observation::Publishing(publishing(&report)))
+    }
+
+    fn forget(&self) {
+        tell(&self.1, None, |overview| &mut overview.descriptors);
     }
 }
 
-/// Asks a daemon again and again, until nobody listens. `abusive` hears of circuits that the proxy wants closed.
+/// Says something to those who hear it, if it is new.
+fn tell<All, One: PartialEq>(heard: &watch::Sender<All>, news: One, one: impl FnOnce(&mut All) -> &mut One) {
+    heard.send_if_modified(|all| {
+        let said = one(all);
+        let changed = *said != news;
+        *said = news;
+        changed
+    });
+}
+
+/// Asks a daemon again and again, until nobody listens.
 pub(super) async fn watch(
     daemon: Daemon,
     socket: PathBuf,
-    abusive: watch::Sender<Vec<u32>>,
+    told: Told,
     observations: mpsc::Sender<Observation>,
 ) {
     match daemon {
-        Daemon::Proxy => keep_asking(daemon, Proxy(socket, abusive), observations).await,
-        Daemon::Coordinator => keep_asking(daemon, Coordinator(socket), observations).await,
-        Daemon::Publisher => keep_asking(daemon, Publisher(socket), observations).await,
+        Daemon::Proxy => keep_asking(daemon, Proxy(socket, told.abusive), observations).await,
+        Daemon::Coordinator => keep_asking(daemon, Coordinator(socket, told.overview), observations).await,
+        Daemon::Publisher => keep_asking(daemon, Publisher(socket, told.overview), observations).await,
     }
 }
 
@@ -97,6 +126,9 @@ async fn keep_asking(daemon: Daemon, asked: impl Ask, observations: mpsc::Sender
             }
             Err(_) => (Answer::Silent, None),
         };
+        if answer != Answer::Answers {
+            asked.forget();
+        }
         // First that it answers: what it says counts only then.
         for said in [Some(Observation::Answer(part, answer)), observation].into_iter().flatten() {
             if observations.send(said).await.is_err() {

@@ -4,7 +4,8 @@
 //! tor_link ×2 ───────┐                       ┌─ service_manager (D-Bus) ── units of this node
 //! daemon_link ×3     ├─ observations ─ serve ┤
 //! uses               │                       │
-//! host, configuration┘      proto::health    └─ web: /metrics, / ── ipc: `rustbalance status --why`
+//! host, configuration┘      proto::health    ├─ web: metrics, page, events ── ipc: `rustbalance status --why`
+//!            └────────── overview ───────────┘
 //! ```
 //!
 //! It holds no key and decides nothing: what is wrong, what helps and when to stop is said by [`crate::proto::health`].
@@ -12,8 +13,10 @@
 mod abusive;
 mod configuration;
 mod daemon_link;
+mod events;
 mod host;
 mod metrics;
+mod overview;
 mod page;
 mod serve;
 mod service_manager;

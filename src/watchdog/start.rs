@@ -7,6 +7,9 @@ use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 
 use super::abusive::Abusive;
+use super::daemon_link::Told;
+use super::events::Shown;
+use super::overview::Overview;
 use super::serve::{Lines, Reload, Watchdog};
 use super::service_manager::Units;
 use super::tor_link::Watched;
@@ -69,6 +72,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
         let (stop, hangup) = (Stop::new()?, Hangup::new()?);
         let (seen, observations) = mpsc::channel(WAITING_OBSERVATIONS);
         let (abusive, named) = watch::channel(Vec::new());
+        let overview = watch::Sender::new(Overview::default());
         for mut tor in tors {
             tor.abusive = (tor.tor == Tor::Serving).then(|| Abusive::new(named.clone()));
             tokio::spawn(tor_link::watch(tor, seen.clone()));
@@ -80,7 +84,8 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
                 Daemon::Publisher => config.ipc.publisher_socket(),
             };
             tokio::spawn(uses::watch_files(daemon, socket.clone(), seen.clone()));
-            tokio::spawn(daemon_link::watch(daemon, socket, abusive.clone(), seen.clone()));
+            let told = Told { abusive: abusive.clone(), overview: overview.clone() };
+            tokio::spawn(daemon_link::watch(daemon, socket, told, seen.clone()));
         }
         tokio::spawn(uses::watch_memory(units, seen.clone()));
         let loaded = watch::Sender::new(config.clone());
@@ -88,8 +93,9 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
         tokio::spawn(host::watch(state, seen));
         let (calls, inbox) = mpsc::channel(WAITING_CALLS);
         tokio::spawn(server::serve(UnixListener::from_std(control)?, allowed, calls, Limits::default()));
-        let (health, shown) = watch::channel(HealthReport::default());
-        tokio::spawn(web::serve(UnixListener::from_std(pages)?, node, shown));
+        let (health, known) = watch::channel(HealthReport::default());
+        let shown = Shown { node, health: known, overview: overview.subscribe() };
+        tokio::spawn(web::serve(UnixListener::from_std(pages)?, shown));
         let lines = Lines { observations, calls: inbox, health };
         let reload = Reload { reloads: Reloads::new(SCOPE, config), loaded, level };
         Watchdog::new(units, lines, reload).run(stop, hangup).await;

@@ -241,6 +241,7 @@ fn publisher() -> PublisherReport {
         read_back_at: Some(now - 11),
         failures: 0,
         answers: Answers::default(),
+        seat: None,
     };
     let slot = |which, client_fetches, period, states: &[HsDirState]| SlotReport {
         which,
@@ -251,6 +252,8 @@ fn publisher() -> PublisherReport {
         renewed_at: Some(now - 60),
         hsdirs: states.iter().enumerate().map(|(number, state)| hsdir(number, *state)).collect(),
         published: Vec::new(),
+        points_by_node: Vec::new(),
+        replicas: Vec::new(),
     };
     PublisherReport {
         duty: Duty::Publishing { epoch: 7 },

@@ -135,6 +135,7 @@ impl HsDirs {
             },
             keys: keys(num),
             hsdirs: responsible(num).into_iter().map(relay).collect(),
+            replicas: Vec::new(),
         };
         Plan {
             slots: [slot(SlotKind::First, self.period), slot(SlotKind::Second, self.period + 1)],

@@ -5,20 +5,26 @@ mod fake_tor;
 mod node;
 mod service_manager;
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use node::Node;
+use rustbalance::proto::cluster::status::Lifecycle;
 use rustbalance::proto::health::part::{Daemon, Part};
 use rustbalance::proto::health::report::Stage;
 use service_manager::MEMORY_MAX;
+
+async fn start() -> Node {
+    Node::start(Path::new(env!("CARGO_BIN_EXE_rustbalance-watchdog"))).await
+}
 
 const KILL_A: &str = "KillUnit rustbalance-tor@a.service";
 const KILL_B: &str = "KillUnit rustbalance-tor@b.service";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_serving_tor_that_hangs_is_killed_within_five_seconds_and_all_is_well_again() {
-    let node = Node::start().await;
+    let node = start().await;
     node.until("all is well", |report| report.complaints.is_empty()).await;
     assert!(node.get("/").await.contains("all is well"));
     let a = node.a.clone();
@@ -42,7 +48,7 @@ async fn a_serving_tor_that_hangs_is_killed_within_five_seconds_and_all_is_well_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tor_that_died_and_was_not_started_again_is_started() {
-    let node = Node::start().await;
+    let node = start().await;
     let b = node.b.clone();
     node.manager.on("StartUnit rustbalance-tor@b.service", move |_| b.start());
     let begin = Instant::now();
@@ -57,7 +63,7 @@ async fn a_tor_that_died_and_was_not_started_again_is_started() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_proxy_hangs_serves_no_more_until_that_is_well() {
-    let node = Node::start().await;
+    let node = start().await;
     let (stopped, started) = (node.a.clone(), node.a.clone());
     node.manager.on("StopUnit rustbalance-tor@a.service", move |_| stopped.kill());
     node.manager.on("StartUnit rustbalance-tor@a.service", move |_| started.start());
@@ -77,7 +83,7 @@ async fn a_node_whose_proxy_hangs_serves_no_more_until_that_is_well() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn introduction_circuits_that_are_missing_are_told() {
-    let node = Node::start().await;
+    let node = start().await;
     node.until("all is well", |report| report.complaints.is_empty()).await;
     node.b.introduce(0);
     node.a.introduce(4);
@@ -95,7 +101,7 @@ async fn introduction_circuits_that_are_missing_are_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_uses_nearly_all_it_may_is_told() {
-    let node = Node::start().await;
+    let node = start().await;
     let proxy = Part::Daemon(Daemon::Proxy);
     // All daemons are played by this process, which has some files open, far from its limit.
     node.until("files are counted", |report| {
@@ -122,7 +128,7 @@ async fn a_part_that_uses_nearly_all_it_may_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_is_not_loaded_is_told_until_it_is() {
-    let node = Node::start().await;
+    let node = start().await;
     let told = async |name: &str| {
         let (report, _) = node.until(name, |report| !report.complaints.is_empty()).await;
         assert_eq!(report.complaints.len(), 1, "{report:#?}");
@@ -144,7 +150,7 @@ async fn a_configuration_that_is_not_loaded_is_told_until_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_service_manager_refuses_is_told_and_not_asked_for_ever() {
-    let node = Node::start().await;
+    let node = start().await;
     node.manager.refuse();
     node.b.hang();
     let (report, _) = node
@@ -157,4 +163,21 @@ async fn what_the_service_manager_refuses_is_told_and_not_asked_for_ever() {
     tokio::time::sleep(Duration::from_secs(20)).await;
     let calls = node.manager.calls();
     assert!(calls.len() <= 2 && calls.iter().all(|(_, call)| call == KILL_B), "{calls:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pages_stream_tells_what_the_daemons_say_and_when_they_are_gone() {
+    let node = start().await;
+    let mut stream = node.open("/events").await;
+    stream.until("data: <p>beta holds the lease, epoch 1").await;
+    {
+        let mut said = node.said.lock().unwrap();
+        said.coordinator.cluster.holder = Some("alpha".parse().unwrap());
+        said.coordinator.cluster.nodes[1].lifecycle = Lifecycle::Unhealthy;
+        said.publisher.points = vec![node::point(0xBC)];
+    }
+    stream.until("data: <p>alpha holds the lease, epoch 1").await;
+    stream.until(", at the relays <code title=BCBC").await;
+    std::fs::remove_file(node.path("coordinator.sock")).unwrap();
+    stream.until("The coordinator of this node does not tell").await;
 }

@@ -1,10 +1,10 @@
 //! A watchdog process in a node whose other parts are played by this test.
 
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -19,7 +19,7 @@ use rustbalance::proto::health::report::HealthReport;
 use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
 use rustbalance::proto::publish::report::PublisherReport;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -30,6 +30,12 @@ use crate::service_manager::ServiceManager;
 /// Longer than anything takes here, also on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
+/// What daemons say.
+pub(crate) struct Said {
+    pub(crate) coordinator: CoordinatorStatus,
+    pub(crate) publisher: PublisherReport,
+}
+
 pub(crate) struct Node {
     directory: TempDir,
     pub(crate) a: FakeTor,
@@ -37,21 +43,24 @@ pub(crate) struct Node {
     pub(crate) manager: ServiceManager,
     /// The proxy's main loop does not answer.
     pub(crate) proxy_hangs: Arc<AtomicBool>,
+    /// What the other two say.
+    pub(crate) said: Arc<Mutex<Said>>,
     process: Child,
 }
 
 impl Node {
-    /// A node that is well, one of two.
-    pub(crate) async fn start() -> Self {
+    /// A node that is well, one of two, watched by this program.
+    pub(crate) async fn start(program: &Path) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         std::fs::DirBuilder::new().mode(0o700).create(path("onion")).unwrap();
         let (a, b) = (FakeTor::new(&path("a")), FakeTor::new(&path("b")));
         let manager = ServiceManager::start(&path("bus"));
         let proxy_hangs = Arc::new(AtomicBool::new(false));
-        play_daemons(&directory, &proxy_hangs);
+        let said = Arc::new(Mutex::new(Said { coordinator: coordinator(), publisher: publisher() }));
+        play_daemons(&directory, &proxy_hangs, &said);
         std::fs::write(path("config.toml"), configuration(&directory)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rustbalance-watchdog"));
+        let mut command = Command::new(program);
         command.arg("--config").arg(path("config.toml")).stdin(Stdio::null()).kill_on_drop(true);
         for variable in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM"] {
             command.env_remove(variable);
@@ -59,7 +68,7 @@ impl Node {
         command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", path("bus").display()));
         let log = std::fs::File::create(path("log")).unwrap();
         let process = command.stderr(log).spawn().unwrap();
-        let node = Self { directory, a, b, manager, proxy_hangs, process };
+        let node = Self { directory, a, b, manager, proxy_hangs, said, process };
         node.until("everybody was asked", |report| {
             let vitals = &report.vitals;
             vitals.serving_tor.is_some() && vitals.standby_tor.is_some() && vitals.publishing.is_some()
@@ -68,7 +77,7 @@ impl Node {
         node
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -121,12 +130,34 @@ impl Node {
 
     /// A web page, head and all.
     pub(crate) async fn get(&self, page: &str) -> String {
+        let mut answer = String::new();
+        self.open(page).await.0.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    /// The same, to be read as it comes.
+    pub(crate) async fn open(&self, page: &str) -> Coming {
         let mut stream = UnixStream::connect(self.path("web.sock")).await.unwrap();
         let request = format!("GET {page} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        Coming(BufReader::new(stream))
+    }
+}
+
+/// An answer that comes bit by bit.
+pub(crate) struct Coming(BufReader<UnixStream>);
+
+impl Coming {
+    /// Reads until a line has this in it.
+    pub(crate) async fn until(&mut self, text: &str) {
+        let read = async {
+            let mut line = String::new();
+            while !line.contains(text) {
+                line.clear();
+                assert!(self.0.read_line(&mut line).await.unwrap() > 0, "it ended before {text}");
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("no {text}"));
     }
 }
 
@@ -141,7 +172,7 @@ fn configuration(directory: &TempDir) -> String {
 }
 
 /// The three daemons, as far as they are asked.
-fn play_daemons(directory: &TempDir, proxy_hangs: &Arc<AtomicBool>) {
+fn play_daemons(directory: &TempDir, proxy_hangs: &Arc<AtomicBool>, said: &Arc<Mutex<Said>>) {
     let own = nix::unistd::geteuid().as_raw();
     let listen = |name: &str| UnixListener::bind(directory.path().join(name)).unwrap();
     let (calls, mut asked) = mpsc::channel(8);
@@ -162,30 +193,41 @@ fn play_daemons(directory: &TempDir, proxy_hangs: &Arc<AtomicBool>) {
     });
     let (calls, mut asked) = mpsc::channel(8);
     tokio::spawn(serve(listen("publisher.sock"), [own].into(), calls, Limits::default()));
+    let says = Arc::clone(said);
     tokio::spawn(async move {
         while let Some(call) = asked.recv().await {
             if let PublisherCall::Status(reply) = call {
-                let keys = [1; 32];
-                // One: a relay by its RSA identity.
-                let link_specifiers = [vec![1, 2, 20], vec![7; 20]].concat();
-                let point = IntroPoint { link_specifiers, onion_key: keys, auth_key: keys, enc_key: keys };
-                reply.answer(&PublisherReport { points: vec![point; 3], ..PublisherReport::default() });
+                reply.answer(&says.lock().unwrap().publisher);
             }
         }
     });
     let (calls, mut asked) = mpsc::channel(8);
     tokio::spawn(serve(listen("coordinator.sock"), [own].into(), calls, Limits::default()));
+    let says = Arc::clone(said);
     tokio::spawn(async move {
         while let Some(call) = asked.recv().await {
             if let CoordinatorCall::Status(reply) = call {
-                reply.answer(&coordinator());
+                reply.answer(&says.lock().unwrap().coordinator);
             }
         }
     });
 }
 
-fn coordinator() -> CoordinatorStatus {
-    let node = |name: &str| NodeStatus {
+fn publisher() -> PublisherReport {
+    PublisherReport { points: vec![point(7); 3], ..PublisherReport::default() }
+}
+
+/// An introduction point at a relay with such an identity.
+pub(crate) fn point(relay: u8) -> IntroPoint {
+    let keys = [relay; 32];
+    // One: a relay by its RSA identity.
+    let link_specifiers = [vec![1, 2, 20], vec![relay; 20]].concat();
+    IntroPoint { link_specifiers, onion_key: keys, auth_key: keys, enc_key: keys }
+}
+
+/// A node that is well.
+pub(crate) fn peer(name: &str) -> NodeStatus {
+    NodeStatus {
         node: name.parse().unwrap(),
         lifecycle: Lifecycle::Healthy,
         priority: None,
@@ -200,7 +242,10 @@ fn coordinator() -> CoordinatorStatus {
         target_well: Some(true),
         token: None,
         published: Vec::new(),
-    };
+    }
+}
+
+fn coordinator() -> CoordinatorStatus {
     let cluster = ClusterStatus {
         node: "alpha".parse().unwrap(),
         holder: Some("beta".parse().unwrap()),
@@ -208,7 +253,7 @@ fn coordinator() -> CoordinatorStatus {
         discovering: false,
         publisher: true,
         stood_back: 0,
-        nodes: vec![node("alpha"), node("beta")],
+        nodes: vec![peer("alpha"), peer("beta")],
         traffic: Traffic::default(),
         past: Vec::new(),
     };

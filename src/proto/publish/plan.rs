@@ -7,7 +7,8 @@ use crate::proto::onion::blinding::{BlindError, HsBlindKeypair};
 use crate::proto::onion::hsdir::HsDir;
 use crate::proto::onion::identity::HsIdKeypair;
 use crate::proto::onion::network::{NetworkView, Slot};
-use crate::proto::onion::ring::Ring;
+use crate::proto::onion::ring::{Replica, Ring};
+use crate::proto::publish::report::Seat;
 
 /// All that publishing needs to know of one consensus. The uploading tor's consensus must be the one, because
 /// that tor refuses HSDirs it does not know, and reads back only the period it believes in.
@@ -28,6 +29,18 @@ pub struct SlotPlan {
     pub keys: Arc<HsBlindKeypair>,
     /// The responsible HSDirs of all replicas.
     pub hsdirs: BTreeSet<HsDir>,
+    /// The same by replica, with their places on the ring: for those who watch.
+    pub replicas: Vec<Replica>,
+}
+
+impl SlotPlan {
+    /// Where a responsible HSDir lies.
+    pub fn seat(&self, hsdir: &HsDir) -> Option<Seat> {
+        (1..).zip(&self.replicas).find_map(|(replica, stored)| {
+            let (place, _) = stored.hsdirs.iter().find(|(_, dir)| dir == hsdir)?;
+            Some(Seat { replica, place: *place })
+        })
+    }
 }
 
 impl Plan {
@@ -37,8 +50,9 @@ impl Plan {
         let [first, second] = view.slots();
         let plan = |slot: Slot| {
             let keys = identity.blind(slot.period)?;
-            let hsdirs = Ring::new(view, &slot).responsible(&keys.id()).into_iter().flatten().collect();
-            Ok(SlotPlan { slot, keys: Arc::new(keys), hsdirs })
+            let replicas = Ring::new(view, &slot).replicas(&keys.id());
+            let hsdirs = replicas.iter().flat_map(|replica| &replica.hsdirs).map(|(_, dir)| *dir).collect();
+            Ok(SlotPlan { slot, keys: Arc::new(keys), hsdirs, replicas })
         };
         Ok(Self { slots: [plan(first)?, plan(second)?], relays: view.relays.clone() })
     }

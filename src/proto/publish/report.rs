@@ -6,6 +6,7 @@ use crate::proto::node::NodeId;
 use crate::proto::onion::descriptor::capabilities::Capabilities;
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
 use crate::proto::onion::network::SlotKind;
+use crate::proto::onion::ring::RingPlace;
 
 /// The whole state of the publisher at one moment. It holds no secret. Times are Unix seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +81,9 @@ pub struct SlotReport {
     pub client_fetches: bool,
     /// Introduction points that it should hold now.
     pub points: usize,
+    /// Whose they are, by name; empty while this publisher does not publish.
+    #[serde(default)]
+    pub points_by_node: Vec<(NodeId, usize)>,
     /// The nodes with an introduction point in it, by name, as it was when every responsible HSDir that answers last
     /// had the same. Empty while this publisher does not publish.
     pub published: Vec<NodeId>,
@@ -89,6 +93,9 @@ pub struct SlotReport {
     /// publishes.
     #[serde(default)]
     pub certified_until: Option<u64>,
+    /// Where the descriptor lies on the ring of HSDirs, replica by replica.
+    #[serde(default)]
+    pub replicas: Vec<RingPlace>,
     /// The responsible HSDirs.
     pub hsdirs: Vec<HsDirReport>,
 }
@@ -110,6 +117,18 @@ pub struct HsDirReport {
     pub failures: u32,
     /// All answers so far.
     pub answers: Answers,
+    /// Where it lies on the ring; `None` if that is not told.
+    #[serde(default)]
+    pub seat: Option<Seat>,
+}
+
+/// The place of a responsible HSDir.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// The replica that it is responsible for, from 1 on.
+    pub replica: u8,
+    /// Where on the ring it lies, at or behind its replica, around the ring's end if need be.
+    pub place: RingPlace,
 }
 
 /// How far the descriptor at one HSDir is.

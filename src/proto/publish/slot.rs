@@ -41,8 +41,8 @@ pub(super) struct Content {
     epoch: u64,
     /// The merged introduction points; never empty.
     pub(super) points: Vec<IntroPoint>,
-    /// The nodes that serve at them.
-    pub(super) nodes: BTreeSet<NodeId>,
+    /// The nodes that serve at them, each at how many.
+    pub(super) nodes: BTreeMap<NodeId, usize>,
     /// What all nodes can do.
     pub(super) capabilities: Capabilities,
 }
@@ -51,9 +51,11 @@ impl Content {
     /// What there is to say with these points, which were chosen from the material.
     pub(super) fn new(material: &Material, points: Vec<IntroPoint>) -> Self {
         let chosen: BTreeSet<[u8; 32]> = points.iter().map(|point| point.auth_key).collect();
-        let serves = |node: &&Candidate| node.points.iter().any(|point| chosen.contains(&point.auth_key));
-        let nodes = material.candidates.iter().filter(serves).map(|candidate| candidate.node.clone());
-        let nodes = nodes.collect();
+        let count = |candidate: &Candidate| {
+            let own: BTreeSet<_> = candidate.points.iter().map(|point| point.auth_key).collect();
+            (candidate.node.clone(), own.intersection(&chosen).count())
+        };
+        let nodes = material.candidates.iter().map(count).filter(|(_, points)| *points > 0).collect();
         Self { epoch: material.epoch, nodes, points, capabilities: material.capabilities }
     }
 }
@@ -248,7 +250,7 @@ impl SlotState {
             let nowhere = !any_holds && !self.places.is_empty();
             current.nowhere_since = nowhere.then(|| current.nowhere_since.unwrap_or(now));
             if any_holds && !self.places.values().any(|(_, place)| awaited(place)) {
-                self.published.clone_from(&current.content.nodes);
+                self.published = current.content.nodes.keys().cloned().collect();
             }
         }
     }
@@ -287,17 +289,21 @@ impl SlotState {
             read_back_at: place.read_back_at,
             failures: place.failures,
             answers: place.answers,
+            seat: self.plan.seat(hsdir),
         };
         let newest = self.places.values().filter_map(|(_, place)| place.accepted_at).max();
         let newest = newest.filter(|_| self.current.is_some());
+        let nodes = self.current.iter().flat_map(|current| &current.content.nodes);
         SlotReport {
             which: self.plan.slot.which,
             period: self.period(),
             client_fetches: self.readable(),
             points: self.current.as_ref().map_or(0, |current| current.content.points.len()),
+            points_by_node: nodes.map(|(node, points)| (node.clone(), *points)).collect(),
             published: self.published.iter().cloned().collect(),
             renewed_at: self.current.as_ref().map(|current| current.since_unix),
             certified_until: newest.map(|at| (at + LIFETIME_SECS).saturating_sub(BEFORE_ACCEPTED_SECS)),
+            replicas: self.plan.replicas.iter().map(|replica| replica.place).collect(),
             hsdirs: self.places.iter().map(hsdir).collect(),
         }
     }
