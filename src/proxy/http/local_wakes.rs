@@ -208,7 +208,7 @@ mod tests {
             })
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let limit = std::time::Duration::from_secs(60);
+        let limit = std::time::Duration::from_mins(1);
         runtime.block_on(async { tokio::time::timeout(limit, listening).await }).expect("a wake-up is lost");
         speaker.join().unwrap();
     }
