@@ -139,7 +139,12 @@ impl fmt::Display for ClusterStatus {
             None => f.write_str("nobody holds the lease")?,
         }
         write!(f, "; {serving} of {} nodes serve", self.nodes.len())?;
-        if self.publisher { Ok(()) } else { f.write_str("; this node's publisher is away") }
+        let own = self.nodes.iter().find(|node| node.node == self.node);
+        match own.and_then(|own| own.stands_back) {
+            Some(ailment) if self.stood_back > 0 => write!(f, "; this node stands back from it: {ailment}"),
+            _ if self.publisher => Ok(()),
+            _ => f.write_str("; this node's publisher is away"),
+        }
     }
 }
 

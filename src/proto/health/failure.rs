@@ -173,14 +173,10 @@ impl Failure {
             ),
             // A tor that is not there, or gets nowhere, serves at no point, and carries no canary.
             Self::Silent(part @ Part::Tor(_)) | Self::Away(part @ Part::Tor(_)) => {
-                if part == serving {
-                    lacks_points
-                } else {
-                    other == Self::Unreachable
-                }
+                other == Self::Unreachable || (part == serving && lacks_points)
             }
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
-                if Part::Tor(tor) == serving { lacks_points } else { other == Self::Unreachable }
+                other == Self::Unreachable || (Part::Tor(tor) == serving && lacks_points)
             }
             Self::Silent(Part::Daemon(daemon)) | Self::Away(Part::Daemon(daemon)) => match daemon {
                 Daemon::Publisher => {
@@ -193,7 +189,8 @@ impl Failure {
                 matches!(other, Self::HsDirsBehind | Self::OldCertificates | Self::Unreachable)
             }
             Self::NoLease => matches!(other, Self::HsDirsBehind | Self::Unreachable),
-            Self::NoPoints => lacks_points && other != self,
+            // It may be the only node.
+            Self::NoPoints => (lacks_points && other != self) || other == Self::Unreachable,
             Self::FewPoints
             | Self::LostPoints
             | Self::HsDirsBehind
