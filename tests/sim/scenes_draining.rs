@@ -81,6 +81,7 @@ fn any_node_can_be_told_also_about_one_that_is_away() {
     let wish = world.wish(2, false, 1);
     world.happen(1, Event::Drain(wish));
     world.start(2);
+    // It believes that it is drained until it hears otherwise, for a moment in which no circuit is closed yet.
     until(&mut world, BOUND, "it is back in use", |world| published(world) == [0, 1, 2]);
     world.run_until(world.now + secs(10.0));
     assert_eq!(published(&world), [0, 1, 2], "what it remembers of itself is not the latest");

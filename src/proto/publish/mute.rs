@@ -72,6 +72,10 @@ impl Mute {
             return false;
         }
         self.muted = muted;
+        if self.closed.is_empty() {
+            // Taken back before a circuit was closed, so all points are as good as they were.
+            self.given_up.clear();
+        }
         self.attempts = 0;
         self.closed.clear();
         self.relays.clear();
@@ -173,6 +177,16 @@ mod tests {
         assert!(mute.open(&[point(1, 1)]).is_empty(), "but its points are told to nobody");
         assert!(!mute.set(now, false, &[point(1, 1)]));
         assert_eq!(mute.open(&[point(1, 1)]), [point(1, 1)]);
+    }
+
+    #[test]
+    fn points_whose_circuits_were_not_closed_yet_come_back_at_once() {
+        let now = Instant::now();
+        let mut mute = Mute::default();
+        assert!(mute.set(now, true, &[point(1, 1)]));
+        mute.set(now, false, &[point(1, 1)]);
+        assert_eq!(mute.open(&[point(1, 1)]), [point(1, 1)]);
+        assert!(mute.listed(now, vec![circuit(1, &[9, 8, 1])]).is_empty(), "the list comes late");
     }
 
     #[test]
