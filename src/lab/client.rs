@@ -1,9 +1,11 @@
 //! A client of the onion address: one page through a tor's SOCKS port, as a browser would get it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_socks::tcp::Socks5Stream;
 
@@ -31,9 +33,12 @@ pub(super) struct Fetch {
 /// Why a page did not come.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    /// Not in the time a client is given.
-    #[error("no page within {} s", .0.as_secs())]
-    TimedOut(Duration),
+    /// Not in the time a client is given: tor had not connected yet.
+    #[error("no connection within {} s", .0.as_secs())]
+    NotConnected(Duration),
+    /// Not in the time a client is given, though tor had connected.
+    #[error("connected, but no page within {} s", .0.as_secs())]
+    NotAnswered(Duration),
     /// Tor did not connect.
     #[error("tor: {0}")]
     Socks(String),
@@ -58,10 +63,16 @@ pub(super) enum FetchError {
 /// connecting or answering just then ends so; no other node has ever heard of it.
 pub(super) async fn fetch(socks: SocketAddr, host: &str, circuit: &str, limit: Duration) -> Fetch {
     let began = Instant::now();
-    let mut repeats = Vec::new();
+    let (mut repeats, is_connected) = (Vec::new(), AtomicBool::new(false));
+    let once = async || {
+        is_connected.store(false, Ordering::Relaxed);
+        let stream = connect(socks, host, circuit).await?;
+        is_connected.store(true, Ordering::Relaxed);
+        get(stream, host).await
+    };
     let page = async {
         loop {
-            match page(socks, host, circuit).await {
+            match once().await {
                 Err(ended @ (FetchError::NoAnswer | FetchError::CircuitDestroyed)) => {
                     repeats.push((began.elapsed(), ended));
                 }
@@ -70,7 +81,9 @@ pub(super) async fn fetch(socks: SocketAddr, host: &str, circuit: &str, limit: D
             sleep(BEFORE_REPEAT).await;
         }
     };
-    let failure = timeout(limit, page).await.unwrap_or(Err(FetchError::TimedOut(limit))).err();
+    let paged = timeout(limit, page).await;
+    let late = if is_connected.into_inner() { FetchError::NotAnswered } else { FetchError::NotConnected };
+    let failure = paged.unwrap_or(Err(late(limit))).err();
     Fetch { began, took: began.elapsed(), repeats, failure }
 }
 
@@ -81,13 +94,39 @@ pub(super) async fn say(
     circuit: &str,
     words: &[u8],
 ) -> Result<String, FetchError> {
-    let mut stream =
-        Socks5Stream::connect_with_password(socks, (host, 80), circuit, "lab").await.map_err(|error| {
-            match error {
-                tokio_socks::Error::GeneralSocksServerFailure => FetchError::CircuitDestroyed,
-                other => FetchError::Socks(other.to_string()),
-            }
-        })?;
+    exchange(connect(socks, host, circuit).await?, words).await
+}
+
+/// Fetches a page once.
+pub(super) async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchError> {
+    get(connect(socks, host, circuit).await?, host).await
+}
+
+/// Whether it is the target that answers so.
+pub(super) fn is_the_page(answer: &str) -> bool {
+    answer.starts_with("HTTP/1.1 200 ") && answer.contains(GREETING)
+}
+
+async fn connect(
+    socks: SocketAddr,
+    host: &str,
+    circuit: &str,
+) -> Result<Socks5Stream<TcpStream>, FetchError> {
+    Socks5Stream::connect_with_password(socks, (host, 80), circuit, "lab").await.map_err(
+        |error| match error {
+            tokio_socks::Error::GeneralSocksServerFailure => FetchError::CircuitDestroyed,
+            other => FetchError::Socks(other.to_string()),
+        },
+    )
+}
+
+async fn get(stream: Socks5Stream<TcpStream>, host: &str) -> Result<(), FetchError> {
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    let text = exchange(stream, request.as_bytes()).await?;
+    if is_the_page(&text) { Ok(()) } else { Err(FetchError::NotThePage(text.chars().take(80).collect())) }
+}
+
+async fn exchange(mut stream: Socks5Stream<TcpStream>, words: &[u8]) -> Result<String, FetchError> {
     stream.write_all(words).await.map_err(|_| FetchError::NoAnswer)?;
     let mut text = Vec::new();
     let read = stream.take(MAX_PAGE).read_to_end(&mut text).await;
@@ -96,16 +135,4 @@ pub(super) async fn say(
     }
     read.map_err(|error| FetchError::Broken(error.kind()))?;
     Ok(String::from_utf8_lossy(&text).into_owned())
-}
-
-/// Fetches a page once.
-pub(super) async fn page(socks: SocketAddr, host: &str, circuit: &str) -> Result<(), FetchError> {
-    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    let text = say(socks, host, circuit, request.as_bytes()).await?;
-    if is_the_page(&text) { Ok(()) } else { Err(FetchError::NotThePage(text.chars().take(80).collect())) }
-}
-
-/// Whether it is the target that answers so.
-pub(super) fn is_the_page(answer: &str) -> bool {
-    answer.starts_with("HTTP/1.1 200 ") && answer.contains(GREETING)
 }

@@ -40,6 +40,7 @@ mod pool;
 mod report;
 mod requirements;
 mod role;
+mod rotations;
 pub mod scene_name;
 mod scenes;
 mod screen;

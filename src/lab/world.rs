@@ -14,6 +14,7 @@ use super::name::Name;
 use super::node::{Daemon, Node};
 use super::observer::{Copies, Observer};
 use super::pool::ClientTor;
+use super::rotations::Rotations;
 use super::screen::Screen;
 use super::supervisor::Supervised;
 use super::target::Target;
@@ -80,6 +81,11 @@ impl World {
             Ok::<_, LabError>(control::serving_points(&controller, &self.plan.address).await)
         };
         timeout(ANSWER_LIMIT, asked).await.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// Begins to watch how the nodes' serving tors rotate.
+    pub(super) fn watch_rotations(&self) -> Rotations {
+        Rotations::watch(self.nodes.iter().map(Node::tor_a_control).collect(), &self.plan.address)
     }
 
     /// As [`Self::points`], but a node without any is an error: nothing could be seen to go.

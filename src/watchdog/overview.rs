@@ -127,3 +127,33 @@ impl Descriptors {
         Some(own.map_or(0, |(_, points)| *points))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watchdog::page::document::tests::overview;
+
+    #[test]
+    fn what_is_kept_of_a_report_is_bounded_and_begins_with_what_clients_fetch() {
+        let mut slots = overview().descriptors.unwrap().slots;
+        slots.reverse();
+        let hsdir = slots[0].hsdirs[0].clone();
+        slots[0].hsdirs = vec![hsdir; 1000];
+        slots.push(slots[0].clone());
+        let kept = Descriptors::of(&PublisherReport { slots, ..PublisherReport::default() });
+        assert_eq!(kept.slots.len(), 2);
+        assert!(kept.slots[0].client_fetches && !kept.slots[1].client_fetches);
+        assert_eq!((kept.slots[0].hsdirs.len(), kept.slots[1].hsdirs.len()), (4, MOST_HSDIRS));
+    }
+
+    #[test]
+    fn points_are_told_by_node_only_by_who_publishes() {
+        let mut told = overview().descriptors.unwrap();
+        let points = |told: &Descriptors, node: &str| told.points_of(&node.parse().unwrap());
+        assert_eq!((points(&told, "alpha"), points(&told, "beta")), (Some(3), Some(0)));
+        for slot in &mut told.slots {
+            slot.points_by_node.clear();
+        }
+        assert_eq!(points(&told, "alpha"), None);
+    }
+}

@@ -4,11 +4,12 @@ use serde::Serialize;
 
 use super::row::{Row, Shown};
 use crate::lab::measure::{Measure, Outcome};
+use crate::lab::rotations::LOST;
 
 /// How clients' fetches are named among a scene's measurements.
 const FETCHES: &str = "client fetches";
 /// How those that failed are.
-const FAILED: [&str; 2] = ["failed, cached descriptor", "failed, fresh descriptor"];
+const FAILED: [&str; 3] = ["failed, cached descriptor", "failed, fresh descriptor", LOST];
 
 /// What is known of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -25,8 +25,8 @@ const BETWEEN: Duration = Duration::from_secs(25);
 const LEFT: u64 = 50;
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let load = Load::start(world, "damaged-key").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "damaged-key").await?;
     let victim = world.standby().await;
     let machine = &world.nodes[victim].machine;
     let key = machine.outside(&machine.files.service().join("hs_ed25519_secret_key"));

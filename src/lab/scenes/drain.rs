@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const BACK_PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let burden = Burden::start(world, "drain").await?;
     world.quiet(QUIET).await?;
+    let burden = Burden::start(world, "drain").await?;
     let burden = burden.add_downloads(world).await;
     let victim = world.standby().await;
     let name = world.nodes[victim].machine.name.to_string();

@@ -23,8 +23,8 @@ const BACK_PATIENCE: Duration = Duration::from_mins(3);
 const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let load = Load::start(world, "fence").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "fence").await?;
     let victim = world.standby().await;
     let points = world.known_points(victim).await?;
     let machine = &world.nodes[victim].machine;

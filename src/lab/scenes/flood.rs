@@ -49,8 +49,8 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
 
 async fn flood(world: &mut World) -> Result<Played, LabError> {
     world.settle().await?;
-    let load = Load::start(world, "flood").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "flood").await?;
     let began = Instant::now();
     let flood = Flood::start(world);
     let named = until_named(world, began).await;

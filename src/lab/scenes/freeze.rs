@@ -20,8 +20,8 @@ const CLEAN: f64 = 5.0;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let load = Load::start(world, "freeze").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "freeze").await?;
     let victim = world.standby().await;
     let frozen = world.known_points(victim).await?;
     let now = Instant::now();

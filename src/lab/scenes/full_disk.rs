@@ -26,8 +26,8 @@ const BACK: f64 = 30.0;
 const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let load = Load::start(world, "full-disk").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "full-disk").await?;
     let victim = world.standby().await;
     world.note("disk full", victim);
     world.nodes[victim].machine.fill_disk()?;

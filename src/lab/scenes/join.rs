@@ -20,8 +20,8 @@ const LEFT: f64 = 5.0;
 const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let load = Load::start(world, "join").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "join").await?;
     let inviter = world.standby().await;
     let invitation = invite(world, inviter).await?;
     let began = Instant::now();

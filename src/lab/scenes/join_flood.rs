@@ -39,8 +39,8 @@ const JOINED: f64 = 30.0;
 const PATIENCE: Duration = Duration::from_mins(2);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let load = Load::start(world, "join-flood").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "join-flood").await?;
     let inviter = world.standby().await;
     let invitation = invite(world, inviter).await?;
     let flood = Flood::begin(world)?;

@@ -19,8 +19,8 @@ const VANISHED: f64 = 5.0;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let load = Load::start(world, "kill").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "kill").await?;
     let victim = world.standby().await;
     let mut measures = Vec::new();
 

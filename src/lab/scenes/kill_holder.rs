@@ -17,8 +17,8 @@ const PUBLISHED: f64 = 5.0;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let load = Load::start(world, "kill-holder").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "kill-holder").await?;
     let holder = world.publishing().await.first().copied().unwrap_or(0);
     let dead = world.known_points(holder).await?;
     let now = Instant::now();

@@ -7,6 +7,7 @@ use crate::lab::client::Fetch;
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::pool::{Crowd, Memory, Pool};
+use crate::lab::rotations::{LOST, Rotations};
 use crate::lab::world::World;
 
 /// How long a pool may take to its last fetch, however loaded the machine is.
@@ -40,6 +41,7 @@ pub(super) struct Load {
     pool: Pool,
     /// When nodes were killed.
     deaths: Vec<Instant>,
+    rotations: Rotations,
 }
 
 impl Load {
@@ -59,7 +61,7 @@ impl Load {
         let address = world.address();
         let pool = Pool::start(scene, &world.clients, &address, UNBOUNDED, crowd, &world.screen);
         pool.reach(WARM, LOAD_LIMIT).await?;
-        Ok(Self { pool, deaths: Vec::new() })
+        Ok(Self { pool, deaths: Vec::new(), rotations: world.watch_rotations() })
     }
 
     /// A node is killed now, under the requests that it is at: what becomes of those is shown, not judged.
@@ -71,17 +73,30 @@ impl Load {
     pub(super) async fn finish(self, least: usize, allowed: Allowed) -> Result<Played, LabError> {
         self.pool.reach(least, LOAD_LIMIT).await?;
         let fetches = self.pool.finish().await;
-        if self.deaths.is_empty() {
-            return Ok(verdict(&fetches, least, allowed));
-        }
-        let (caught, others): (Vec<_>, Vec<_>) = fetches
-            .into_iter()
-            .partition(|(_, fetch)| fetch.failure.is_some() && was_at(fetch, &self.deaths));
+        let (caught, others) = apart(fetches, |fetch| was_at(fetch, &self.deaths));
+        let (lost, others) = apart(others, |fetch| self.rotations.was_during(fetch));
+        let least = least.saturating_sub(caught.len() + lost.len());
         let mut played = verdict(&others, least, allowed);
-        let what = "failed, under way when a node was killed";
-        played.measures.push(Measure::count(what, Bound::Shown, caught.len()));
+        if !self.deaths.is_empty() {
+            let what = "failed, under way when a node was killed";
+            played.measures.push(Measure::count(what, Bound::Shown, caught.len()));
+        }
+        if self.rotations.count() > 0 {
+            // In the tenth of a second that matters each tor has a client or none.
+            let one_each = at_most(self.rotations.count());
+            let bound = if allowed == Allowed::Failures { Bound::Shown } else { one_each };
+            played.measures.push(Measure::count(LOST, bound, lost.len()));
+        }
         Ok(played)
     }
+}
+
+/// The failed fetches of this kind, and all others.
+fn apart(
+    fetches: Vec<(Memory, Fetch)>,
+    is_of_the_kind: impl Fn(&Fetch) -> bool,
+) -> (Vec<(Memory, Fetch)>, Vec<(Memory, Fetch)>) {
+    fetches.into_iter().partition(|(_, fetch)| fetch.failure.is_some() && is_of_the_kind(fetch))
 }
 
 /// Whether one of these moments fell into the fetch.
@@ -93,6 +108,12 @@ fn was_at(fetch: &Fetch, moments: &[Instant]) -> bool {
 pub(super) fn at_least(count: usize) -> Bound {
     #[allow(clippy::cast_precision_loss)] // hundreds
     Bound::AtLeast(count as f64)
+}
+
+/// No more than this.
+fn at_most(count: usize) -> Bound {
+    #[allow(clippy::cast_precision_loss)] // a few
+    Bound::AtMost(count as f64)
 }
 
 /// What the fetches say.

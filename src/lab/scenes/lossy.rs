@@ -21,8 +21,8 @@ const QUIET: Duration = Duration::from_mins(1);
 const LOST: u8 = 20;
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let load = Load::start(world, "lossy").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "lossy").await?;
     let before = world.publishing().await;
     let victim = before.first().copied().unwrap_or(0);
     world.note("a fifth of its datagrams is lost, a fifth comes twice", victim);

@@ -23,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const STEADY: Duration = Duration::from_secs(3);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let load = Load::start(world, "partition").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "partition").await?;
     let standby = world.standby().await;
     let victim = world.nodes[standby].machine.name.number;
     world.note("mesh cut", standby);

@@ -17,8 +17,8 @@ const QUIET: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let burden = Burden::start(world, "replace").await?;
     world.quiet(QUIET).await?;
+    let burden = Burden::start(world, "replace").await?;
     let old = world.publishing().await.first().copied().unwrap_or(0);
     let invitation = invite(world, old).await?;
     let new = join(world, &invitation).await?;

@@ -41,8 +41,8 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
 }
 
 async fn lose_way(world: &mut World, victim: usize, path: &Path, way: Door) -> Result<Played, LabError> {
-    let load = Load::start(world, "target-down").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "target-down").await?;
     let points = world.known_points(victim).await?;
     world.note("the way to the target is closed", victim);
     drop(way);

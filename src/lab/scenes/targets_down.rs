@@ -55,8 +55,8 @@ pub(super) async fn play(world: &mut World, outage: Outage) -> Result<Played, La
 }
 
 async fn lose_target(world: &mut World, outage: Outage) -> Result<Played, LabError> {
-    let load = Load::start(world, "targets-down").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "targets-down").await?;
     begin(world, outage).await;
     let closed = Instant::now();
     let first = first_answer(world);

@@ -36,8 +36,8 @@ pub(super) async fn play(world: &mut World, blow: Blow) -> Result<Played, LabErr
         Blow::Hang => ("tor-hung", "tor a hangs", CLEAN),
         Blow::CrashBoth => ("tors-killed", "both tors crashed", NOTICED),
     };
-    let load = Load::start(world, scene).await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, scene).await?;
     let victim = world.standby().await;
     let dead = world.known_points(victim).await?;
     let began = Instant::now();

@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const STEADY: Duration = Duration::from_secs(3);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
-    let load = Load::start(world, "tunnel-gone").await?;
     world.quiet(QUIET).await?;
+    let load = Load::start(world, "tunnel-gone").await?;
     let victim = world.publishing().await.first().copied().unwrap_or(0);
     world.note("tunnel deleted", victim);
     world.ground.wires.remove_tunnel(&world.nodes[victim].machine.place).await?;

@@ -46,7 +46,7 @@ fn table(slot: &SlotReport, now: u64, page: &mut String) {
 
 fn row(hsdir: &HsDirReport, now: u64, page: &mut String) {
     let (replica, place) = hsdir.seat.map_or(("?".to_owned(), "?".to_owned()), |seat| {
-        (seat.replica.to_string(), format!("{:.3} %", seat.place.turns() * 100.0))
+        (seat.replica.to_string(), format!("{:.3}&nbsp;%", seat.place.turns() * 100.0))
     });
     let (tone, state) = match hsdir.state {
         HsDirState::Idle => ("plain", "idle"),
@@ -93,7 +93,7 @@ mod tests {
                 assert!(rows.into_iter().any(|row| row.contains(&counter)), "{counter}: {page}");
             }
         }
-        assert!(page.contains("<td>1<td>12.500 %<td class=good>verified<td>4711<td>"), "{page}");
+        assert!(page.contains("<td>1<td>12.500&nbsp;%<td class=good>verified<td>4711<td>"), "{page}");
     }
 
     #[test]
