@@ -91,11 +91,11 @@ impl Load {
     }
 }
 
+/// Fetches, in the order of their ends.
+type Fetches = Vec<(Memory, Fetch)>;
+
 /// The failed fetches of this kind, and all others.
-fn apart(
-    fetches: Vec<(Memory, Fetch)>,
-    is_of_the_kind: impl Fn(&Fetch) -> bool,
-) -> (Vec<(Memory, Fetch)>, Vec<(Memory, Fetch)>) {
+fn apart(fetches: Fetches, is_of_the_kind: impl Fn(&Fetch) -> bool) -> (Fetches, Fetches) {
     fetches.into_iter().partition(|(_, fetch)| fetch.failure.is_some() && is_of_the_kind(fetch))
 }
 
