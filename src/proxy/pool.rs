@@ -124,17 +124,26 @@ impl Pool {
         self.lock().balance.note(id, finding, began, Instant::now());
     }
 
-    /// Whether any target is well, and if none is, why.
-    pub fn verdict(&self) -> Result<(), FailureReason> {
-        let inner = self.lock();
-        let well = inner.balance.standings().any(|standing| standing.well && standing.has_way);
-        if well { Ok(()) } else { Err(inner.trouble()) }
-    }
-
     /// How the targets stand, in the configuration's order.
     pub fn status(&self) -> Vec<TargetStatus> {
+        self.lock().status()
+    }
+
+    /// The same, and whether any of them is well, and if none is, why: all of one instant.
+    pub fn standing(&self) -> (Vec<TargetStatus>, Result<(), FailureReason>) {
         let inner = self.lock();
-        let with_ways = inner.balance.standings().zip(&inner.ways);
+        (inner.status(), inner.verdict())
+    }
+
+    /// Nothing that holds this lock can panic half-way.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn status(&self) -> Vec<TargetStatus> {
+        let with_ways = self.balance.standings().zip(&self.ways);
         with_ways
             .map(|(standing, way)| TargetStatus {
                 target: way.dialer.target().address.to_string(),
@@ -147,13 +156,11 @@ impl Pool {
             .collect()
     }
 
-    /// Nothing that holds this lock can panic half-way.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn verdict(&self) -> Result<(), FailureReason> {
+        let well = self.balance.standings().any(|standing| standing.well && standing.has_way);
+        if well { Ok(()) } else { Err(self.trouble()) }
     }
-}
 
-impl Inner {
     fn next_id(&mut self) -> MemberId {
         self.ids += 1;
         MemberId(self.ids)

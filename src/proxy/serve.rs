@@ -264,15 +264,14 @@ impl Proxy {
 
     /// Tells those who watch, and the log, what has changed.
     fn report(&mut self) {
-        let pool = &self.settings.ways.pool;
-        for target in self.tally.targets(pool.status()) {
+        let (targets, verdict) = self.settings.ways.pool.standing();
+        for target in self.tally.targets(targets) {
             let TargetStatus { target, well, trouble, .. } = target;
             match trouble {
                 Some(reason) if !well => tracing::warn!("{target} gets no connections for now: {reason}"),
                 _ => tracing::info!("{target} gets connections again, few at first"),
             }
         }
-        let verdict = pool.verdict();
         if self.tally.target_well(verdict.is_ok()) {
             match verdict {
                 Ok(()) => tracing::info!("the target is well again"),

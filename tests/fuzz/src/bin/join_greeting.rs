@@ -10,7 +10,7 @@ use std::iter;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rustbalance::proto::join::greeting;
-use rustbalance::proto::join::keys::{JoinKeys, Tag};
+use rustbalance::proto::join::keys::JoinKeys;
 use rustbalance::proto::node::NodeId;
 use zeroize::Zeroizing;
 
@@ -28,7 +28,7 @@ fn answer(question: &[u8]) -> Option<Vec<u8>> {
     greeting::answer(question, iter::once(&keys()), &own(), NOW_MS)
 }
 
-fn honest() -> (Vec<u8>, Tag, Vec<u8>) {
+fn honest() -> (Vec<u8>, [u8; 32], Vec<u8>) {
     let (question, tag) = greeting::ask(&keys(), NOW_MS, &mut StdRng::seed_from_u64(1)).expect("a question");
     let answer = answer(&question).expect("an answer");
     (question, tag, answer)
