@@ -10,6 +10,7 @@ let
   inherit
     (nixpkgs.lib.evalModules {
       modules = [
+        ./module/monitoring.nix
         ./module/options.nix
         ./module/settings.nix
         {

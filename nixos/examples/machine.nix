@@ -1,4 +1,4 @@
-# What a machine says of itself in its hardware-configuration.nix; here, the least that NixOS asks for.
+# What a machine says of itself in the files that nixos-generate-config writes; here, the least that NixOS asks for.
 { lib, ... }:
 {
   nixpkgs.hostPlatform = lib.mkDefault "x86_64-linux";

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+
 from nix import HOME, Flake
 
 #: An operator's two machines must take fewer lines than this.
@@ -23,9 +25,8 @@ def readme(flake: Flake) -> None:
     folder = flake.source.parent / "operator"
     folder.mkdir()
     (folder / "flake.nix").write_text(re.sub(r'"[^"]*/rustbalance"', f'"path:{flake.source}"', text))
-    machine = (HOME / "nixos/examples/machine.nix").read_text()
     for name in ("alpha", "beta"):
-        (folder / f"{name}-hardware.nix").write_text(machine)
+        shutil.copytree(HOME / "tests/nix/generated", folder / name)
         system = f"path:{folder}#nixosConfigurations.{name}.config.system.build.toplevel.drvPath"
         path = flake.command("eval", "--raw", flake=system, override="rustbalance/nixpkgs")
         assert path.startswith("/nix/store/"), path
