@@ -434,6 +434,7 @@ fn files_are_bounded_and_missing_ones_named() {
     let path = directory.path().join("config.toml");
     let missing = Config::load(&path).unwrap_err().to_string();
     assert!(missing.contains("config.toml: cannot read the configuration"), "{missing}");
+    assert!(missing.contains("`rustbalance init` or `rustbalance join` makes one"), "{missing}");
     std::fs::write(&path, full()).unwrap();
     Config::load(&path).unwrap();
     std::fs::write(&path, "#".repeat(1024 * 1024 + 1)).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -120,7 +120,7 @@ impl Config {
     /// Reads, parses and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let unreadable = |reason: String| ConfigError::Unreadable { file: path.to_owned(), reason };
-        let file = std::fs::File::open(path).map_err(|error| unreadable(error.to_string()))?;
+        let file = std::fs::File::open(path).map_err(|error| unreadable(with_advice(&error)))?;
         let mut text = String::new();
         file.take(MAX_BYTES + 1).read_to_string(&mut text).map_err(|error| unreadable(error.to_string()))?;
         if text.len() as u64 > MAX_BYTES {
@@ -220,6 +220,15 @@ impl Config {
             );
         }
         Ok(())
+    }
+}
+
+/// Why the file cannot be opened, and what to do.
+fn with_advice(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => format!("{error}; `rustbalance init` or `rustbalance join` makes one"),
+        ErrorKind::PermissionDenied => format!("{error}; run this as root, or as a user who may read it"),
+        _ => error.to_string(),
     }
 }
 

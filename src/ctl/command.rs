@@ -94,7 +94,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match io::stdout().write_all(&out).and_then(|()| io::stdout().flush()) {
         // The reader of a pipe may stop reading early.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Exit::Os.into(),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let done = if matches!(exit, Exit::Success) { "; what was made or changed remains" } else { "" };
+            let _ = writeln!(io::stderr(), "rustbalance: cannot write the answer: {error}{done}");
+            Exit::Os.into()
+        }
         _ => exit.into(),
     }
 }

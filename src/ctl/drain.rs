@@ -87,7 +87,15 @@ impl Arguments {
             let wish = DrainWish { node: Some(node.clone()), draining: true, deadline_secs, after };
             ask(&mut coordinator, &wish).await?;
             if !self.wait {
-                return Ok(writeln!(out, "{node} is being drained; see how it goes: rustbalance status")?);
+                let meanwhile = if cluster.serves_besides(&node) {
+                    ""
+                } else {
+                    "; no other node serves now, and until one does, this one serves on"
+                };
+                return Ok(writeln!(
+                    out,
+                    "{node} is being drained{meanwhile}; see how it goes: rustbalance status"
+                )?);
             }
             drop(coordinator);
             self.wait(&node).await

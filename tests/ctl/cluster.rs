@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustbalance::ipc::coordinator::DrainWish;
 use rustbalance::proto::cluster::drain::DrainPhase;
+use rustbalance::proto::cluster::status::Lifecycle;
 
 use crate::daemons::{Asked, Daemons};
 use crate::terminal::on_terminal;
@@ -22,7 +23,7 @@ fn wish(node: &str, draining: bool, deadline_secs: u32, after: Option<&str>) -> 
 fn a_node_is_drained_and_taken_back() {
     let daemons = Daemons::started();
     let said = answer(&daemons.with(&["drain"]));
-    assert!(said.starts_with("alpha is being drained"), "{said}");
+    assert!(said.starts_with("alpha is being drained;"), "{said}");
     answer(&daemons.with(&["drain", "beta", "--deadline", "90s", "--after", "gamma"]));
     answer(&daemons.with(&["undrain", "beta"]));
     answer(&daemons.with(&["undrain"]));
@@ -120,5 +121,33 @@ fn a_node_leaves_only_when_it_is_meant() {
     let (screen, output) = on_terminal(&arguments, &[("for good: ", "alpha\n")]);
     assert!(output.status.success() && daemons.asked() == [Asked::Leave], "{screen} {output:?}");
     let said = answer(&daemons.with(&["leave", "--yes"]));
-    assert!(said.starts_with("alpha leaves the cluster."), "{said}");
+    assert!(said.starts_with("alpha leaves the cluster.") && said.contains("remove its keys"), "{said}");
+}
+
+#[test]
+fn the_last_node_that_serves_is_told_that_it_is() {
+    let daemons = Daemons::started();
+    for other in &mut daemons.said.lock().unwrap().coordinator.cluster.nodes[1..] {
+        other.lifecycle = Lifecycle::Dead;
+    }
+    let said = answer(&daemons.with(&["drain"]));
+    assert!(said.contains("no other node serves now, and until one does, this one serves on"), "{said}");
+    let said = answer(&daemons.with(&["leave", "--yes"]));
+    assert!(said.contains("nobody answers") && said.contains("keep a copy of its keys"), "{said}");
+    let leave = daemons.with(&[env!("CARGO_BIN_EXE_rustbalance"), "leave"]);
+    let arguments = [&["sh", "-c", "exec \"$0\" \"$@\" 2> /dev/tty"][..], &leave].concat();
+    let (screen, _) = on_terminal(&arguments, &[("for good: ", "no\n")]);
+    assert!(screen.contains("No other node serves"), "{screen}");
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_a_complaint() {
+    let daemons = Daemons::started();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = command(&daemons.with(&["rotate-token"])).stdout(full).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(71), "{error}");
+    assert!(error.contains("cannot write the answer: No space left"), "{error}");
+    assert!(error.contains("what was made or changed remains"), "{error}");
+    assert_eq!(daemons.asked(), [Asked::RotateToken]);
 }

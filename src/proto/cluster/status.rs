@@ -117,6 +117,13 @@ pub struct ClusterStatus {
     pub past: Vec<Past>,
 }
 
+impl ClusterStatus {
+    /// Whether any other node serves.
+    pub fn serves_besides(&self, node: &NodeId) -> bool {
+        self.nodes.iter().any(|other| other.node != *node && other.lifecycle == Lifecycle::Healthy)
+    }
+}
+
 /// Something that has happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Past {
