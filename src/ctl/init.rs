@@ -59,7 +59,7 @@ pub struct NodeArguments {
     /// Who should hold the lease: the lowest number first, then by name
     #[arg(long, value_name = "NUMBER", default_value = "100")]
     priority: u32,
-    /// Where other nodes reach this one's WireGuard, if this machine has a fixed address
+    /// Where other nodes reach this one's WireGuard, if this machine has a fixed address; of any two nodes one must
     #[arg(long, value_name = "IP:PORT", value_parser = reachable_endpoint)]
     endpoint: Option<SocketAddr>,
     /// UDP port of WireGuard on this machine [default: that of --endpoint, or 51820]

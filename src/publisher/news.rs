@@ -13,7 +13,7 @@ pub fn log_changes(before: &PublisherReport, after: &PublisherReport) {
     }
     if before.duty != after.duty {
         match after.duty {
-            Duty::Idle => info!("standing down: another node publishes"),
+            Duty::Idle => info!("standing down: this node does not hold the lease any more"),
             Duty::Publishing { epoch } => info!(epoch, "publishing for the cluster"),
             Duty::Yielded => warn!("yielding: the coordinator is away, and another node publishes"),
         }

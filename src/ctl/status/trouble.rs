@@ -41,7 +41,9 @@ fn of_the_cluster(cluster: &ClusterStatus, troubles: &mut Vec<String>) {
         ));
     }
     for (node, ailment) in cluster.nodes.iter().filter_map(|node| Some((&node.node, node.stands_back?))) {
-        troubles.push(format!("{node} stands back from the lease, for others that can publish: {ailment}"));
+        troubles.push(format!(
+            "{node} stands back from the lease, for others that can publish: {ailment}, or was so until lately"
+        ));
     }
     let newest = cluster.nodes.iter().filter_map(|node| node.token).max();
     let behind = cluster.nodes.iter().filter(|node| node.token.is_some() && node.token < newest);
