@@ -3,6 +3,7 @@
 
 import json
 import shlex
+import time
 
 DAEMONS = ["rustbalance-proxy", "rustbalance-coordinator", "rustbalance-publisher", "rustbalance-watchdog"]
 TORS = ["rustbalance-tor@a", "rustbalance-tor@b"]
@@ -39,6 +40,15 @@ LONGEST_REQUEST = 60
 #: So many requests of a client go over one circuit; then it asks for a new one.
 PER_CIRCUIT = 5
 
+#: What was measured, in seconds or a number of things, by its name. Our harness keeps it as a file, for the failure matrix.
+MEASURES: dict[str, float] = {}
+
+
+def measured(what: str, value: float) -> None:
+    """Tells what was measured, and keeps it; of what is measured more than once the largest."""
+    print(f"measured: {what}: {value:.1f}")
+    MEASURES[what] = max(round(value, 1), MEASURES.get(what, 0))
+
 
 def is_serving(machine) -> None:
     """A whole node is there."""
@@ -70,15 +80,18 @@ def said(unit: str, since: str, words: str) -> str:
     return f"journalctl --since @{since} -o cat -u {unit} --grep {shlex.quote(words)}"
 
 
-def back_after(machine, unit: str, deed: str, result: str, within: int) -> None:
-    """Does something to a service that ends it in one of these ways, and waits until it is there again anew."""
+def back_after(machine, unit: str, deed: str, result: str, within: int) -> float:
+    """Does something to a service that ends it in one of these ways, and waits until it is there again anew; after how long."""
+    begin = time.monotonic()
     pid, count, since = main_pid(machine, unit), restarts(machine, unit), machine.succeed("date +%s").strip()
     machine.succeed(deed)
     machine.wait_until_succeeds(f"[ $(systemctl show --value -p NRestarts {unit}) -gt {count} ]", timeout=within)
     machine.wait_for_unit(f"{unit}.service", timeout=60)
+    took = time.monotonic() - begin
     assert main_pid(machine, unit) not in (0, pid)
     ended = machine.succeed(f"journalctl --since @{since} -o cat -u {unit} --grep 'Failed with result'")
     assert any(f"'{way}'" in ended for way in result.split("|")), ended
+    return took
 
 
 def asked_meanwhile(machine, request: str, deed: str, cut: int = 0) -> None:
@@ -166,16 +179,19 @@ def ended_requests(network) -> list[tuple[float, float, str]]:
 
 
 def longest_gap(requests: list[tuple[float, float, str]], since: float) -> float:
-    """Prints how clients were served since a moment; for how long, at the longest, none of them got an answer."""
+    """Tells how clients were served since a moment; for how long, at the longest, none of them got an answer."""
     later = [request for request in requests if request[1] > since]
     failed = [request for request in later if request[2] != "0"]
     ends = sorted([since, *(end for _, end, status in later if status == "0"), max(end for _, end, _ in later)])
     gap = max(after - before for before, after in zip(ends, ends[1:]))
     slowest = max([end - begin for begin, end, status in later if status == "0"], default=0)
     under_way = sum(begin < since for begin, _, _ in failed)
+    measured("client fetches", len(later))
+    measured("client fetches that failed", len(failed))
+    measured("no client got an answer for", gap)
     print(
         f"of {len(later)} requests {len(failed)} failed ({under_way} of them were under way); the slowest other one took "
-        f"{slowest:.1f} s; no client got an answer for {gap:.1f} s at the longest"
+        f"{slowest:.1f} s"
     )
     return gap
 

@@ -29,7 +29,8 @@ with subtest("the lease holder crashes: another node publishes without it"):
     crashed = time.monotonic()
     NODES[holder].crash()
     successor = wait_for_descriptor(survivors, set(survivors))
-    print(f"{holder} crashed; {successor} had a clean descriptor on every HSDir after {time.monotonic() - crashed:.1f} s")
+    measured("crashed: dead points gone everywhere", time.monotonic() - crashed)
+    print(f"{holder} crashed; {successor} has published")
 
 with subtest("clients that had the old descriptor went on being served"):
     network.sleep(AFTER)
@@ -40,11 +41,11 @@ with subtest("clients that come now meet no dead node"):
     fetch_anew(network, onion)
     since = time.monotonic()
     network.succeed(*(fetch(onion, f"fresh-{n}") for n in range(FRESH)))
-    print(f"{FRESH} requests, each on a new circuit: {time.monotonic() - since:.1f} s")
+    measured(f"{FRESH} requests, each on a new circuit", time.monotonic() - since)
 
 with subtest("the crashed node comes back, and is in the descriptor again"):
     back = time.monotonic()
     NODES[holder].start()
     wait_for_descriptor(NODES, set(NODES))
-    print(f"{holder} was in the descriptor again {time.monotonic() - back:.1f} s after it was switched on")
+    measured("switched on: its points back everywhere", time.monotonic() - back)
     network.succeed(fetch(onion, "last"))

@@ -22,13 +22,13 @@ with subtest("cut off from each other, each holds the lease for itself"):
     beta.block()
     for name, node in NODES.items():
         wait_for_descriptor({name: node}, {name})
-    print(f"each had published itself alone after {time.monotonic() - cut:.1f} s")
+    measured("cut off: each has published itself alone", time.monotonic() - cut)
 
 with subtest("joined again, one publishes for both"):
     joined = time.monotonic()
     beta.unblock()
     holder = wait_for_descriptor(NODES, set(NODES))
-    print(f"{holder} had published both {time.monotonic() - joined:.1f} s after the cable was back")
+    measured("joined again: one descriptor has both", time.monotonic() - joined)
     other = next(node for name, node in NODES.items() if name != holder)
     retry(lambda _last: cluster_of(other).get("holder") == holder, 60)
 

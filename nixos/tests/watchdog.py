@@ -50,7 +50,8 @@ with subtest("the watchdog's orders to systemd are carried out"):
 with subtest("a daemon without memory is ended, and comes back serving"):
     for daemon in DAEMONS:
         starve = f"systemctl set-property --runtime {daemon} MemoryMax"
-        back_after(machine, daemon, f"{starve}=4K; sleep 0.5; {starve}=256M", "oom-kill", within=60)
+        took = back_after(machine, daemon, f"{starve}=4K; sleep 0.5; {starve}=256M", "oom-kill", within=60)
+        measured("without memory: it is back", took)
     is_serving(machine)
 
 with subtest("no service has complained about its sandbox"):

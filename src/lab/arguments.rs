@@ -43,6 +43,10 @@ pub struct Arguments {
     /// this directory. With --scene, only those are played.
     #[arg(long, value_name = "DIRECTORY")]
     pub matrix: Option<PathBuf>,
+    /// With --matrix: fill in the rows that take a whole machine, from what `tests/vm/run` has left in this directory
+    /// (target/vm).
+    #[arg(long, value_name = "DIRECTORY", requires = "matrix")]
+    pub machines: Option<PathBuf>,
     /// Keep every process's log in this directory.
     #[arg(long, value_name = "DIRECTORY")]
     pub log_dir: Option<PathBuf>,

@@ -14,9 +14,8 @@ use super::arguments::Arguments;
 use super::babysit;
 use super::namespaces::{self, NamespaceError};
 use super::place;
-use super::plan::Plan;
+use super::plan::{Plan, PlanError};
 use super::report::Delivery;
-use super::requirements::RequirementError;
 use super::role::Role;
 use super::stage;
 use crate::sys::exit::Exit;
@@ -25,9 +24,9 @@ use crate::sys::notify::{Notice, notify};
 /// Why the lab did not even start.
 #[derive(Debug, thiserror::Error)]
 enum FrontError {
-    /// Something is missing on this machine.
+    /// What was asked for cannot be done here.
     #[error(transparent)]
-    Requirement(#[from] RequirementError),
+    Plan(#[from] PlanError),
     /// No namespaces.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
@@ -52,7 +51,8 @@ enum FrontError {
 impl FrontError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Requirement(_) => Exit::Unavailable,
+            Self::Plan(PlanError::Requirement(_)) => Exit::Unavailable,
+            Self::Plan(PlanError::Measures(_)) => Exit::Data,
             Self::Namespace(_) => Exit::Permission,
             Self::CannotCreate { .. } => Exit::CannotCreate,
             Self::Os(_) => Exit::Os,

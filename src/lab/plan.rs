@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use serde::{Deserialize, Serialize};
 
 use super::arguments::Arguments;
+use super::matrix::machines::{Machines, UnreadableMeasures};
 use super::requirements::{RequirementError, Tools, TorTools};
 use super::torrc::Site;
 
@@ -12,7 +13,7 @@ use super::torrc::Site;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Plan {
     /// A Tor network, nodes, and scenes with them.
-    Scenes(ScenePlan),
+    Scenes(Box<ScenePlan>),
     /// A Tor network alone, for nodes elsewhere.
     Network(NetworkPlan),
 }
@@ -22,6 +23,8 @@ pub(super) enum Plan {
 pub(super) struct ScenePlan {
     /// What the user asked for.
     pub(super) arguments: Arguments,
+    /// What virtual machines have measured, for the matrix.
+    pub(super) machines: Machines,
     /// The programs of others.
     pub(super) tools: Tools,
 }
@@ -37,11 +40,26 @@ pub(super) struct NetworkPlan {
     pub(super) tools: TorTools,
 }
 
+/// What was asked for cannot be done here.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlanError {
+    /// Something is missing on this machine.
+    #[error(transparent)]
+    Requirement(#[from] RequirementError),
+    /// What machines have measured is damaged.
+    #[error(transparent)]
+    Measures(#[from] UnreadableMeasures),
+}
+
 impl Plan {
     /// What the user asked for, if this machine has what it takes.
-    pub(super) fn of(arguments: &Arguments) -> Result<Self, RequirementError> {
+    pub(super) fn of(arguments: &Arguments) -> Result<Self, PlanError> {
         Ok(match arguments.network_only {
-            None => Self::Scenes(ScenePlan { arguments: arguments.clone(), tools: Tools::find()? }),
+            None => Self::Scenes(Box::new(ScenePlan {
+                arguments: arguments.clone(),
+                machines: arguments.machines.as_deref().map(Machines::read).transpose()?.unwrap_or_default(),
+                tools: Tools::find()?,
+            })),
             Some(address) => Self::Network(NetworkPlan {
                 site: Site { address, slowness: arguments.slowness.into() },
                 verbose: arguments.verbose,

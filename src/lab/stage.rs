@@ -132,8 +132,8 @@ async fn play(plan: &ScenePlan, screen: &Screen) -> Result<u8, LabError> {
         played(scenes::play(name, &mut world).await);
     }
     let report = Report::new(arguments.nodes, &outcomes);
-    let matrix =
-        arguments.matrix.as_ref().map(|_| Papers::new(&outcomes, arguments.nodes, !arguments.show_times));
+    let papers = || Papers::new(&outcomes, arguments.nodes, &plan.machines, !arguments.show_times);
+    let matrix = arguments.matrix.as_ref().map(|_| papers());
     screen.print(&report.table());
     if let Some(matrix) = &matrix {
         screen.print(&matrix.markdown);

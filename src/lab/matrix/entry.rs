@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::row::{Row, Shown};
+use super::machines::{Machines, Measures};
+use super::row::{Made, Row};
 use crate::lab::measure::{Measure, Outcome};
 use crate::lab::rotations::LOST;
 
@@ -10,21 +11,21 @@ use crate::lab::rotations::LOST;
 const FETCHES: &str = "client fetches";
 /// How those that failed are.
 const FAILED: [&str; 3] = ["failed, cached descriptor", "failed, fresh descriptor", LOST];
+/// How they are among a test's in machines.
+const FAILED_OF_MACHINES: &str = "client fetches that failed";
 
 /// What is known of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::lab) enum Verdict {
-    /// The lab has shown it, within all limits.
+    /// It was measured, within all limits.
     Good,
-    /// The lab has tried, and a limit was missed or something else went wrong.
+    /// It was tried, and a limit was missed or something else went wrong.
     Missed,
     /// The lab has measured, and was told not to judge times.
     NotJudged,
-    /// The scene was not played in this run.
+    /// The scene was not played in this run, or nothing of its machines was handed to it.
     NotPlayed,
-    /// It is shown, but not by the lab.
-    Elsewhere,
 }
 
 /// A row with its figures.
@@ -44,16 +45,16 @@ pub(in crate::lab) struct Entry {
     pub(super) mended_secs: Option<f64>,
     /// Clients' fetches meanwhile, and how many of them failed.
     pub(super) fetches: Option<(f64, f64)>,
-    /// Where it is shown.
-    pub(super) shown: String,
+    /// Where it was made.
+    pub(super) made: String,
     /// What is known.
     pub(super) verdict: Verdict,
 }
 
 impl Entry {
-    /// A row after these scenes. `judged`: whether times were.
-    pub(super) fn new(row: &Row, outcomes: &[Outcome], judged: bool) -> Self {
-        let mut entry = Self {
+    /// A row after these scenes and these machines. `judged`: whether the scenes' times were.
+    pub(super) fn new(row: &Row, outcomes: &[Outcome], machines: &Machines, judged: bool) -> Self {
+        let entry = Self {
             id: row.id,
             failure: row.failure,
             seed_secs: row.seed,
@@ -61,46 +62,56 @@ impl Entry {
             clear_secs: None,
             mended_secs: None,
             fetches: None,
-            shown: String::new(),
+            made: match row.made {
+                Made::Lab(scene) => format!("`{}`", scene.word()),
+                Made::Machines(test) => format!("machines: `{test}`"),
+            },
             verdict: Verdict::NotPlayed,
         };
-        match row.shown {
-            Shown::Lab { scene, clear, mended } => {
-                let word = scene.word();
-                entry.shown = format!("lab: `{word}`");
-                let outcome = outcomes.iter().find(|outcome| outcome.scene == word);
-                entry.take(outcome, clear, mended, judged);
+        match row.made {
+            Made::Lab(scene) => {
+                let outcome = outcomes.iter().find(|outcome| outcome.scene == scene.word());
+                outcome.map(|it| entry.clone().of_lab(row, it, judged))
             }
-            Shown::Vm(test, part) => {
-                (entry.shown, entry.verdict) =
-                    (format!("virtual machine: `{test}`, {part}"), Verdict::Elsewhere);
-            }
-            Shown::Test(what) => {
-                (entry.shown, entry.verdict) = (format!("no whole system: {what}"), Verdict::Elsewhere);
-            }
+            Made::Machines(test) => machines.of(test).map(|it| entry.clone().of_machines(row, it)),
         }
-        entry
+        .unwrap_or(entry)
     }
 
-    /// Takes over what a scene has measured.
-    fn take(&mut self, outcome: Option<&Outcome>, clear: &str, mended: Option<&str>, judged: bool) {
-        let Some(outcome) = outcome else {
-            self.verdict = Verdict::NotPlayed;
-            return;
-        };
-        self.clear_secs = longest(&outcome.measures, clear);
-        self.mended_secs = mended.and_then(|mended| longest(&outcome.measures, mended));
+    /// With what a scene has measured.
+    fn of_lab(mut self, row: &Row, outcome: &Outcome, judged: bool) -> Self {
         let counted = |what: &str| outcome.measures.iter().find(|it| it.what == what)?.measured;
+        self.clear_secs = longest(&outcome.measures, row.clear);
+        self.mended_secs = row.mended.and_then(|mended| longest(&outcome.measures, mended));
         self.fetches = counted(FETCHES).map(|all| (all, FAILED.into_iter().filter_map(counted).sum()));
-        let in_time = self.clear_secs.is_some_and(|took| {
-            self.limit_secs.is_none_or(|limit| took <= limit) && self.seed_secs.is_none_or(|seed| took < seed)
-        });
-        let whole = self.clear_secs.is_some() && (mended.is_none() || self.mended_secs.is_some());
-        self.verdict = match (outcome.ok() && whole, in_time, judged) {
+        self.verdict = match (outcome.ok() && self.is_whole(row), self.is_in_time(), judged) {
             (true, true, true) => Verdict::Good,
             (true, _, false) => Verdict::NotJudged,
             (false, ..) | (true, false, true) => Verdict::Missed,
         };
+        self
+    }
+
+    /// With what a test that has passed has measured.
+    fn of_machines(mut self, row: &Row, measures: &Measures) -> Self {
+        let measured = |what: &str| measures.get(what).copied();
+        self.clear_secs = measured(row.clear);
+        self.mended_secs = row.mended.and_then(measured);
+        self.fetches = measured(FETCHES).zip(measured(FAILED_OF_MACHINES));
+        self.verdict = if self.is_whole(row) && self.is_in_time() { Verdict::Good } else { Verdict::Missed };
+        self
+    }
+
+    /// Whether all was measured that the row names.
+    fn is_whole(&self, row: &Row) -> bool {
+        self.clear_secs.is_some() && (row.mended.is_none() || self.mended_secs.is_some())
+    }
+
+    /// Whether it took no longer than it may, and less than it once took.
+    fn is_in_time(&self) -> bool {
+        self.clear_secs.is_some_and(|took| {
+            self.limit_secs.is_none_or(|limit| took <= limit) && self.seed_secs.is_none_or(|seed| took < seed)
+        })
     }
 }
 
@@ -133,7 +144,7 @@ mod tests {
     }
 
     fn verdict(row: &Row, outcomes: &[Outcome], judged: bool) -> Verdict {
-        Entry::new(row, outcomes, judged).verdict
+        Entry::new(row, outcomes, &Machines::default(), judged).verdict
     }
 
     #[test]
@@ -150,13 +161,29 @@ mod tests {
         let other = Row::lab("1", "x", SceneName::Kill, "points back");
         assert_eq!(verdict(&other, &[outcome(Some(4))], true), Verdict::Missed, "nobody measured it");
         assert_eq!(verdict(&ROW.mended("points back"), &[outcome(Some(4))], true), Verdict::Missed);
-        for shown in [Shown::Vm("single", "x"), Shown::Test("x")] {
-            assert_eq!(verdict(&Row::shown("1", "x", shown), &[outcome(Some(4))], true), Verdict::Elsewhere);
-        }
+    }
+
+    #[test]
+    fn a_test_in_machines_makes_a_row_good_with_what_it_has_measured() {
+        let row = Row::machines("1", "x", "clock", "told").limit(5.0);
+        let of =
+            |row: &Row, measures| Entry::new(row, &[], &Machines::default().with("clock", measures), false);
+        let good = of(&row, &[("told", 4.0), (FETCHES, 9.0), (FAILED_OF_MACHINES, 2.0)]);
+        assert_eq!(
+            (good.verdict, good.clear_secs, good.fetches),
+            (Verdict::Good, Some(4.0), Some((9.0, 2.0)))
+        );
+        assert_eq!(of(&row, &[("told", 6.0)]).verdict, Verdict::Missed);
+        assert_eq!(of(&row, &[("untold", 4.0)]).verdict, Verdict::Missed, "nobody measured it");
+        assert_eq!(of(&row.mended("right"), &[("told", 4.0)]).verdict, Verdict::Missed);
+        assert_eq!(verdict(&row, &[outcome(Some(4))], true), Verdict::NotPlayed);
     }
 
     #[test]
     fn clients_are_counted_together() {
-        assert_eq!(Entry::new(&ROW, &[outcome(Some(4))], true).fetches, Some((200.0, 3.0)));
+        assert_eq!(
+            Entry::new(&ROW, &[outcome(Some(4))], &Machines::default(), true).fetches,
+            Some((200.0, 3.0))
+        );
     }
 }

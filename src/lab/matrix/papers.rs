@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
+use super::machines::Machines;
 use super::{picture, rows, table};
 use crate::lab::measure::Outcome;
 
@@ -18,9 +19,10 @@ pub(in crate::lab) struct Papers {
 }
 
 impl Papers {
-    /// The matrix after these scenes, with so many nodes. `judged`: whether times were.
-    pub(in crate::lab) fn new(outcomes: &[Outcome], nodes: u8, judged: bool) -> Self {
-        let entries: Vec<_> = rows::ROWS.iter().map(|row| Entry::new(row, outcomes, judged)).collect();
+    /// The matrix after these scenes, with so many nodes, and these machines. `judged`: whether the scenes' times were.
+    pub(in crate::lab) fn new(outcomes: &[Outcome], nodes: u8, machines: &Machines, judged: bool) -> Self {
+        let entries: Vec<_> =
+            rows::ROWS.iter().map(|row| Entry::new(row, outcomes, machines, judged)).collect();
         Self {
             markdown: table::markdown(&entries, nodes),
             json: serde_json::to_string_pretty(&entries).unwrap_or_default() + "\n",

@@ -87,13 +87,13 @@ fn line(svg: &mut String, entry: &Entry, colour: &str, y: f64) {
     }
 }
 
-/// Only what the lab has measured is drawn.
+/// Only what was measured is drawn.
 fn bar_colour(verdict: Verdict) -> Option<&'static str> {
     match verdict {
         Verdict::Good => Some(GOOD),
         Verdict::Missed => Some(MISSED),
         Verdict::NotJudged => Some(NOT_JUDGED),
-        Verdict::NotPlayed | Verdict::Elsewhere => None,
+        Verdict::NotPlayed => None,
     }
 }
 

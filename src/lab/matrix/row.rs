@@ -1,4 +1,4 @@
-//! One row: a failure, and where it is shown.
+//! One row: a failure, where it is made, and what is measured of it.
 
 use crate::lab::scene_name::SceneName;
 
@@ -13,42 +13,42 @@ pub(in crate::lab) struct Row {
     pub(in crate::lab) seed: Option<f64>,
     /// What it may take now, in seconds.
     pub(in crate::lab) limit: Option<f64>,
-    /// Where that is shown.
-    pub(in crate::lab) shown: Shown,
+    /// Where the failure is made.
+    pub(in crate::lab) made: Made,
+    /// How the measurement ends that tells how long clients could meet anything of it.
+    pub(in crate::lab) clear: &'static str,
+    /// How the other one ends: until all is as before.
+    pub(in crate::lab) mended: Option<&'static str>,
 }
 
-/// Where a failure is shown.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::lab) enum Shown {
-    /// A scene of the lab injects it into real parts and measures.
-    Lab {
-        /// The scene.
-        scene: SceneName,
-        /// How its measurement ends: from the failure until clients meet nothing of it.
-        clear: &'static str,
-        /// How the other one ends: until all is as before.
-        mended: Option<&'static str>,
-    },
-    /// A virtual machine with real systemd: `tests/vm/run NAME`, and the part of it.
-    Vm(&'static str, &'static str),
-    /// Tests that are no whole system.
-    Test(&'static str),
+/// Where a failure is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::lab) enum Made {
+    /// In a scene of the lab.
+    Lab(SceneName),
+    /// In virtual machines with real systemd: by the test of this name, `tests/vm/run NAME`.
+    Machines(&'static str),
 }
 
 impl Row {
-    /// Shown by a scene of the lab.
+    /// Made by a scene of the lab.
     pub(super) const fn lab(
         id: &'static str,
         failure: &'static str,
         scene: SceneName,
         clear: &'static str,
     ) -> Self {
-        Self::shown(id, failure, Shown::Lab { scene, clear, mended: None })
+        Self { id, failure, seed: None, limit: None, made: Made::Lab(scene), clear, mended: None }
     }
 
-    /// Shown elsewhere.
-    pub(super) const fn shown(id: &'static str, failure: &'static str, shown: Shown) -> Self {
-        Self { id, failure, seed: None, limit: None, shown }
+    /// Made by a test in virtual machines.
+    pub(super) const fn machines(
+        id: &'static str,
+        failure: &'static str,
+        test: &'static str,
+        clear: &'static str,
+    ) -> Self {
+        Self { id, failure, seed: None, limit: None, made: Made::Machines(test), clear, mended: None }
     }
 
     /// What it took the older system, in seconds.
@@ -63,11 +63,6 @@ impl Row {
 
     /// How the measurement ends that tells when all was as before.
     pub(super) const fn mended(self, what: &'static str) -> Self {
-        match self.shown {
-            Shown::Lab { scene, clear, .. } => {
-                Self { shown: Shown::Lab { scene, clear, mended: Some(what) }, ..self }
-            }
-            _ => self,
-        }
+        Self { mended: Some(what), ..self }
     }
 }

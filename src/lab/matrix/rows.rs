@@ -1,7 +1,6 @@
 //! The rows: sections 5 and 6 of the older system's description (S17, S18), and the failures that were added.
 
 use super::row::Row;
-use super::row::Shown::{Test, Vm};
 use crate::lab::scene_name::SceneName;
 
 /// All rows, in the order of the table.
@@ -49,7 +48,9 @@ pub(super) const ROWS: &[Row] = &[
         .seed(600.0)
         .limit(5.0),
     Row::lab("5.10", "a datagram comes twice", SceneName::Lossy, "points missing, at most").limit(0.0),
-    Row::shown("5.11", "a datagram has a wrong time", Test("tests/mesh_seal.rs, tests/sim: clocks jump")),
+    Row::machines("5.11", "a datagram has a wrong time", "clock", "a clock a minute fast: told")
+        .limit(300.0)
+        .mended("the clock is right: all nodes in one descriptor"),
     Row::lab("5.12", "an upload fails", SceneName::HsdirRefuses, "it has the present descriptor")
         .seed(600.0)
         .limit(60.0),
@@ -111,16 +112,15 @@ pub(super) const ROWS: &[Row] = &[
     Row::lab("6.7", "the disk is full", SceneName::FullDisk, "to an alarm")
         .limit(20.0)
         .mended("the alarm is over"),
-    Row::shown("6.8", "the machine reboots", Vm("single", "the node comes back from a reboot")),
-    Row::shown("6.9", "the clock is wrong", Test("tests/sim: clocks jump; no machine's was changed")),
+    Row::machines("6.8", "the machine reboots", "reboot", "rebooted: it serves").limit(300.0),
+    Row::machines("6.9", "the clock is wrong", "clock", "a clock three seconds fast: told")
+        .limit(300.0)
+        .mended("the clock is right: told no more"),
     Row::lab("6.10", "the configuration is damaged, and the proxy dies", SceneName::Fence, "gone everywhere")
         .limit(30.0)
         .mended("its points back everywhere"),
-    Row::shown(
-        "6.11",
-        "a daemon is ended for want of memory",
-        Vm("single", "a daemon without memory is ended"),
-    ),
+    Row::machines("6.11", "a daemon is ended for want of memory", "watchdog", "without memory: it is back")
+        .limit(60.0),
     Row::lab(
         "6.12",
         "no introduction points yet at the start",
@@ -154,6 +154,16 @@ pub(super) const ROWS: &[Row] = &[
     Row::lab("X2", "both tors of a node die", SceneName::TorsKilled, "dead points gone everywhere")
         .limit(2.0)
         .mended("its new points everywhere"),
+    Row::machines(
+        "X2",
+        "the power of the node that publishes is cut",
+        "failover",
+        "crashed: dead points gone everywhere",
+    )
+    .limit(15.0)
+    .mended("switched on: its points back everywhere"),
+    Row::machines("R1.1", "a machine's power is cut and comes back", "reboot", "switched on: it serves")
+        .limit(300.0),
     Row::lab("X3", "all of it at random", SceneName::Chaos, "all well again").limit(60.0),
     Row::lab("R2.1", "nobody can reach the target", SceneName::TargetsDown, "every node knows")
         .limit(60.0)

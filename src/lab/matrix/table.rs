@@ -11,7 +11,7 @@ const NOTHING: &str = "";
 pub(super) fn markdown(entries: &[Entry], nodes: u8) -> String {
     let mut text = format!(
         "{nodes} nodes. Times are from the failure until clients meet nothing of it, and until all is as before.\n\n\
-         | | row | failure | before | limit | clear | mended | clients | shown by |\n\
+         | | row | failure | before | limit | clear | mended | clients | scene |\n\
          |---|---|---|---|---|---|---|---|---|\n"
     );
     for entry in entries {
@@ -29,19 +29,17 @@ pub(super) fn markdown(entries: &[Entry], nodes: u8) -> String {
             seconds(entry.limit_secs, 0),
             seconds(entry.clear_secs, 2),
             seconds(entry.mended_secs, 2),
-            entry.shown,
+            entry.made,
         );
     }
     let count = |verdict| entries.iter().filter(|entry| entry.verdict == verdict).count();
     let _ = writeln!(
         text,
-        "\n✓ {} shown by the lab within their limits, ✗ {} missed, ~ {} measured and not judged, … {} not played, \
-         → {} shown elsewhere.",
+        "\n✓ {} within their limits, ✗ {} missed, ~ {} measured and not judged, … {} not played.",
         count(Verdict::Good),
         count(Verdict::Missed),
         count(Verdict::NotJudged),
         count(Verdict::NotPlayed),
-        count(Verdict::Elsewhere),
     );
     text
 }
@@ -52,7 +50,6 @@ fn mark(verdict: Verdict) -> &'static str {
         Verdict::Missed => "✗",
         Verdict::NotJudged => "~",
         Verdict::NotPlayed => "…",
-        Verdict::Elsewhere => "→",
     }
 }
 

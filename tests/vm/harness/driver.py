@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -28,6 +29,8 @@ SHOWN_LINES = 120
 PAYLOAD_SIZE = "1G"
 #: Where a guest finds them, from now on.
 MOUNT = "echo '/dev/vda /mnt ext4 ro,nofail 0 0' >>/etc/fstab; systemctl daemon-reload; mount /mnt"
+#: What a script has measured, in its test's folder; `rustbalance-lab --matrix` reads it.
+MEASURES = "measures.json"
 
 
 class Driver:
@@ -106,6 +109,8 @@ class Driver:
         symbols = self.symbols()
         for script in (COMMON, self._test.script):
             exec(compile(script.read_text(), str(script), "exec"), symbols)  # noqa: S102
+        # Only now: a test that has failed has measured nothing.
+        (self.folder / MEASURES).write_text(json.dumps(symbols["MEASURES"], indent=2) + "\n")
         for machine in self.machines:
             if machine.is_up():
                 machine.log(f"its emulator takes {machine.resident_mib()} MiB")
