@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::ctl::daemons::{Coordinator, Node, runtime};
 use crate::ctl::error::CtlError;
 use crate::ctl::names::names;
+use crate::ctl::span;
 use crate::ipc::coordinator::DrainWish;
 use crate::proto::cluster::drain::{DrainPhase, MUTE_PATIENCE};
 use crate::proto::cluster::status::ClusterStatus;
@@ -65,7 +66,7 @@ pub struct UndrainArguments {
 }
 
 fn deadline(text: &str) -> Result<Duration, String> {
-    let deadline = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let deadline = span::parse(text)?;
     if deadline <= MAX_DEADLINE { Ok(deadline) } else { Err("a drain may take up to a day".to_owned()) }
 }
 

@@ -8,7 +8,7 @@ use crate::config::secret::SecretError;
 use crate::config::secret_file::SecretFileError;
 use crate::ctl::daemon_error::DaemonError;
 use crate::ctl::files::FilesError;
-use crate::ctl::input::InputError;
+use crate::ctl::input::{InputError, Named};
 use crate::ctl::inspect::error::InspectError;
 use crate::ctl::install_error::InstallError;
 use crate::ctl::manifest::error::ManifestFailure;
@@ -43,7 +43,7 @@ pub enum CtlError {
     #[error(transparent)]
     Passphrase(#[from] NoPassphrase),
     /// Something was not sealed. No file was changed.
-    #[error("{}", path.display())]
+    #[error("{}", Named(path))]
     Seal {
         /// The file.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum CtlError {
         source: SealError,
     },
     /// Something sealed was not opened. No file was changed.
-    #[error("{}", path.display())]
+    #[error("{}", Named(path))]
     Open {
         /// The file.
         path: PathBuf,
@@ -59,13 +59,13 @@ pub enum CtlError {
         source: OpenError,
     },
     /// A file that was to be sealed is sealed. No file was changed.
-    #[error("{} is sealed already, or once was; no file was changed", path.display())]
+    #[error("{} is sealed already, or once was; no file was changed", Named(path))]
     SealedAlready {
         /// The file.
         path: PathBuf,
     },
     /// Files that were to be checked are not sealed.
-    #[error("not sealed: {number} of the files, the first is {}", first.display())]
+    #[error("not sealed: {number} of the files, the first is {}", Named(first))]
     NotSealed {
         /// How many.
         number: usize,
@@ -73,7 +73,7 @@ pub enum CtlError {
         first: PathBuf,
     },
     /// A value must be one line of text.
-    #[error("{} is not one line of text, so it cannot be a value; seal it as a file", path.display())]
+    #[error("{} is not one line of text, so it cannot be a value; seal it as a file", Named(path))]
     NotALine {
         /// The file.
         path: PathBuf,

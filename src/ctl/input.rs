@@ -1,5 +1,6 @@
 //! Files the operator names, read up to a limit. `-` is standard input.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,20 @@ use crate::sys::exit::Exit;
 
 /// The name that stands for standard input, and where it is written to for standard output.
 pub const STANDARD_INPUT: &str = "-";
+/// How messages call a file that the operator has named.
+#[derive(Debug, Clone, Copy)]
+pub struct Named<'a>(pub &'a Path);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == Path::new(STANDARD_INPUT) {
+            f.write_str("standard input")
+        } else {
+            self.0.display().fmt(f)
+        }
+    }
+}
+
 /// What configurations are below by far.
 const MAX_TOML_BYTES: usize = 1024 * 1024;
 /// The name tor gives the secret key in a `HiddenServiceDir`.
@@ -21,7 +36,7 @@ const TOR_SECRET_KEY_FILE: &str = "hs_ed25519_secret_key";
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
     /// It cannot be read.
-    #[error("{} cannot be read", path.display())]
+    #[error("{} cannot be read", Named(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -29,7 +44,7 @@ pub enum InputError {
         source: io::Error,
     },
     /// It is larger than anything of its kind.
-    #[error("{} is larger than {limit} bytes; is it the right file?", path.display())]
+    #[error("{} is larger than {limit} bytes; is it the right file?", Named(path))]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -37,13 +52,13 @@ pub enum InputError {
         limit: usize,
     },
     /// It should be a document and is none.
-    #[error("{} is not text; is it the right file?", path.display())]
+    #[error("{} is not text; is it the right file?", Named(path))]
     NotText {
         /// The file.
         path: PathBuf,
     },
     /// It should be TOML and is none.
-    #[error("{} is no TOML: {reason}", path.display())]
+    #[error("{} is no TOML: {reason}", Named(path))]
     NotToml {
         /// The file.
         path: PathBuf,
@@ -51,7 +66,7 @@ pub enum InputError {
         reason: String,
     },
     /// It should be a key and holds none.
-    #[error("{}", path.display())]
+    #[error("{}", Named(path))]
     Key {
         /// The file.
         path: PathBuf,

@@ -27,5 +27,6 @@ pub mod passphrase;
 pub mod proxy_part;
 pub mod rotate_token;
 pub mod sealing;
+pub mod span;
 pub mod status;
 pub mod token;

@@ -408,7 +408,7 @@ fn a_node_that_cannot_invite_says_why() {
     private(&founder.config, config.as_bytes());
     for (wrong, reason) in [
         (["--expires", "1s"], "30 days"),
-        (["--expires", "soon"], "expected number"),
+        (["--expires", "soon"], "for example 90s"),
         (["--uses", "0"], "1..=50"),
     ] {
         let said = complaint(USAGE, &founder.create(&wrong));

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::ctl::error::CtlError;
 use crate::ctl::files::replace;
-use crate::ctl::input::{STANDARD_INPUT, read_secret};
+use crate::ctl::input::{Named, STANDARD_INPUT, read_secret};
 use crate::ctl::passphrase::PassphraseSource;
 use crate::ctl::sealing::written;
 use crate::vault::cost::Cost;
@@ -24,7 +24,9 @@ Examples:
   printf %s \"$TOKEN\" | rustbalance seal --value - --passphrase-file /root/passphrase
   rustbalance seal --check /etc/rustbalance/cluster.token
 
-Files are sealed in place: what was there is replaced at once, but its bytes may stay in free blocks of the disk.")]
+Files are sealed in place: what was there is replaced at once, but its bytes may stay in free blocks of the disk. \
+The daemons take the passphrase from the systemd credential rustbalance-passphrase, or from where [vault] in their \
+configuration says.")]
 pub struct Arguments {
     /// The files, sealed in place; - reads standard input and writes standard output
     #[arg(value_name = "FILE", required = true)]
@@ -92,7 +94,7 @@ impl Arguments {
                     writeln!(
                         out,
                         "{}: {what}, Argon2id with {memory_mib} MiB, {passes} passes, {lanes} lanes",
-                        path.display()
+                        Named(path)
                     )?;
                 }
                 Err(error @ CtlError::Open { .. }) => {

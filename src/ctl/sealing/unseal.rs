@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 
 use crate::ctl::error::CtlError;
 use crate::ctl::files::{make_file, replace};
-use crate::ctl::input::STANDARD_INPUT;
+use crate::ctl::input::{Named, STANDARD_INPUT};
 use crate::ctl::passphrase::PassphraseSource;
 use crate::ctl::sealing::written;
 use crate::vault::sealed::{Content, OpenError};
@@ -47,7 +47,7 @@ impl Arguments {
         if sealed.content() == Content::Invitation {
             return Err(wrong(OpenError::Content { found: Content::Invitation, expected: Content::File }));
         }
-        let question = format!("Passphrase of {}: ", self.file.display());
+        let question = format!("Passphrase of {}: ", Named(&self.file));
         let passphrase = self.passphrase.passphrase(&question)?;
         let secret = sealed.open(&passphrase).map_err(wrong)?;
         let secret = secret.expose_secret();

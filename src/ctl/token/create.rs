@@ -19,6 +19,7 @@ use crate::ctl::input::{STANDARD_INPUT, read_toml};
 use crate::ctl::moment::Moment;
 use crate::ctl::passphrase::{NoPassphrase, PassphraseSource, passphrase_of_node};
 use crate::ctl::proxy_part::ProxyPart;
+use crate::ctl::span;
 use crate::mesh::keyring::Keyring;
 use crate::mesh::token::ClusterToken;
 use crate::mesh::tunnel::TunnelPrefix;
@@ -76,7 +77,7 @@ pub struct Arguments {
 
 /// The life of an invitation.
 fn life(text: &str) -> Result<Duration, String> {
-    let life = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let life = span::parse(text)?;
     if (MIN_EXPIRES..=MAX_EXPIRES).contains(&life) {
         Ok(life)
     } else {
