@@ -40,6 +40,8 @@ enum Ill {
     Dead,
     /// A tor without circuits.
     Deaf,
+    /// A tor that does not get through its start.
+    Stuck,
 }
 
 /// What ends an illness.
@@ -82,6 +84,9 @@ struct World {
     /// What the coordinator said of that last, which may be away since.
     heard_of_others: bool,
     done: Vec<(u64, Remedy)>,
+    /// Of a hundred remedies so many are refused.
+    refused: u64,
+    fate: Dice,
 }
 
 impl World {
@@ -101,6 +106,8 @@ impl World {
             others_serve: true,
             heard_of_others: true,
             done: Vec::new(),
+            refused: 0,
+            fate: Dice::new(99),
         }
     }
 
@@ -109,7 +116,7 @@ impl World {
             _ if self.fenced && part == Part::Tor(Tor::Serving) => Answer::Away,
             Some((Ill::Hangs, _)) => Answer::Silent,
             Some((Ill::Dead, _)) => Answer::Away,
-            Some((Ill::Deaf, _)) | None => Answer::Answers,
+            Some((Ill::Deaf | Ill::Stuck, _)) | None => Answer::Answers,
         }
     }
 
@@ -117,10 +124,11 @@ impl World {
     fn observations(&self) -> Vec<Observation> {
         let mut seen: Vec<_> = Part::ALL.map(|part| Observation::Answer(part, self.answer(part))).to_vec();
         let answers = |part| self.answer(part) == Answer::Answers;
-        let deaf =
-            |tor| self.outage > 0 || self.ill.get(&Part::Tor(tor)).is_some_and(|(ill, _)| *ill == Ill::Deaf);
+        let is = |tor, what| self.ill.get(&Part::Tor(tor)).is_some_and(|(ill, _)| *ill == what);
+        let deaf = |tor| self.outage > 0 || is(tor, Ill::Deaf) || is(tor, Ill::Stuck);
         for tor in Tor::ALL.into_iter().filter(|tor| answers(Part::Tor(*tor))) {
-            seen.push(Observation::Tor(tor, tor_with(!deaf(tor))));
+            let bootstrap_percent = if is(tor, Ill::Stuck) { 45 } else { 100 };
+            seen.push(Observation::Tor(tor, TorVitals { bootstrap_percent, ..tor_with(!deaf(tor)) }));
         }
         if answers(Part::Daemon(Daemon::Publisher)) {
             let points = u32::from(answers(Part::Tor(Tor::Serving)) && !deaf(Tor::Serving)) * 3;
@@ -177,6 +185,12 @@ impl World {
     fn perform(&mut self, remedy: Remedy) {
         self.check(remedy);
         self.done.push((self.second, remedy));
+        if self.fate.below(100) < self.refused {
+            return self.handle(Event::Tried(remedy, Err("access denied".to_owned())));
+        }
+        if matches!(remedy, Remedy::Start(Part::Tor(Tor::Serving))) {
+            self.fenced = false;
+        }
         match remedy {
             Remedy::Fence => self.fenced = true,
             Remedy::Unfence => self.fenced = false,
@@ -227,7 +241,10 @@ impl World {
             0 | 1 => _ = self.ill.insert(part, (Ill::Hangs, cure)),
             2 => _ = self.ill.insert(part, (Ill::Dead, cure)),
             3 => match part {
-                Part::Tor(_) => _ = self.ill.insert(part, (Ill::Deaf, cure)),
+                Part::Tor(_) => {
+                    let ill = if dice.below(2) == 0 { Ill::Deaf } else { Ill::Stuck };
+                    self.ill.insert(part, (ill, cure));
+                }
                 Part::Daemon(_) => _ = self.ill.insert(part, (Ill::Dead, cure)),
             },
             4 => (self.outage, self.outage_began) = (dice.below(600), self.second + 1),
@@ -257,6 +274,35 @@ impl World {
                 assert!(took >= CALM.as_secs(), "seed {seed}: {part:?} at {window:?}");
             }
         }
+        let fences = self.done.iter().filter(|(_, remedy)| *remedy == Remedy::Fence);
+        let times: Vec<u64> = fences.map(|(second, _)| *second).collect();
+        for window in times.windows(MOST_FENCES + 1) {
+            assert!(window[MOST_FENCES] - window[0] >= 3600, "seed {seed}: the fence turned at {window:?}");
+        }
+    }
+
+    /// Whatever fails now has been given up, and says so, and nothing more is done about it.
+    fn assert_steady(&mut self, seed: u64) {
+        // Patience of the slowest, and all waits of a budget: 15, 60 and 240 s; a fence closes within ten minutes.
+        self.pass(300 + 15 + 60 + 240 + 60 + 600);
+        let (done, before) = (self.done.len(), self.report());
+        assert!(before.alarms(), "seed {seed}: {before:#?}");
+        for complaint in &before.complaints {
+            assert!(
+                matches!(complaint.stage, Stage::Alarm | Stage::Consequence),
+                "seed {seed}: {complaint:?}"
+            );
+            let told = if complaint.stage == Stage::Alarm { "no more will be tried" } else { "follows from" };
+            assert!(complaint.text.contains(told), "seed {seed}: {}", complaint.text);
+        }
+        self.pass(3600);
+        let after = self.report();
+        assert_eq!(self.done.len(), done, "seed {seed}: nothing more was done: {:?}", &self.done[done..]);
+        assert_eq!(after.past, before.past, "seed {seed}: nothing more is told");
+        let texts = |report: &HealthReport| -> Vec<String> {
+            report.complaints.iter().map(|complaint| complaint.text.clone()).collect()
+        };
+        assert_eq!(texts(&after), texts(&before), "seed {seed}");
     }
 
     fn report(&self) -> HealthReport {
@@ -266,12 +312,16 @@ impl World {
 
 /// How many lives: each is some days long.
 const LIVES: u64 = 4;
+/// So often within an hour the fence may close at most. Each time that others or this node come and go it waits twice as long,
+/// from fifteen seconds and from ten on, for whichever it was.
+const MOST_FENCES: usize = 14;
 
 #[test]
 fn a_thousand_failures_are_never_a_loop_and_end_calm_when_mended() {
     for seed in 1..=LIVES {
         let mut dice = Dice::new(seed);
         let mut world = World::new();
+        world.refused = 10;
         world.pass(60);
         for _ in 0..1000 {
             world.fail(&mut dice, true);
@@ -279,9 +329,16 @@ fn a_thousand_failures_are_never_a_loop_and_end_calm_when_mended() {
             let seconds = dice.below(200);
             world.pass(seconds);
         }
+        // At last, what nobody mends.
+        (world.outage, world.target_well, world.others_serve) = (0, true, true);
+        for _ in 0..=dice.below(3) {
+            world.fail(&mut dice, false);
+        }
+        world.assert_steady(seed);
         world.assert_no_loop(seed);
         assert!(world.done.len() > 100, "seed {seed}: something was done");
         assert!(world.report().past.len() <= 64);
+        world.refused = 0;
         world.heal();
         // A budget's calm, and the longest that a fence stays closed before.
         world.pass(2 * CALM.as_secs() + 60);
@@ -301,26 +358,7 @@ fn what_cannot_be_mended_ends_steady_alarmed_and_explained_within_its_budget() {
         let mut world = World::new();
         world.pass(60);
         world.fail(&mut dice, false);
-        // Patience of the slowest, and all waits of a budget: 15, 60 and 240 s.
-        world.pass(300 + 15 + 60 + 240 + 60);
-        let (done, before) = (world.done.len(), world.report());
-        assert!(before.alarms(), "seed {seed}: {before:#?}");
-        for complaint in &before.complaints {
-            assert!(
-                matches!(complaint.stage, Stage::Alarm | Stage::Consequence),
-                "seed {seed}: {complaint:?}"
-            );
-            let told = if complaint.stage == Stage::Alarm { "no more will be tried" } else { "follows from" };
-            assert!(complaint.text.contains(told), "seed {seed}: {}", complaint.text);
-        }
-        world.pass(3600);
-        let after = world.report();
-        assert_eq!(world.done.len(), done, "seed {seed}: nothing more was done");
-        assert_eq!(after.past, before.past, "seed {seed}: nothing more is told");
-        let texts = |report: &HealthReport| -> Vec<String> {
-            report.complaints.iter().map(|complaint| complaint.text.clone()).collect()
-        };
-        assert_eq!(texts(&after), texts(&before), "seed {seed}");
+        world.assert_steady(seed);
         world.assert_no_loop(seed);
     }
 }

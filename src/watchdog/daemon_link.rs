@@ -118,7 +118,7 @@ async fn keep_asking(daemon: Daemon, asked: impl Ask, observations: mpsc::Sender
             Ok(Ok(observation)) => (Answer::Answers, Some(observation)),
             Ok(Err(error)) => {
                 let answer = answer_of(&error);
-                if answer == Answer::Answers && !complained {
+                if answer == Answer::Refuses && !complained {
                     warn!(%error, "{part} does not tell the watchdog how it is");
                     complained = true;
                 }
@@ -149,7 +149,7 @@ fn answer_of(error: &ClientError) -> Answer {
         ClientError::Broken(_) => Answer::Away,
         ClientError::Refused { error, .. } if error == Fault::Stopping.name() => Answer::Away,
         // It said something, though nothing that helps.
-        _ => Answer::Answers,
+        _ => Answer::Refuses,
     }
 }
 
@@ -265,8 +265,8 @@ mod tests {
             (ClientError::Broken("end".into()), Answer::Away),
             (connect(std::io::ErrorKind::NotFound), Answer::Away),
             (connect(std::io::ErrorKind::ConnectionRefused), Answer::Away),
-            (connect(std::io::ErrorKind::PermissionDenied), Answer::Answers),
-            (refused(Fault::PermissionDenied), Answer::Answers),
+            (connect(std::io::ErrorKind::PermissionDenied), Answer::Refuses),
+            (refused(Fault::PermissionDenied), Answer::Refuses),
         ] {
             assert_eq!(answer_of(&error), answer, "{error}");
         }

@@ -62,7 +62,7 @@ fn of_the_parts(report: &HealthReport, page: &mut Page) {
     for part in Part::ALL {
         let up = match report.vitals.answer(part) {
             Answer::Unasked => continue,
-            Answer::Answers => 1,
+            Answer::Answers | Answer::Refuses => 1,
             Answer::Silent | Answer::Away => 0,
         };
         page.sample("part_up", &[("part", part.name())], up);

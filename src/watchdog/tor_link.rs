@@ -77,7 +77,7 @@ pub(super) async fn watch(mut watched: Watched, observations: mpsc::Sender<Obser
             }
             Err(error) => {
                 // A tor that is away is the core's business; one that lets nobody in is a mistake of the operator's.
-                if answer_of(&error) == Answer::Answers && !complained {
+                if answer_of(&error) == Answer::Refuses && !complained {
                     warn!(address = %watched.address, %error, "this tor lets the watchdog not in; it is not watched");
                     complained = true;
                 }
@@ -100,11 +100,11 @@ fn answer_of(error: &ControlError) -> Answer {
         | ControlError::TimedOut { .. }
         | ControlError::Closed { reason: CloseReason::TimedOut { .. } } => Answer::Silent,
         ControlError::Connect { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-            Answer::Answers
+            Answer::Refuses
         }
         ControlError::Connect { .. } | ControlError::Closed { .. } => Answer::Away,
         // It said something that we cannot use.
-        _ => Answer::Answers,
+        _ => Answer::Refuses,
     }
 }
 

@@ -38,7 +38,7 @@ fn lines(report: &HealthReport, paint: Paint) -> String {
         text.push_str(&complaints(report).lines(paint));
     }
     if report.fenced {
-        let fenced = "this node does not serve: its proxy was not well, and clients find other nodes";
+        let fenced = "this node does not serve: its proxy or its way to the target was not well, and clients find other nodes";
         let _ = writeln!(text, "{}", paint.tone(Tone::Bad, fenced));
     }
     if let Some(ailment) = report.vitals.cluster.as_ref().and_then(|cluster| cluster.stands_back.as_ref()) {

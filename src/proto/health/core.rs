@@ -46,6 +46,8 @@ pub(super) struct Case {
     pub(super) stage: Stage,
     /// What explains it now.
     pub(super) cause: Option<Failure>,
+    /// Whether anything was told of it, so that its end is told, too.
+    told: bool,
 }
 
 /// What a deed is about.
@@ -78,18 +80,22 @@ pub struct Health {
     past: VecDeque<Deed>,
     remedies_total: u64,
     next: Option<Instant>,
+    /// The wall clock's time when something was heard last.
+    pub(super) unix_secs: u64,
 }
 
 impl Health {
     /// Takes an event in, and says what is to be done. `unix_secs` is the wall clock's time.
     pub fn handle(&mut self, now: Instant, unix_secs: u64, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.unix_secs = unix_secs;
         match event {
             Event::Observed(observation) => self.vitals.note(observation),
             Event::Tried(remedy, outcome) => self.came_of(now, unix_secs, remedy, outcome, &mut actions),
             Event::Timeout => {}
         }
-        let failures = diagnose(&self.vitals, self.fence.is_closed(), unix_secs);
+        let mut failures = diagnose(&self.vitals, self.fence.is_closed(), unix_secs);
+        self.keep_untold(&mut failures);
         self.close_cases(unix_secs, &failures, &mut actions);
         for failure in &failures {
             self.treat(now, unix_secs, *failure, &failures, &mut actions);
@@ -130,16 +136,19 @@ impl Health {
         self.cases.is_empty() && !spent && self.fence.is_calm() && !proxy_missed
     }
 
+    /// Nobody says that a failure is over while the part that told of it says nothing: it goes on until then.
+    fn keep_untold(&self, failures: &mut BTreeSet<Failure>) {
+        let untold = |failure: &&Failure| failures.iter().any(|other| other.silences(**failure));
+        let kept: Vec<Failure> = self.cases.keys().filter(untold).copied().collect();
+        failures.extend(kept);
+    }
+
     /// Failures that are over.
     fn close_cases(&mut self, unix_secs: u64, failures: &BTreeSet<Failure>, actions: &mut Vec<Action>) {
         let over: Vec<Failure> =
             self.cases.keys().filter(|failure| !failures.contains(failure)).copied().collect();
         for failure in over {
-            let told = self
-                .cases
-                .remove(&failure)
-                .is_some_and(|case| matches!(case.stage, Stage::Alarm | Stage::Treated));
-            if told {
+            if self.cases.remove(&failure).is_some_and(|case| case.told) {
                 let about = About::failure(DeedKind::Over, failure);
                 self.tell(unix_secs, about, format!("over: {failure}"), actions);
             }
@@ -157,7 +166,7 @@ impl Health {
     ) {
         let cause = failures.iter().find(|other| other.explains(failure)).copied();
         let progress = self.progress(failure);
-        let new = Case { since: now, progress, stage: Stage::Suspected, cause: None };
+        let new = Case { since: now, progress, stage: Stage::Suspected, cause: None, told: false };
         let case = self.cases.entry(failure).or_insert(new);
         // What it was explained by is over: from now on it has all the time that it may take by itself.
         if case.cause.is_some() && cause.is_none() || progress > case.progress {
@@ -174,6 +183,7 @@ impl Health {
         };
         if let Some(case) = self.cases.get_mut(&failure) {
             case.stage = stage;
+            case.told |= matches!(stage, Stage::Alarm | Stage::Treated);
         }
         if stage == Stage::Alarm && before != Stage::Alarm {
             let about = About::failure(DeedKind::Alarm, failure);
@@ -230,12 +240,15 @@ impl Health {
     fn turn_fence(&mut self, now: Instant, unix_secs: u64, actions: &mut Vec<Action>) {
         let situation = Situation {
             proxy_well: match self.proxy() {
-                Answer::Unasked => None,
+                Answer::Unasked | Answer::Refuses => None,
                 Answer::Answers => Some(true),
                 Answer::Silent | Answer::Away => Some(false),
             },
             target_well: self.vitals.traffic.as_ref().is_none_or(|traffic| traffic.target_well),
-            tor_serves: self.vitals.answer(Part::Tor(Tor::Serving)) == Answer::Answers,
+            tor_serves: matches!(
+                self.vitals.answer(Part::Tor(Tor::Serving)),
+                Answer::Answers | Answer::Refuses
+            ),
             others_serve: self.vitals.cluster.as_ref().is_some_and(|cluster| cluster.others_serving > 0),
         };
         match self.fence.consider(now, situation) {
@@ -280,8 +293,10 @@ impl Health {
             Err(reason) => {
                 let about = About::remedy(DeedKind::Refused, remedy);
                 self.tell(unix_secs, about, format!("could not {remedy}: {reason}"), actions);
-                if remedy == Remedy::Fence {
-                    self.fence.refused(now);
+                match remedy {
+                    Remedy::Fence => self.fence.refused(now, Turn::Fence),
+                    Remedy::Unfence => self.fence.refused(now, Turn::Unfence),
+                    Remedy::Kill(_) | Remedy::Start(_) | Remedy::Restart(_) => {}
                 }
                 self.refusals.insert(remedy.part(), reason);
             }

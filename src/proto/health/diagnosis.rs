@@ -37,6 +37,7 @@ pub fn diagnose(vitals: &Vitals, fenced: bool, unix_secs: u64) -> BTreeSet<Failu
         match vitals.answer(part) {
             Answer::Silent => _ = failures.insert(Failure::Silent(part)),
             Answer::Away if !excused => _ = failures.insert(Failure::Away(part)),
+            Answer::Refuses => _ = failures.insert(Failure::Unwatched(part)),
             Answer::Away | Answer::Unasked | Answer::Answers => {}
         }
         let Uses { memory_bytes, open_files } = vitals.uses(part);
@@ -134,7 +135,10 @@ fn of_the_points(vitals: &Vitals, failures: &mut BTreeSet<Failure>) {
     let (circuits, expected) =
         tor.map_or((0, 0), |tor| (tor.introduction_circuits, tor.introduction_circuits_expected));
     let none_told = vitals.publishing.is_some() && told.points <= told.points_lost;
-    if none_told || (circuits == 0 && expected > 0) {
+    let all_there = expected > 0 && circuits >= expected;
+    if none_told && all_there {
+        failures.insert(Failure::UntoldPoints);
+    } else if none_told || (circuits == 0 && expected > 0) {
         failures.insert(Failure::NoPoints);
     }
     if circuits < expected {
@@ -265,14 +269,15 @@ mod tests {
     #[test]
     fn each_failure_is_told_by_its_own_fact() {
         use Failure::{
-            Away, DriftingClock, FullDisk, HsDirsBehind, LostNodes, NoCircuits, NoLease, NoNetwork, NoPoints,
+            Away, DriftingClock, FullDisk, HsDirsBehind, LostNodes, NoCircuits, NoLease, NoNetwork,
             OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped, Unreachable,
-            UnreadConfiguration, WrongClock, WrongConfiguration,
+            UnreadConfiguration, Unwatched, WrongClock, WrongConfiguration,
         };
         let serving = Part::Tor(Tor::Serving);
         let cases: Vec<(Change, Vec<Failure>)> = vec![
             (|v| v.note(Observation::Answer(Part::Tor(Tor::Serving), Answer::Silent)), vec![Silent(serving)]),
             (|v| v.note(Observation::Answer(Part::Tor(Tor::Serving), Answer::Away)), vec![Away(serving)]),
+            (|v| v.note(Observation::Answer(PROXY, Answer::Refuses)), vec![Unwatched(PROXY)]),
             (
                 |v| v.serving_tor = Some(TorVitals { circuits: false, ..well_tor() }),
                 vec![NoCircuits(Tor::Serving)],
@@ -299,7 +304,6 @@ mod tests {
                 },
                 vec![NoNetwork, NoCircuits(Tor::Serving), NoCircuits(Tor::Standby)],
             ),
-            (|v| v.publishing = Some(Publishing::default()), vec![NoPoints]),
             (|v| v.publishing = Some(Publishing { muted: true, ..Publishing::default() }), vec![]),
             (|v| v.publishing = v.publishing.map(|p| Publishing { behind: true, ..p }), vec![HsDirsBehind]),
             (|v| v.publishing = v.publishing.map(|p| Publishing { stale: true, ..p }), vec![StaleDescriptor]),
@@ -335,15 +339,23 @@ mod tests {
 
     #[test]
     fn points_that_are_missing_or_lost_are_told_unless_they_were_given_up() {
-        use Failure::{FewPoints, LostPoints, NoPoints};
+        use Failure::{FewPoints, LostPoints, NoPoints, UntoldPoints};
         check(vec![
+            (|v| v.publishing = Some(Publishing::default()), vec![UntoldPoints]),
+            (
+                |v| {
+                    v.publishing = Some(Publishing::default());
+                    v.serving_tor.as_mut().unwrap().introduction_circuits = 1;
+                },
+                vec![NoPoints, FewPoints],
+            ),
             (|v| v.serving_tor.as_mut().unwrap().introduction_circuits = 5, vec![FewPoints]),
             (|v| v.serving_tor.as_mut().unwrap().introduction_circuits = 0, vec![NoPoints, FewPoints]),
             (|v| v.standby_tor.as_mut().unwrap().introduction_circuits = 0, vec![]),
             (|v| v.publishing = v.publishing.map(|p| Publishing { points_lost: 1, ..p }), vec![LostPoints]),
             (
                 |v| v.publishing = v.publishing.map(|p| Publishing { points_lost: 3, ..p }),
-                vec![NoPoints, LostPoints],
+                vec![UntoldPoints, LostPoints],
             ),
             (
                 |v| {

@@ -29,7 +29,7 @@ impl Health {
     /// Writing to a string cannot fail, so its results are dropped.
     fn explain(&self, now: Instant, failure: Failure, case: &Case) -> String {
         let mut text = failure.to_string();
-        detail(failure, &self.vitals, &mut text);
+        detail(failure, &self.vitals, self.unix_secs, &mut text);
         match (case.stage, failure.remedy()) {
             (Stage::Suspected, _) => text.push_str("; this has just begun, and may pass by itself"),
             (Stage::Consequence, _) => {
@@ -42,16 +42,22 @@ impl Health {
             }
             (Stage::Treated, Some(remedy)) => {
                 let budget = self.budgets.get(&remedy.part()).copied().unwrap_or_default();
-                let _ = write!(text, "; remedy {} of {TRIES}: {remedy}", budget.spent());
+                let (part, spent) = (remedy.part(), budget.spent());
+                let _ = write!(text, "; {spent} of {TRIES} remedies were tried on {part}");
                 if let Some(next) = budget.next().filter(|next| *next > now) {
                     let secs = next.saturating_duration_since(now).as_secs();
-                    let _ = write!(text, "; if that does not help within {secs} s, more is done");
+                    let _ = if spent < TRIES {
+                        write!(text, "; the next one, in {secs} s: {remedy}")
+                    } else {
+                        write!(text, "; the last one has {secs} s more to help")
+                    };
                 }
             }
             (Stage::Alarm, Some(remedy)) => {
                 let _ = write!(
                     text,
-                    "; {TRIES} remedies did not help, the last one was to {remedy}; no more will be tried; {}",
+                    "; {TRIES} remedies, tried on {}, did not help; no more will be tried; {}",
+                    remedy.part(),
                     failure.advice()
                 );
             }
@@ -64,7 +70,7 @@ impl Health {
 }
 
 /// What of the facts makes a failure easier to find.
-fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
+fn detail(failure: Failure, vitals: &Vitals, unix_secs: u64, text: &mut String) {
     let _ = match failure {
         Failure::LostNodes => match &vitals.cluster {
             Some(cluster) => {
@@ -115,7 +121,7 @@ fn detail(failure: Failure, vitals: &Vitals, text: &mut String) {
             Some(it) => write_named(text, &it.changed, it.changed_more),
             None => Ok(()),
         },
-        Failure::WrongClock | Failure::DriftingClock => write_skew(text, vitals),
+        Failure::WrongClock | Failure::DriftingClock => write_skew(text, vitals, unix_secs),
         _ => Ok(()),
     };
 }
@@ -151,10 +157,15 @@ fn write_uses(text: &mut String, uses: Uses) -> fmt::Result {
 }
 
 /// Who says what about the clock.
-fn write_skew(text: &mut String, vitals: &Vitals) -> fmt::Result {
+fn write_skew(text: &mut String, vitals: &Vitals, unix_secs: u64) -> fmt::Result {
     let sign = |ahead: bool| if ahead { "fast" } else { "slow" };
     let tors = [vitals.serving_tor, vitals.standby_tor];
     let relays = tors.into_iter().flatten().map(|tor| tor.clock_skew_secs).find(|skew| *skew != 0);
+    if let Some(after) = tors.into_iter().flatten().filter_map(|tor| tor.consensus_valid_after).max()
+        && after > unix_secs
+    {
+        write!(text, " (it is at least {} s slow: the consensus is from later)", after - unix_secs)?;
+    }
     if let Some(skew) = relays {
         write!(text, " (relays say that it is {} s {})", skew.unsigned_abs(), sign(skew > 0))?;
     }

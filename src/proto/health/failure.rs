@@ -12,6 +12,8 @@ pub enum Failure {
     Silent(Part),
     /// A part is not there.
     Away(Part),
+    /// A part is there, but nothing is known of it, as it refuses to tell.
+    Unwatched(Part),
     /// Neither tor builds circuits: it is the network, or the clock, and no tor's fault.
     NoNetwork,
     /// A tor does not get through its start.
@@ -22,6 +24,8 @@ pub enum Failure {
     OldConsensus(Tor),
     /// The tor that serves has no introduction points.
     NoPoints,
+    /// It has all of them, but the publisher knows of none.
+    UntoldPoints,
     /// It has fewer than it should have.
     FewPoints,
     /// Relays of some of them have left the network, and it has not taken others.
@@ -94,9 +98,10 @@ impl Failure {
             // Tor takes others by itself; when it has tried too many within five minutes, it waits until they are over.
             Self::FewPoints | Self::LostPoints | Self::OldConsensus(_) => Duration::from_mins(10),
             // R1.5 gives 120 s; a start takes its part of it.
-            Self::NoPoints => Duration::from_mins(3),
+            Self::NoPoints | Self::UntoldPoints => Duration::from_mins(3),
             Self::NoLease
             | Self::LostNodes
+            | Self::Unwatched(_)
             | Self::DriftingClock
             | Self::OldCertificates
             | Self::OldTargetCertificate => Duration::from_secs(30),
@@ -114,13 +119,16 @@ impl Failure {
             Self::Away(part) => Some(Remedy::Start(part)),
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) => Some(Remedy::Restart(Part::Tor(tor))),
             Self::NoPoints => Some(Remedy::Restart(Part::Tor(Tor::Serving))),
+            // Its tor serves, and a restart of that would only end clients' connections.
+            Self::UntoldPoints => Some(Remedy::Restart(Part::Daemon(Daemon::Publisher))),
             // That of the standby tor may help where its view of the onion is wrong, and ends every connection to a target that
             // goes through it: it is for people to see first whether other nodes get through (`Unreachable`).
             // Tor goes on with an old consensus for a day and asks for a new one all the time: a restart would only end
             // the circuits that it still has, on all nodes at once when the directory authorities fail. One with some
             // points serves, and a restart would end its clients' connections; so would one of a part that grows, where it
             // may be the clients who need all that. At the limit of memory the kernel kills it, and it is started again.
-            Self::OldConsensus(_)
+            Self::Unwatched(_)
+            | Self::OldConsensus(_)
             | Self::FewPoints
             | Self::LostPoints
             | Self::NoNetwork
@@ -142,10 +150,47 @@ impl Failure {
         }
     }
 
+    /// Whether this part is the one to tell of it, so that nobody knows whether it is over while that says nothing.
+    fn is_told_by(self, part: Part) -> bool {
+        match self {
+            Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
+                part == Part::Tor(tor)
+            }
+            Self::FewPoints | Self::OpenKeyDirectory => part == Part::Tor(Tor::Serving),
+            Self::NoPoints => matches!(part, Part::Tor(Tor::Serving) | Part::Daemon(Daemon::Publisher)),
+            Self::UntoldPoints
+            | Self::LostPoints
+            | Self::HsDirsBehind
+            | Self::StaleDescriptor
+            | Self::OldCertificates => part == Part::Daemon(Daemon::Publisher),
+            Self::NoLease | Self::LostNodes | Self::Unreachable => part == Part::Daemon(Daemon::Coordinator),
+            Self::TargetAway | Self::OldTargetCertificate => part == Part::Daemon(Daemon::Proxy),
+            Self::Silent(_)
+            | Self::Away(_)
+            | Self::Unwatched(_)
+            | Self::NoNetwork
+            | Self::WrongClock
+            | Self::DriftingClock
+            | Self::FullDisk
+            | Self::NearLimit(_)
+            | Self::WrongConfiguration
+            | Self::UnreadConfiguration => false,
+        }
+    }
+
+    /// Whether with this failure nobody tells any more whether that one is over.
+    pub fn silences(self, other: Self) -> bool {
+        match self {
+            Self::Silent(part) | Self::Away(part) | Self::Unwatched(part) => other.is_told_by(part),
+            _ => false,
+        }
+    }
+
     /// Whether this failure explains that one, so that nothing need be done about that one.
     pub fn explains(self, other: Self) -> bool {
         let serving = Part::Tor(Tor::Serving);
-        let lacks_points = matches!(other, Self::NoPoints | Self::FewPoints | Self::LostPoints);
+        let lacks_points =
+            matches!(other, Self::NoPoints | Self::UntoldPoints | Self::FewPoints | Self::LostPoints);
         match self {
             Self::NoNetwork => {
                 lacks_points
@@ -173,25 +218,22 @@ impl Failure {
             ),
             // A tor that is not there, or gets nowhere, serves at no point, and carries no canary.
             Self::Silent(part @ Part::Tor(_)) | Self::Away(part @ Part::Tor(_)) => {
-                other == Self::Unreachable || (part == serving && lacks_points)
+                self.silences(other) || other == Self::Unreachable || (part == serving && lacks_points)
             }
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
                 other == Self::Unreachable || (Part::Tor(tor) == serving && lacks_points)
             }
-            Self::Silent(Part::Daemon(daemon)) | Self::Away(Part::Daemon(daemon)) => match daemon {
-                Daemon::Publisher => {
-                    lacks_points || matches!(other, Self::HsDirsBehind | Self::StaleDescriptor)
-                }
-                Daemon::Coordinator => matches!(other, Self::NoLease | Self::LostNodes),
-                Daemon::Proxy => other == Self::TargetAway,
-            },
+            Self::Silent(Part::Daemon(_)) | Self::Away(Part::Daemon(_)) | Self::Unwatched(_) => {
+                self.silences(other)
+            }
             Self::StaleDescriptor => {
                 matches!(other, Self::HsDirsBehind | Self::OldCertificates | Self::Unreachable)
             }
             Self::NoLease => matches!(other, Self::HsDirsBehind | Self::Unreachable),
             // It may be the only node.
             Self::NoPoints => (lacks_points && other != self) || other == Self::Unreachable,
-            Self::FewPoints
+            Self::UntoldPoints
+            | Self::FewPoints
             | Self::LostPoints
             | Self::HsDirsBehind
             | Self::OldCertificates
@@ -214,6 +256,9 @@ impl Failure {
             Self::Silent(_) | Self::Away(_) => {
                 "see its journal (journalctl -u), and whether its unit is masked"
             }
+            Self::Unwatched(_) => {
+                "the watchdog's journal says why: its user must be in the groups that its unit names, and a tor must write a cookie"
+            }
             Self::NoNetwork => "look after this machine's network, firewall and clock",
             Self::Unbootstrapped(_) | Self::NoCircuits(_) => {
                 "see that tor's journal; a firewall may keep it from its relays"
@@ -226,7 +271,7 @@ impl Failure {
                 "clients come in by the others, and it goes on trying; see the journal of the tor that serves"
             }
             Self::HsDirsBehind => "nothing need be done: they are tried again and again",
-            Self::StaleDescriptor => "see the publisher's journal",
+            Self::UntoldPoints | Self::StaleDescriptor => "see the publisher's journal",
             Self::OldCertificates => {
                 "they are renewed all the time, so something keeps them from it: see the journals of the publisher and of the tor that serves"
             }
@@ -259,11 +304,13 @@ impl Failure {
         match self {
             Self::Silent(_) => "silent",
             Self::Away(_) => "away",
+            Self::Unwatched(_) => "unwatched",
             Self::NoNetwork => "no_network",
             Self::Unbootstrapped(_) => "unbootstrapped",
             Self::NoCircuits(_) => "no_circuits",
             Self::OldConsensus(_) => "old_consensus",
             Self::NoPoints => "no_points",
+            Self::UntoldPoints => "untold_points",
             Self::FewPoints => "few_points",
             Self::LostPoints => "lost_points",
             Self::HsDirsBehind => "hsdirs_behind",
@@ -287,7 +334,9 @@ impl Failure {
     /// Which part fails, if it is one.
     pub fn part(self) -> Option<Part> {
         match self {
-            Self::Silent(part) | Self::Away(part) | Self::NearLimit(part) => Some(part),
+            Self::Silent(part) | Self::Away(part) | Self::Unwatched(part) | Self::NearLimit(part) => {
+                Some(part)
+            }
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
                 Some(Part::Tor(tor))
             }
@@ -311,6 +360,9 @@ impl fmt::Display for Failure {
         match self {
             Self::Silent(part) => write!(f, "{part} is there but does not answer: it hangs"),
             Self::Away(part) => write!(f, "{part} is not there"),
+            Self::Unwatched(part) => {
+                write!(f, "{part} is there, but tells the watchdog nothing, so nobody knows how it is")
+            }
             Self::NoNetwork => {
                 f.write_str("neither tor builds circuits: this machine seems to have no network")
             }
@@ -320,6 +372,9 @@ impl fmt::Display for Failure {
                 write!(f, "{} has a consensus that is not valid any more", Part::Tor(*tor))
             }
             Self::NoPoints => f.write_str("this node has no introduction points"),
+            Self::UntoldPoints => {
+                f.write_str("the publisher knows no introduction points of this node, though its tor has all")
+            }
             Self::FewPoints => f.write_str("this node has fewer introduction circuits than it should have"),
             Self::LostPoints => {
                 f.write_str("introduction points of this node are at relays that have left the network")

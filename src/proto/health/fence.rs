@@ -14,10 +14,12 @@ use super::budget::{CALM, TRIES};
 /// connections wait for it in the listener meanwhile. As long for the target, lest all nodes go before each has heard that
 /// the others cannot reach it either.
 const FENCE_AFTER: Duration = Duration::from_secs(15);
+/// Stopping tor takes less than this: who serves after it was started by somebody, who will have had a reason.
+const STOPPED_WITHIN: Duration = Duration::from_mins(1);
 /// How long all must be well before this node serves again, the first time; twice as long each time after that.
 const LIFT_AFTER: Duration = Duration::from_secs(10);
 /// It is not kept waiting longer than this.
-const LIFT_AFTER_MOST: Duration = Duration::from_mins(10);
+const LONGEST_WAIT: Duration = Duration::from_mins(10);
 
 /// What the fence is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +63,9 @@ pub struct Fence {
     since: Option<(Use, Instant)>,
     /// How often it was closed since it was calm.
     times: u32,
-    /// How often that could not be done.
+    /// How often of these it was opened although this node was not well: no other one served, or somebody started tor.
+    undone: u32,
+    /// How often it could not be turned.
     refused: u32,
 }
 
@@ -76,11 +80,15 @@ impl Fence {
         self.closed.is_none() && self.times == 0
     }
 
-    /// It could not be closed: tor serves as before. That is tried again, as often as any remedy.
-    pub fn refused(&mut self, now: Instant) {
-        self.closed = None;
-        self.since = Some((Use::Others, now));
+    /// It could not be turned: tor serves as before, or does not. That is tried again, as often as any remedy.
+    pub fn refused(&mut self, now: Instant, turn: Turn) {
         self.refused = self.refused.saturating_add(1);
+        match turn {
+            Turn::Fence => (self.closed, self.since) = (None, Some((Use::Others, now))),
+            // Given up: from now on tor is a part that is away.
+            Turn::Unfence if self.refused > TRIES => {}
+            Turn::Unfence => (self.closed, self.since) = (Some(now), None),
+        }
     }
 
     /// Looks at the situation, and turns where it must.
@@ -99,16 +107,32 @@ impl Fence {
         let lasted = now.saturating_duration_since(since);
         match (self.closed, useful) {
             // Alone it would only make things worse: nobody else answers, and the listener keeps clients for the proxy.
-            (None, Use::Others) if lasted >= FENCE_AFTER && self.refused < TRIES && situation.tor_serves => {
+            (None, Use::Others)
+                if lasted >= self.close_after() && self.refused < TRIES && situation.tor_serves =>
+            {
                 self.closed = Some(now);
                 self.times = self.times.saturating_add(1);
                 Some(Turn::Fence)
             }
             (Some(_), Use::Own) if lasted >= self.lift_after() => Some(self.open(now, useful)),
             // Where nobody else serves any more there is nothing to wait for.
-            (Some(_), _) if proxy_well && !situation.others_serve => Some(self.open(now, useful)),
+            (Some(closed), _)
+                if proxy_well
+                    && !situation.others_serve
+                    && now.saturating_duration_since(closed) >= LIFT_AFTER =>
+            {
+                self.undone = self.undone.saturating_add(1);
+                Some(self.open(now, useful))
+            }
+            (Some(closed), _)
+                if situation.tor_serves && now.saturating_duration_since(closed) >= STOPPED_WITHIN =>
+            {
+                self.undone = self.undone.saturating_add(1);
+                self.open(now, useful);
+                None
+            }
             (None, Use::Own) if lasted >= CALM => {
-                (self.times, self.refused) = (0, 0);
+                (self.times, self.undone, self.refused) = (0, 0, 0);
                 None
             }
             _ => None,
@@ -123,9 +147,18 @@ impl Fence {
     }
 
     fn lift_after(&self) -> Duration {
-        let factor = 2_u32.saturating_pow(self.times.saturating_sub(1));
-        LIFT_AFTER.saturating_mul(factor).min(LIFT_AFTER_MOST)
+        doubled(LIFT_AFTER, self.times.saturating_sub(1))
     }
+
+    /// Longer each time, where the others come and go.
+    fn close_after(&self) -> Duration {
+        doubled(FENCE_AFTER, self.undone)
+    }
+}
+
+/// So often twice as long, and no longer than [`LONGEST_WAIT`].
+fn doubled(wait: Duration, times: u32) -> Duration {
+    wait.saturating_mul(2_u32.saturating_pow(times)).min(LONGEST_WAIT)
 }
 
 #[cfg(test)]
@@ -142,7 +175,9 @@ mod tests {
         let start = Instant::now();
         let mut fence = Fence::default();
         let turn = |second| {
-            fence.consider(start + Duration::from_secs(second), situation(second)).map(|t| (second, t))
+            let situation = situation(second);
+            let situation = Situation { tor_serves: situation.tor_serves && !fence.is_closed(), ..situation };
+            fence.consider(start + Duration::from_secs(second), situation).map(|t| (second, t))
         };
         (0..seconds).filter_map(turn).collect()
     }
@@ -172,7 +207,7 @@ mod tests {
         assert_eq!(turns(100, |_| alone), [], "nobody has one");
         // The others lose it later, and have it back later.
         let seen = turns(100, |second| if (30..60).contains(&second) { alone } else { TARGETLESS });
-        assert_eq!(seen, [(15, Turn::Fence), (30, Turn::Unfence), (75, Turn::Fence)]);
+        assert_eq!(seen, [(15, Turn::Fence), (30, Turn::Unfence), (90, Turn::Fence)]);
     }
 
     #[test]
@@ -186,6 +221,36 @@ mod tests {
     }
 
     #[test]
+    fn others_that_come_and_go_turn_it_less_and_less_often() {
+        let alone = Situation { others_serve: false, ..TARGETLESS };
+        let seen = turns(7200, |second| if second % 40 < 30 { TARGETLESS } else { alone });
+        assert_eq!(
+            seen,
+            [(15, Turn::Fence), (30, Turn::Unfence)],
+            "the others never last as long as is asked now"
+        );
+        let seen = turns(7200, |second| if second % 700 < 690 { TARGETLESS } else { alone });
+        let fences = seen.iter().filter(|(_, turn)| *turn == Turn::Fence).count();
+        assert!((7..=11).contains(&fences), "{seen:?}");
+    }
+
+    #[test]
+    fn a_tor_that_somebody_has_started_serves_for_a_while() {
+        let stopped = Situation { tor_serves: false, ..ILL };
+        let start = Instant::now();
+        let mut fence = Fence::default();
+        let mut seen = Vec::new();
+        for second in 0..180 {
+            // It is stopped within ten seconds, and somebody starts it at the hundredth.
+            let situation = if (25..100).contains(&second) { stopped } else { ILL };
+            let turn = fence.consider(start + Duration::from_secs(second), situation);
+            seen.extend(turn.map(|turn| (second, turn)));
+            assert_eq!(fence.is_closed(), (15..100).contains(&second) || second >= 130, "{second}");
+        }
+        assert_eq!(seen, [(15, Turn::Fence), (130, Turn::Fence)]);
+    }
+
+    #[test]
     fn what_is_refused_is_not_believed_and_tried_a_few_times() {
         let start = Instant::now();
         let mut fence = Fence::default();
@@ -194,11 +259,27 @@ mod tests {
             let now = start + Duration::from_secs(second);
             if fence.consider(now, ILL).is_some() {
                 tried.push(second);
-                fence.refused(now);
+                fence.refused(now, Turn::Fence);
             }
             assert!(!fence.is_closed());
         }
         assert_eq!(tried, [15, 30, 45]);
+    }
+
+    #[test]
+    fn a_node_that_could_not_be_let_serve_again_is_let_a_few_times() {
+        let start = Instant::now();
+        let (mut fence, mut tried) = (Fence::default(), Vec::new());
+        for second in 0..600 {
+            let now = start + Duration::from_secs(second);
+            let situation = if second < 16 { ILL } else { Situation { tor_serves: false, ..WELL } };
+            if fence.consider(now, situation) == Some(Turn::Unfence) {
+                tried.push(second);
+                fence.refused(now, Turn::Unfence);
+            }
+        }
+        assert_eq!(tried, [26, 37, 48, 59]);
+        assert!(!fence.is_closed(), "whoever looks sees that tor is away");
     }
 
     #[test]

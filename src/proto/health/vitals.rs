@@ -19,6 +19,8 @@ pub enum Answer {
     Silent,
     /// Nobody is there.
     Away,
+    /// It is there, and lets the watchdog not in, or says nothing that can be used: nothing is known of it.
+    Refuses,
 }
 
 /// One fact, as it is now. It replaces what was observed of the same before.

@@ -50,6 +50,7 @@ pub(super) fn parts(report: &HealthReport, page: &mut String) {
             Answer::Answers => ("good", "yes"),
             Answer::Silent => ("bad", "hangs"),
             Answer::Away => ("bad", "is away"),
+            Answer::Refuses => ("bad", "refuses to tell"),
         };
         let said = match part {
             Part::Tor(tor) => tor_in_words(report, tor),
