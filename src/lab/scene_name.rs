@@ -19,6 +19,8 @@ pub enum SceneName {
     TorHung,
     /// Both tors of a node crash and are started again.
     TorsKilled,
+    /// Both tors of a node lose the network, its mesh does not.
+    TorCut,
     /// One node loses its way to the target.
     TargetDown,
     /// The target is down for everybody.

@@ -180,7 +180,10 @@ impl Torrc {
         let mut torrc = self.no_socks();
         torrc.line("Address", site.address);
         torrc.line("ORPort", format_args!("{}:{}", site.address, FIRST_OR_PORT + number));
-        torrc.line("ExitRelay", 0);
+        // Nobody leaves the network here. Without a relay that would let them, though, tor builds no circuit but for a service.
+        torrc.line("ExitRelay", 1);
+        torrc.line("ExitPolicyRejectPrivate", 0);
+        torrc.line("ExitPolicy", "accept *:80, reject *:*");
         torrc.line("AssumeReachable", 1);
         torrc.line("ContactInfo", "lab@example.invalid");
         torrc

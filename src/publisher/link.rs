@@ -1,7 +1,7 @@
 //! The connection to one tor: kept up for ever, its events put into the words of the core.
 
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::proto::onion::address::HsId;
 use crate::proto::publish::exchange::HsDirAnswer;
@@ -14,16 +14,18 @@ use crate::tor::controller::Controller;
 use crate::tor::event::{
     CircuitEvent, EventKind, HsDescAction, HsDescContent, HsDescEvent, HsDescFailure, TorEvent,
 };
+use crate::tor::pulse::Pulse;
 use crate::tor::reconnect::Reconnector;
 
 /// All that is asked for at a tor; both tors get the same, as each may do the other's work.
-const EVENTS: [EventKind; 6] = [
+const EVENTS: [EventKind; 7] = [
     EventKind::HsDesc,
     EventKind::HsDescContent,
     EventKind::Circ,
     EventKind::CircMinor,
     EventKind::NewConsensus,
     EventKind::StatusClient,
+    EventKind::Bandwidth,
 ];
 
 /// A message to the main loop.
@@ -43,17 +45,35 @@ pub async fn keep(role: TorRole, service: HsId, mut tor: Reconnector, to: mpsc::
             warn!(address = %tor.address(), %error, "tor does not tell its events; connecting again");
             continue;
         }
-        if to.send(Message::Up(role, controller)).await.is_err() {
+        let mut pulse = Pulse::of(&controller).await;
+        if to.send(Message::Up(role, controller.clone())).await.is_err() {
             return;
         }
         while let Some(event) = events.recv().await {
-            let event = translate(role, service, event);
-            if let Some(event) = event
-                && to.send(Message::Event(Box::new(event))).await.is_err()
+            let message = if pulse.feel(&controller, &event) {
+                Some(of_pulse(role, &pulse, &controller))
+            } else if pulse.hears() || matches!(event, TorEvent::Closed { .. }) {
+                translate(role, service, event).map(|event| Message::Event(Box::new(event)))
+            } else {
+                None
+            };
+            if let Some(message) = message
+                && to.send(message).await.is_err()
             {
                 return;
             }
         }
+    }
+}
+
+/// A tor that hears nothing is of no use, whatever it believes: to the core it is gone, and comes back when it hears again.
+fn of_pulse(role: TorRole, pulse: &Pulse, tor: &Controller) -> Message {
+    if pulse.hears() {
+        info!(?role, "tor hears the network again");
+        Message::Up(role, tor.clone())
+    } else {
+        warn!(?role, "nothing comes to this tor from the network; until something does it counts as gone");
+        Message::Event(Box::new(Event::TorDown(role)))
     }
 }
 

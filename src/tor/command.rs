@@ -157,6 +157,11 @@ impl Command {
         Ok(Self { keyword: KEYWORD, bytes })
     }
 
+    /// `EXTENDCIRCUIT 0`: a new circuit, by a way that tor chooses.
+    pub fn extend_circuit() -> Result<Self, ControlError> {
+        Self::line("EXTENDCIRCUIT", "0")
+    }
+
     /// `CLOSECIRCUIT`, whatever runs over it.
     pub fn close_circuit(id: &str) -> Result<Self, ControlError> {
         Self::line("CLOSECIRCUIT", one_word("CLOSECIRCUIT", id)?)

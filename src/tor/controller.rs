@@ -171,6 +171,13 @@ impl Controller {
         Ok(status.lines().filter_map(|line| event::circuit(line).ok()).collect())
     }
 
+    /// Begins a new circuit, by a way that tor chooses; its name. How it goes on is told by `CIRC` events.
+    pub async fn extend_circuit(&self) -> Result<String, ControlError> {
+        let reply = self.run(Command::extend_circuit()?).await?;
+        let name = reply.text().strip_prefix("EXTENDED ").unwrap_or_default();
+        Ok(name.to_owned())
+    }
+
     /// Closes a circuit, whatever runs over it. One that is gone already is refused with a status of 552.
     pub async fn close_circuit(&self, id: &str) -> Result<(), ControlError> {
         self.run(Command::close_circuit(id)?).await.map(drop)

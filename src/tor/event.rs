@@ -34,6 +34,8 @@ pub enum EventKind {
     StatusGeneral,
     /// Whether the network answers: [`TorEvent::NetworkLiveness`].
     NetworkLiveness,
+    /// Once a second, what was read: [`TorEvent::Bandwidth`].
+    Bandwidth,
 }
 
 impl EventKind {
@@ -48,6 +50,7 @@ impl EventKind {
             Self::StatusClient => "STATUS_CLIENT",
             Self::StatusGeneral => "STATUS_GENERAL",
             Self::NetworkLiveness => "NETWORK_LIVENESS",
+            Self::Bandwidth => "BW",
         }
     }
 }
@@ -74,6 +77,11 @@ pub enum TorEvent {
     NetworkLiveness {
         /// Up?
         up: bool,
+    },
+    /// A second has passed (control-spec 4.1.4).
+    Bandwidth {
+        /// Bytes that tor has read in it, those of its own machine's connections left out.
+        read: u64,
     },
     /// An event of a kind that this program does not know.
     Other {
@@ -230,6 +238,10 @@ pub fn parse(mut reply: Reply) -> Result<TorEvent, EventError> {
         "STATUS_GENERAL" => TorEvent::StatusGeneral(parse_status(arguments)?),
         "NETWORK_LIVENESS" => {
             TorEvent::NetworkLiveness { up: arguments.next().ok_or(EventError::WordMissing)? == "UP" }
+        }
+        "BW" => {
+            let read = arguments.next().and_then(|bytes| bytes.parse().ok());
+            TorEvent::Bandwidth { read: read.ok_or(EventError::WordMissing)? }
         }
         other => TorEvent::Other { keyword: other.to_owned() },
     })

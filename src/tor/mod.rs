@@ -7,7 +7,7 @@
 //!
 //! `reply`, `quoting`, `event`, `command`, `authentication` and `consensus` are pure; `connection` is the task
 //! that owns a socket, `controller` what the shells hold, `reconnect` brings it back after tor has gone, and
-//! `directory` fetches the view of the network through it. `dial` reaches onion services through the SOCKS ports (`socks`,
+//! `directory` fetches the view of the network through it. `pulse` tells whether anything comes to tor from the network, `dial` reaches onion services through the SOCKS ports (`socks`,
 //! over a `stream`).
 
 pub mod address;
@@ -20,6 +20,7 @@ pub mod dial;
 pub mod directory;
 pub mod error;
 pub mod event;
+pub mod pulse;
 pub mod quoting;
 pub mod reconnect;
 pub mod relay_name;

@@ -16,6 +16,7 @@ use crate::tor::address::{ControlAuth, SocketAddress};
 use crate::tor::controller::{ControlLimits, Controller};
 use crate::tor::error::{CloseReason, ControlError};
 use crate::tor::event::{EventKind, StatusEvent, TorEvent};
+use crate::tor::pulse::{PULSE_EVENTS, Pulse};
 
 /// What changes a tor's state without being asked.
 const EVENTS: [EventKind; 4] =
@@ -39,8 +40,8 @@ const OTHERS: u32 = 0o077;
 const DEFAULT_POINTS: u32 = 3;
 /// A service keeps two descriptors, each with points of its own.
 const DESCRIPTORS: u32 = 2;
-/// Events that may wait here; each only says that it is time to read.
-const WAITING_EVENTS: usize = 64;
+/// Events that may wait here while tor is being asked; a service that is asked for much has some hundred circuits a second.
+const WAITING_EVENTS: usize = 1024;
 
 /// One tor, and how it is reached.
 pub(super) struct Watched {
@@ -115,9 +116,11 @@ async fn converse(
     mut events: mpsc::Receiver<TorEvent>,
     observations: &mpsc::Sender<Observation>,
 ) -> End {
-    if let Err(error) = controller.setevents(&EVENTS).await {
+    let wanted: Vec<EventKind> = EVENTS.into_iter().chain(PULSE_EVENTS).collect();
+    if let Err(error) = controller.setevents(&wanted).await {
         return End::Lost(answer_of(&error));
     }
+    let mut pulse = Pulse::of(controller).await;
     let part = Part::Tor(watched.tor);
     let (mut skew, mut known, mut read_at) = (0, None, None::<Instant>);
     let mut ask = interval(ASK_EVERY);
@@ -145,13 +148,19 @@ async fn converse(
                     skew = 0;
                     true
                 }
+                Some(event @ (TorEvent::Bandwidth { .. } | TorEvent::Circ(_))) => {
+                if !pulse.feel(controller, &event) {
+                    continue;
+                }
+                false
+            }
                 Some(_) => true,
             },
         };
         let seen = in_time(async {
             match &known {
-                Some(before) if !due => still_there(controller, before).await,
-                _ => read(watched, controller, skew).await,
+                Some(before) if !due => still_there(controller, before, &pulse).await,
+                _ => read(watched, controller, skew, &pulse).await,
             }
         });
         let vitals = match seen.await {
@@ -195,17 +204,31 @@ async fn in_time<T>(answer: impl Future<Output = T>) -> Option<T> {
 }
 
 /// Two questions: it answers, and says whether it has circuits and a network.
-async fn still_there(controller: &Controller, before: &TorVitals) -> Result<TorVitals, ControlError> {
+async fn still_there(
+    controller: &Controller,
+    before: &TorVitals,
+    pulse: &Pulse,
+) -> Result<TorVitals, ControlError> {
     let circuits = controller.getinfo("status/circuit-established").await? == "1";
-    let cut_off = controller.getinfo("network-liveness").await? == "down";
+    let cut_off = is_cut_off(controller, pulse).await?;
     Ok(TorVitals { circuits, cut_off, ..*before })
 }
 
+/// What comes from the network tells it sooner than tor does, which waits until circuits fail.
+async fn is_cut_off(controller: &Controller, pulse: &Pulse) -> Result<bool, ControlError> {
+    Ok(!pulse.hears() || controller.getinfo("network-liveness").await? == "down")
+}
+
 /// All that is to be known of it.
-async fn read(watched: &Watched, controller: &Controller, skew: i64) -> Result<TorVitals, ControlError> {
+async fn read(
+    watched: &Watched,
+    controller: &Controller,
+    skew: i64,
+    pulse: &Pulse,
+) -> Result<TorVitals, ControlError> {
     let bootstrap = controller.getinfo("status/bootstrap-phase").await?;
     let circuits = controller.getinfo("status/circuit-established").await? == "1";
-    let cut_off = controller.getinfo("network-liveness").await? == "down";
+    let cut_off = is_cut_off(controller, pulse).await?;
     // Before it has a consensus it answers with an error.
     let valid_after = controller.getinfo("consensus/valid-after").await.ok();
     let valid_until = controller.getinfo("consensus/valid-until").await.ok();

@@ -154,6 +154,22 @@ pub(super) const ROWS: &[Row] = &[
     Row::lab("X2", "both tors of a node die", SceneName::TorsKilled, "dead points gone everywhere")
         .limit(2.0)
         .mended("its new points everywhere"),
+    Row::lab(
+        "X2",
+        "both tors of a node lose the network",
+        SceneName::TorCut,
+        "cut off: its points gone everywhere",
+    )
+    .limit(20.0)
+    .mended("it reaches Tor: its points back everywhere"),
+    Row::lab(
+        "R3.3",
+        "both tors of the node that publishes lose the network",
+        SceneName::TorCut,
+        "the one that publishes, cut off: gone everywhere",
+    )
+    .limit(20.0)
+    .mended("that reaches Tor: its points back everywhere"),
     Row::machines(
         "X2",
         "the power of the node that publishes is cut",

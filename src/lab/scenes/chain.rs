@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep;
+
 use super::load::{Allowed, Load, Played};
 use super::newcomer::{invite, join, until_full_mesh, until_joined};
 use crate::lab::error::LabError;
@@ -16,6 +18,8 @@ use crate::lab::world::World;
 const FETCHES: usize = 100;
 /// Once nodes can reach each other, they all do by then: somebody has to tell them first.
 const MESHED: f64 = 15.0;
+/// By then relays have heard that a node is dead.
+const HEARD: Duration = Duration::from_secs(1);
 /// After this a figure is missed anyway.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// The node with which it begins.
@@ -30,14 +34,12 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let mut load = Load::start(world, "chain").await?;
 
     let second = link(world, FIRST).await?;
-    load.death();
-    world.send_away(FIRST).await;
+    only_one_dies(world, &mut load, FIRST).await;
     world.settle().await?;
     let third = link(world, second).await?;
 
     // Neither of the two that are there now knows of the other, except that the third was told of the first.
-    load.death();
-    world.send_away(second).await;
+    only_one_dies(world, &mut load, second).await;
     world.call_back(FIRST).await;
     world.nodes[FIRST].ready(PATIENCE).await?;
     let began = Instant::now();
@@ -66,6 +68,15 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     ];
     played.measures.splice(0..0, measures);
     Ok(played)
+}
+
+/// The only node that clients know dies. Who asks for it before its relays have heard of that, waits until its own tor gives up,
+/// which takes that about as long as our clients have patience.
+async fn only_one_dies(world: &mut World, load: &mut Load, node: usize) {
+    load.death();
+    world.send_away(node).await;
+    sleep(HEARD).await;
+    load.death();
 }
 
 /// One more node, let in by that one, which is the only one there; its place among the nodes.

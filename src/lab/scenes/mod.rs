@@ -37,6 +37,7 @@ mod rotate_token;
 mod spread;
 mod target_down;
 mod targets_down;
+mod tor_cut;
 mod tors;
 mod tunnel_gone;
 mod two_nodes;
@@ -70,6 +71,7 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::TorRestart => tors::play(world, Blow::Crash).await,
         SceneName::TorHung => tors::play(world, Blow::Hang).await,
         SceneName::TorsKilled => tors::play(world, Blow::CrashBoth).await,
+        SceneName::TorCut => tor_cut::play(world).await,
         SceneName::TargetDown => target_down::play(world).await,
         SceneName::TargetsDown => targets_down::play(world, Outage::Refuses).await,
         SceneName::TargetHangs => targets_down::play(world, Outage::Hangs).await,
