@@ -219,7 +219,7 @@ impl Settings<'_> {
         write!(
             f,
             "[tor]\n\
-             # The tor whose torrc has the HiddenServiceDir; the other one uploads, and serves when the first cannot.\n\
+             # The tor whose torrc has the HiddenServiceDir; the other one uploads, and reaches the target.\n\
              serving = \"a\"\n\
              [tor.a]\n\
              control = \"unix:/run/rustbalance-tor/a/control/socket\"\n\

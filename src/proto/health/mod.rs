@@ -10,6 +10,7 @@
 //! calm; what cannot be mended ends alarmed and explained, and nothing more is done about it; what was mended ends calm.
 
 pub mod budget;
+mod causes;
 pub mod core;
 pub mod diagnosis;
 mod explain;

@@ -27,7 +27,7 @@ const READ_LIMIT: Duration = Duration::from_mins(2);
 pub enum TorRole {
     /// It serves the onion service.
     Serving,
-    /// It carries uploads, and takes over when the other one dies.
+    /// It carries uploads and the way to the target; the serving one carries uploads, too, while this one is away.
     Standby,
 }
 
