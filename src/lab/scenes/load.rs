@@ -111,7 +111,7 @@ pub(super) fn at_least(count: usize) -> Bound {
 }
 
 /// No more than this.
-fn at_most(count: usize) -> Bound {
+pub(super) fn at_most(count: usize) -> Bound {
     #[allow(clippy::cast_precision_loss)] // a few
     Bound::AtMost(count as f64)
 }
