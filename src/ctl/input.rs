@@ -12,6 +12,11 @@ use crate::sys::exit::Exit;
 
 /// The name that stands for standard input, and where it is written to for standard output.
 pub const STANDARD_INPUT: &str = "-";
+/// What configurations are below by far.
+const MAX_TOML_BYTES: usize = 1024 * 1024;
+/// The name tor gives the secret key in a `HiddenServiceDir`.
+const TOR_SECRET_KEY_FILE: &str = "hs_ed25519_secret_key";
+
 /// How messages call a file that the operator has named.
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'a>(pub &'a Path);
@@ -25,11 +30,6 @@ impl fmt::Display for Named<'_> {
         }
     }
 }
-
-/// What configurations are below by far.
-const MAX_TOML_BYTES: usize = 1024 * 1024;
-/// The name tor gives the secret key in a `HiddenServiceDir`.
-const TOR_SECRET_KEY_FILE: &str = "hs_ed25519_secret_key";
 
 /// Why a file that the operator named was not taken. Nothing was kept of it, nothing was changed. The whole reason is
 /// this message and those of its sources, one after the other.

@@ -137,6 +137,9 @@ async fn converse(
             }
             _ = ask.tick() => read_at.is_none_or(|at| at.elapsed() >= READ_EVERY),
             event = events.recv() => match event {
+                // One that tells of the pulse only is of no further interest, unless that has changed.
+                Some(event) if pulse.feel(controller, &event) => true,
+                Some(TorEvent::Bandwidth { .. } | TorEvent::Circ(_)) => continue,
                 Some(TorEvent::Closed { reason: CloseReason::TimedOut { .. } }) => return End::Lost(Answer::Silent),
                 None | Some(TorEvent::Closed { .. }) => return End::Lost(Answer::Away),
                 Some(TorEvent::StatusGeneral(status)) => {
@@ -148,12 +151,6 @@ async fn converse(
                     skew = 0;
                     true
                 }
-                Some(event @ (TorEvent::Bandwidth { .. } | TorEvent::Circ(_))) => {
-                if !pulse.feel(controller, &event) {
-                    continue;
-                }
-                false
-            }
                 Some(_) => true,
             },
         };

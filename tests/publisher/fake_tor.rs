@@ -201,7 +201,12 @@ impl Peer {
                     format!("552 Unknown circuit \"{}\"\r\n", words[1])
                 }
             }
+            "GETCONF" if words[1] == "CountPrivateBandwidth" => "250 CountPrivateBandwidth=0\r\n".to_owned(),
             "GETCONF" => "250 TestingTorNetwork=1\r\n".to_owned(),
+            "EXTENDCIRCUIT" => {
+                self.later(Duration::ZERO, "650 CIRC 99 LAUNCHED PURPOSE=GENERAL\r\n".to_owned());
+                "250 EXTENDED 99\r\n".to_owned()
+            }
             "GETINFO" => self.info(words[1]),
             "HSFETCH" => {
                 let servers = words[2..].iter().map(|word| word.strip_prefix("SERVER=").unwrap());

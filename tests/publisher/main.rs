@@ -146,6 +146,30 @@ async fn a_muted_node_gives_up_its_points_and_keeps_its_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tor_that_hears_nothing_of_the_network_counts_as_gone_until_it_does() {
+    let mut node = Node::start(BOTH).await;
+    node.order(&[point(3, 3)]).await;
+    node.until_published(&[1, 2, 3]).await;
+    let silence = |seconds| (0..seconds).for_each(|_| node.a.tell("BW 0 0"));
+    silence(10);
+    let began = std::time::Instant::now();
+    while !node.a.knows().commands.iter().any(|command| command == "EXTENDCIRCUIT 0") {
+        assert!(began.elapsed() < PATIENCE, "{:?}", node.a.knows().commands);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // The circuit that it has begun is told before these seconds pass.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    silence(4);
+    node.a.tell("BW 0 0");
+    node.until_published(&[3]).await;
+    node.until("the tor counts as gone", |report| report.serving_tor == TorState::Away).await;
+    // It believes in its points all the time.
+    node.a.tell("CIRC 99 EXTENDED PURPOSE=GENERAL");
+    node.until_published(&[1, 2, 3]).await;
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_serving_tor_that_dies_leaves_the_descriptor_at_once_and_returns() {
     let mut node = Node::start(BOTH).await;
     let mut watch = node.watch().await;
