@@ -432,6 +432,37 @@ fn a_fence_that_is_refused_is_not_believed() {
 }
 
 #[test]
+fn nothing_is_over_while_the_part_that_told_of_it_says_nothing() {
+    let mut world = World::new();
+    world.pass(60);
+    world.others_serve = false;
+    world.target_well = false;
+    world.pass(10);
+    let over = |world: &World| {
+        world
+            .report()
+            .past
+            .iter()
+            .filter(|deed| deed.text == "over: the target cannot be reached from this node")
+            .count()
+    };
+    world.ill.insert(Part::Daemon(Daemon::Proxy), (Ill::Hangs, Cure::Time(30)));
+    world.pass(25);
+    assert_eq!(over(&world), 0, "nobody knows");
+    let complaint = |world: &World| {
+        world.report().complaints.into_iter().find(|complaint| complaint.failure == "target_away").unwrap()
+    };
+    assert_eq!(complaint(&world).stage, Stage::Consequence);
+    world.pass(15);
+    assert_eq!((complaint(&world).stage, over(&world)), (Stage::Alarm, 0), "it has gone on all the time");
+    world.ill.insert(Part::Daemon(Daemon::Proxy), (Ill::Hangs, Cure::Time(20)));
+    world.pass(5);
+    world.target_well = true;
+    world.pass(30);
+    assert_eq!(over(&world), 1, "its end is told although it was only a consequence at last");
+}
+
+#[test]
 fn a_node_whose_proxy_is_lost_stops_serving_and_comes_back() {
     let mut world = World::new();
     world.pass(60);

@@ -163,7 +163,10 @@ async fn a_tor_that_hears_nothing_of_the_network_counts_as_gone_until_it_does() 
     node.a.tell("BW 0 0");
     node.until_published(&[3]).await;
     node.until("the tor counts as gone", |report| report.serving_tor == TorState::Away).await;
-    // It believes in its points all the time.
+    // What it tells now is not believed, and it believes in its points all the time.
+    node.a.tell("NEWCONSENSUS");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(node.status().await.serving_tor, TorState::Away);
     node.a.tell("CIRC 99 EXTENDED PURPOSE=GENERAL");
     node.until_published(&[1, 2, 3]).await;
     assert!(node.stop().await.success());

@@ -5,7 +5,7 @@ use super::part::{Daemon, Part, Tor};
 
 impl Failure {
     /// Whether this part is the one to tell of it, so that nobody knows whether it is over while that says nothing.
-    fn is_told_by(self, part: Part) -> bool {
+    pub(super) fn is_told_by(self, part: Part) -> bool {
         match self {
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
                 part == Part::Tor(tor)

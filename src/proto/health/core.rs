@@ -136,9 +136,13 @@ impl Health {
         self.cases.is_empty() && !spent && self.fence.is_calm() && !proxy_missed
     }
 
-    /// Nobody says that a failure is over while the part that told of it says nothing: it goes on until then.
+    /// Nobody says that a failure is over while the part that told of it says nothing: it goes on until then. A part that
+    /// answers again has not said how it is yet.
     fn keep_untold(&self, failures: &mut BTreeSet<Failure>) {
-        let untold = |failure: &&Failure| failures.iter().any(|other| other.silences(**failure));
+        let untold = |failure: &&Failure| {
+            failures.iter().any(|other| other.silences(**failure))
+                || Part::ALL.into_iter().any(|part| failure.is_told_by(part) && self.vitals.is_awaited(part))
+        };
         let kept: Vec<Failure> = self.cases.keys().filter(untold).copied().collect();
         failures.extend(kept);
     }

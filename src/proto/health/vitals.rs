@@ -297,6 +297,17 @@ impl Vitals {
         }
     }
 
+    /// Whether a part answers, but has not said yet how it is.
+    pub fn is_awaited(&self, part: Part) -> bool {
+        let has_said = match part {
+            Part::Tor(tor) => self.tor(tor).is_some(),
+            Part::Daemon(Daemon::Proxy) => self.traffic.is_some(),
+            Part::Daemon(Daemon::Coordinator) => self.cluster.is_some(),
+            Part::Daemon(Daemon::Publisher) => self.publishing.is_some(),
+        };
+        self.answer(part) == Answer::Answers && !has_said
+    }
+
     /// What a tor said last.
     pub fn tor(&self, tor: Tor) -> Option<&TorVitals> {
         match tor {
