@@ -80,6 +80,8 @@ struct World {
     fenced: bool,
     /// What the core was told of each part last, which may be a second ago.
     told: BTreeMap<Part, Answer>,
+    /// Whether it was told that the onion's key could not be installed.
+    told_key: bool,
     others_serve: bool,
     /// What the coordinator said of that last, which may be away since.
     heard_of_others: bool,
@@ -103,6 +105,7 @@ impl World {
             told_target_well: true,
             fenced: false,
             told: BTreeMap::new(),
+            told_key: false,
             others_serve: true,
             heard_of_others: true,
             done: Vec::new(),
@@ -123,6 +126,7 @@ impl World {
     /// All that would be observed in this second.
     fn observations(&self) -> Vec<Observation> {
         let mut seen: Vec<_> = Part::ALL.map(|part| Observation::Answer(part, self.answer(part))).to_vec();
+        seen.push(Observation::KeyInstalled(!self.ill.contains_key(&Part::KeyInstaller)));
         let answers = |part| self.answer(part) == Answer::Answers;
         let is = |tor, what| self.ill.get(&Part::Tor(tor)).is_some_and(|(ill, _)| *ill == what);
         let deaf = |tor| self.outage > 0 || is(tor, Ill::Deaf) || is(tor, Ill::Stuck);
@@ -163,6 +167,7 @@ impl World {
             match &observation {
                 Observation::Answer(part, answer) => _ = self.told.insert(*part, *answer),
                 Observation::Traffic(traffic) => self.told_target_well = traffic.target_well,
+                Observation::KeyInstalled(success) => self.told_key = !success,
                 _ => {}
             }
             self.handle(Event::Observed(observation));
@@ -209,6 +214,7 @@ impl World {
     fn check(&self, remedy: Remedy) {
         match remedy {
             Remedy::Kill(part) => assert_eq!(self.told[&part], Answer::Silent, "{remedy:?}"),
+            Remedy::Start(Part::KeyInstaller) => assert!(self.told_key, "{remedy:?}"),
             Remedy::Start(part) => assert_eq!(self.told[&part], Answer::Away, "{remedy:?}"),
             // One tor alone cannot tell whether it is the network, nor can both in the second in which it goes.
             Remedy::Restart(Part::Tor(tor)) => {
@@ -216,7 +222,7 @@ impl World {
                 let told = self.told[&Part::Tor(other)] == Answer::Answers && self.second > self.outage_began;
                 assert!(self.outage == 0 || !told, "no restart mends a network");
             }
-            Remedy::Restart(Part::Daemon(daemon)) => panic!("{daemon:?} was not the matter"),
+            Remedy::Restart(part) => panic!("{part:?} was not the matter"),
             Remedy::Fence => {
                 assert!(self.told[&Part::Daemon(Daemon::Proxy)] != Answer::Answers || !self.told_target_well);
                 assert!(self.others_serve || self.heard_of_others, "clients would find nobody");
@@ -236,7 +242,11 @@ impl World {
             0 => Cure::Time(1 + dice.below(400)),
             number => Cure::Remedies(u32::try_from(number).unwrap()),
         };
-        let part = Part::ALL[usize::try_from(dice.below(5)).unwrap()];
+        let drawn = usize::try_from(dice.below(6)).unwrap();
+        let Some(part) = Part::ALL.get(drawn).copied() else {
+            self.ill.insert(Part::KeyInstaller, (Ill::Dead, cure));
+            return;
+        };
         match dice.below(if repairable { 6 } else { 4 }) {
             0 | 1 => _ = self.ill.insert(part, (Ill::Hangs, cure)),
             2 => _ = self.ill.insert(part, (Ill::Dead, cure)),
@@ -245,7 +255,7 @@ impl World {
                     let ill = if dice.below(2) == 0 { Ill::Deaf } else { Ill::Stuck };
                     self.ill.insert(part, (ill, cure));
                 }
-                Part::Daemon(_) => _ = self.ill.insert(part, (Ill::Dead, cure)),
+                Part::Daemon(_) | Part::KeyInstaller => _ = self.ill.insert(part, (Ill::Dead, cure)),
             },
             4 => (self.outage, self.outage_began) = (dice.below(600), self.second + 1),
             _ => self.target_well = !self.target_well,
@@ -261,7 +271,7 @@ impl World {
 
     /// However it went: no part was treated more often than it may be.
     fn assert_no_loop(&self, seed: u64) {
-        for part in Part::ALL {
+        for part in Part::ALL.into_iter().chain([Part::KeyInstaller]) {
             let fence = |remedy: &Remedy| matches!(remedy, Remedy::Fence | Remedy::Unfence);
             let times: Vec<u64> = self
                 .done
@@ -292,7 +302,12 @@ impl World {
                 matches!(complaint.stage, Stage::Alarm | Stage::Consequence),
                 "seed {seed}: {complaint:?}"
             );
-            let told = if complaint.stage == Stage::Alarm { "no more will be tried" } else { "follows from" };
+            let told = match complaint.stage {
+                // Both tors are stuck: nothing that the watchdog can do helps against that.
+                Stage::Alarm if complaint.failure == "no_network" => "look after this machine's network",
+                Stage::Alarm => "no more will be tried",
+                _ => "follows from",
+            };
             assert!(complaint.text.contains(told), "seed {seed}: {}", complaint.text);
         }
         self.pass(3600);

@@ -47,6 +47,25 @@ with subtest("the watchdog's orders to systemd are carried out"):
         machine.fail(said("rustbalance-watchdog", since, "could not"))
     is_serving(machine)
 
+with subtest("the onion's key is put right and kept private while tor serves"):
+    place, master = "/run/rustbalance/onion/a", "/etc/rustbalance/hs_ed25519_secret_key"
+    key, pid = f"{place}/hs_ed25519_secret_key", main_pid(machine, "rustbalance-tor@a")
+    machine.succeed(f"cp --preserve {key} /run/kept", f"chmod 755 {place}")
+    machine.wait_until_succeeds(f"test $(stat --format=%a {place}) = 700", timeout=60)
+    # As the timer does every hour.
+    machine.succeed("systemctl is-active rustbalance-onion-key.timer", f"truncate --size=50 {key}")
+    machine.succeed("systemctl start rustbalance-onion-key", f"cmp {key} /run/kept")
+    # The operator's file itself is damaged: told long before tor needs it, and well again with it.
+    told = f"{metrics} | grep --quiet '^rustbalance_failure{{failure=.uninstalled_key.'"
+    machine.succeed(f"mv {master} {master}.kept", f"head --bytes=50 {master}.kept > {master}")
+    machine.fail("systemctl start rustbalance-onion-key")
+    machine.wait_until_succeeds(told, timeout=90)
+    machine.succeed(f"mv {master}.kept {master}")
+    machine.wait_until_fails(told, timeout=180)
+    machine.succeed(f"cmp {key} /run/kept", "rm /run/kept")
+    assert main_pid(machine, "rustbalance-tor@a") == pid, "tor served all the time"
+    is_serving(machine)
+
 with subtest("a daemon without memory is ended, and comes back serving"):
     for daemon in DAEMONS:
         starve = f"systemctl set-property --runtime {daemon} MemoryMax"

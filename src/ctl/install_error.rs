@@ -26,6 +26,14 @@ pub enum InstallError {
         /// The directory.
         directory: PathBuf,
     },
+    /// Others can read what is there, and that cannot be changed.
+    #[error("{} can be read by others than tor, and that cannot be changed: {source}; make it tor's own", path.display())]
+    Open {
+        /// The directory or the file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: io::Error,
+    },
     /// The key is a good one, but of another service.
     #[error("the key is that of {found}, but service.address is {configured}; nothing was installed")]
     OtherAddress {
@@ -52,7 +60,7 @@ impl InstallError {
     /// The exit code.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Directory { .. } | Self::OnDisk { .. } => Exit::CannotCreate,
+            Self::Directory { .. } | Self::OnDisk { .. } | Self::Open { .. } => Exit::CannotCreate,
             Self::OtherAddress { .. } => Exit::Config,
             Self::Occupied { .. } => Exit::Data,
         }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -30,6 +31,10 @@ const MASTER_ADDRESS: &str = "MasterOnionAddress ";
 const PUBLIC_KEY: &str = "hs_ed25519_public_key";
 /// Tor's own note of the address that it serves from a directory.
 const HOSTNAME: &str = "hostname";
+/// The rights of all but the owner.
+const OTHERS: u32 = 0o077;
+/// Those of the owner.
+const OWNER: u32 = 0o700;
 /// `RAMFS_MAGIC` of the kernel's `magic.h`.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
@@ -41,7 +46,8 @@ Examples:
 
 The directory is tor's HiddenServiceDir. It must be in memory (a tmpfs mounted noswap, or a ramfs), and this must run as \
 tor's user: what it makes is owned by whoever runs it. What is there already and right is left alone, so it may run again \
-while tor serves. What is damaged is replaced; what belongs to another address is not.")]
+while tor serves. What is damaged is replaced, and what others could read is closed to them; what belongs to another \
+address is left alone.")]
 pub struct Arguments {
     /// The directory
     #[arg(value_name = "DIRECTORY")]
@@ -70,8 +76,9 @@ impl Arguments {
         if address != service.address {
             return Err(InstallError::OtherAddress { found: address, configured: service.address }.into());
         }
-        let mut place = Place { directory, address, replaced: Vec::new() };
+        let mut place = Place { directory, address, replaced: Vec::new(), closed: Vec::new() };
         place.make_sure_that_it_is_ours()?;
+        place.close_to_others()?;
         // Before the key: a tor that has one without the other serves what nobody can use half of every day.
         place.install(OB_CONFIG, format!("{MASTER_ADDRESS}{address}\n").as_bytes())?;
         place.install(MASTER_KEY, &*key.to_tor_secret_key_file())?;
@@ -80,6 +87,9 @@ impl Arguments {
         writeln!(out, "{}", Line("installed in", directory.display()))?;
         for name in place.replaced {
             writeln!(out, "{}", Line("replaced", format_args!("{name}, which was damaged")))?;
+        }
+        for path in place.closed {
+            writeln!(out, "{}", Line("closed", format_args!("{}, which others could read", path.display())))?;
         }
         Ok(())
     }
@@ -91,6 +101,8 @@ struct Place<'a> {
     address: HsId,
     /// What was there and not as it must be.
     replaced: Vec<&'static str>,
+    /// What others could read.
+    closed: Vec<PathBuf>,
 }
 
 impl Place<'_> {
@@ -105,6 +117,23 @@ impl Place<'_> {
             let there = read(&file)?.and_then(|content| address_of(&content));
             if there.is_some_and(|there| there != self.address) {
                 return Err(InstallError::Occupied { file, configured: self.address }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody but tor reads the key, as tor itself would have it.
+    fn close_to_others(&mut self) -> Result<(), InstallError> {
+        for path in [self.directory.to_owned(), self.directory.join(MASTER_KEY)] {
+            let failed = |source| InstallError::Open { path: path.clone(), source };
+            let mode = match fs::metadata(&path) {
+                Ok(found) => found.permissions().mode(),
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            if mode & OTHERS != 0 {
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode & OWNER)).map_err(failed)?;
+                self.closed.push(path);
             }
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! One node: two tors and four daemons on a machine.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -12,11 +13,11 @@ use super::error::{LabError, io as doing};
 use super::ground::Ground;
 use super::machine::Machine;
 use super::place::Place;
-use super::service_manager::{self, Units};
+use super::service_manager::{self, OneShot, Units};
 use super::supervisor::{Supervised, supervise};
 use super::torrc::{TORRC_A, TORRC_B};
 use super::unit::{First, Unit};
-use super::unit_file::{self, TOR, UnitFile};
+use super::unit_file::{self, ONION_KEY, TOR, UnitFile};
 
 /// The daemons, in no order but one: who watches the others comes last, and goes first.
 const DAEMONS: [Daemon; 4] = [Daemon::Proxy, Daemon::Coordinator, Daemon::Publisher, Daemon::Watchdog];
@@ -78,16 +79,22 @@ impl Node {
         let torrc = network.shipped(TORRC_A, "a", &files.tor_a);
         let words =
             [Path::new("install-key"), Path::new("--config"), &files.configuration(), &files.service()];
-        let install_key = words.map(OsString::from).to_vec();
+        let install_key = OneShot {
+            place: Arc::clone(place),
+            program: ground.programs.join("rustbalance"),
+            arguments: words.map(OsString::from).to_vec(),
+        };
         let first = First {
             exists: Some(files.joined()),
-            succeeds: Some((ground.programs.join("rustbalance"), install_key)),
+            succeeds: Some((install_key.program.clone(), install_key.arguments.clone())),
         };
         let tor_a = network.run_after(&unit_name("tor-a"), place, &files.tor_a, &torrc, first)?;
         let torrc = network.shipped(TORRC_B, "b", &files.tor_b);
         let tor_b = network.run(&unit_name("tor-b"), place, &files.tor_b, &torrc)?;
 
-        let mut units = Units::from([(TOR.instance("a"), tor_a.clone()), (TOR.instance("b"), tor_b.clone())]);
+        let tors = [(TOR.instance("a"), tor_a.clone()), (TOR.instance("b"), tor_b.clone())];
+        let passing = BTreeMap::from([(ONION_KEY.name().to_owned(), install_key)]);
+        let mut units = Units { remaining: tors.into(), passing };
         let mut daemons = Vec::new();
         for daemon in DAEMONS {
             let (service, sockets) = daemon.unit_files();
@@ -107,7 +114,7 @@ impl Node {
                 keepalive: Some(service.time("WatchdogSec")?),
             };
             let supervised = supervise(unit)?;
-            units.insert(service.name().to_owned(), supervised.clone());
+            units.remaining.insert(service.name().to_owned(), supervised.clone());
             daemons.push(supervised);
         }
         service_manager::serve(place, units)?;

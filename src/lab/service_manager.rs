@@ -5,12 +5,15 @@
 //! between them: who connects speaks to the manager at once. Nor is there polkit, whose rule only a real machine shows.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::sys::signal::Signal;
 use tokio::net::{UnixListener, UnixStream};
 use zbus::{Guid, ObjectPath, OwnedObjectPath};
 
+use super::errand;
 use super::error::{LabError, io as doing};
 use super::place::Place;
 use super::supervisor::Supervised;
@@ -26,7 +29,33 @@ const MANAGER_OBJECT: &str = "/org/freedesktop/systemd1";
 const JOB: &str = "/org/freedesktop/systemd1/job/1";
 
 /// A node's units, as systemd calls them.
-pub(super) type Units = BTreeMap<String, Supervised>;
+#[derive(Debug, Clone, Default)]
+pub(super) struct Units {
+    /// Those that remain.
+    pub(super) remaining: BTreeMap<String, Supervised>,
+    /// `Type=oneshot`: those that do something and end.
+    pub(super) passing: BTreeMap<String, OneShot>,
+}
+
+/// A service that does something and ends.
+#[derive(Debug, Clone)]
+pub(super) struct OneShot {
+    /// Where it runs.
+    pub(super) place: Arc<Place>,
+    /// The program.
+    pub(super) program: PathBuf,
+    /// Its arguments.
+    pub(super) arguments: Vec<OsString>,
+}
+
+impl OneShot {
+    async fn run(self, name: String) {
+        let mut command = self.place.command(&self.program);
+        command.args(&self.arguments);
+        // Systemd does not tell whoever starts it how it ends, but whoever looks afterwards.
+        let _ = errand::run(&name, command, b"").await;
+    }
+}
 
 /// Serves a node's bus until the lab ends.
 pub(super) fn serve(place: &Place, units: Units) -> Result<(), LabError> {
@@ -85,7 +114,10 @@ struct Manager {
 
 impl Manager {
     fn unit(&self, name: &str) -> Result<&Supervised, ManagerError> {
-        self.units.get(name).ok_or_else(|| ManagerError::NoSuchUnit(format!("Unit {name} not loaded.")))
+        self.units
+            .remaining
+            .get(name)
+            .ok_or_else(|| ManagerError::NoSuchUnit(format!("Unit {name} not loaded.")))
     }
 }
 
@@ -104,7 +136,10 @@ fn not_understood(word: &str) -> ManagerError {
 #[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
 impl Manager {
     async fn start_unit(&self, name: &str, mode: &str) -> Result<OwnedObjectPath, ManagerError> {
-        self.unit(name)?.start().await;
+        match self.units.passing.get(name) {
+            Some(service) => _ = tokio::spawn(service.clone().run(name.to_owned())),
+            None => self.unit(name)?.start().await,
+        }
         job(mode)
     }
 

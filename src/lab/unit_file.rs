@@ -33,6 +33,7 @@ unit_files! {
     WATCHDOG = "rustbalance-watchdog.service";
     WATCHDOG_CONTROL = "rustbalance-watchdog.socket";
     WATCHDOG_WEB = "rustbalance-watchdog-web.socket";
+    ONION_KEY = "rustbalance-onion-key.service";
     TOR = "rustbalance-tor@.service";
 }
 

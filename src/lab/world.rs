@@ -23,7 +23,7 @@ use crate::ipc::proxy::{ProxyClient, ProxyStatus};
 use crate::ipc::publisher::PublisherClient;
 use crate::ipc::watchdog::WatchdogClient;
 use crate::proto::cluster::status::{Lifecycle, NodeStatus};
-use crate::proto::health::report::{Complaint, Stage};
+use crate::proto::health::report::{Complaint, Deed, DeedKind, Stage};
 use crate::proto::publish::report::{Duty, PublisherReport};
 
 /// How long a daemon may take to answer a question. A dead one's socket accepts, since the supervisor keeps it.
@@ -184,6 +184,28 @@ impl World {
     ) -> Option<Duration> {
         while since.elapsed() < limit {
             if self.alarms(node, failure).await == Some(wanted) {
+                return Some(since.elapsed());
+            }
+            sleep(POLL).await;
+        }
+        None
+    }
+
+    /// How long after `since` a node's watchdog said that a failure was over that it had never told of before; None if not
+    /// within `limit`.
+    pub(super) async fn until_over(
+        &self,
+        node: usize,
+        failure: &str,
+        since: Instant,
+        limit: Duration,
+    ) -> Option<Duration> {
+        let path = self.nodes[node].control_socket(Daemon::Watchdog);
+        let is_it = |deed: &Deed| deed.kind == DeedKind::Over && deed.failure.as_deref() == Some(failure);
+        while since.elapsed() < limit {
+            let asked = async { WatchdogClient::connect(&path).await?.status().await };
+            let report = timeout(ANSWER_LIMIT, asked).await.ok().and_then(Result::ok);
+            if report.is_some_and(|report| report.past.iter().any(is_it)) {
                 return Some(since.elapsed());
             }
             sleep(POLL).await;

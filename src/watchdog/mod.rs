@@ -3,8 +3,8 @@
 //! ```text
 //! tor_link ×2 ───────┐                       ┌─ service_manager (D-Bus) ── units of this node
 //! daemon_link ×3     ├─ observations ─ serve ┤
-//! uses               │                       │
-//! host, configuration┘      proto::health    ├─ web: metrics, page, events ── ipc: `rustbalance status --why`
+//! uses, host, key    │                       │
+//! configuration──────┘      proto::health    ├─ web: metrics, page, events ── ipc: `rustbalance status --why`
 //!            └────────── overview ───────────┘
 //! ```
 //!
@@ -15,6 +15,7 @@ mod configuration;
 mod daemon_link;
 mod events;
 mod host;
+mod key;
 mod metrics;
 mod overview;
 mod page;

@@ -25,6 +25,7 @@ const NAME: &str = "org.freedesktop.systemd1";
 const OBJECT: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 /// What systemd says where there is no number: the unit does not run, or has no limit.
 const NO_NUMBER: u64 = u64::MAX;
@@ -76,6 +77,7 @@ impl Units {
             Part::Daemon(Daemon::Proxy) => "rustbalance-proxy.service",
             Part::Daemon(Daemon::Coordinator) => "rustbalance-coordinator.service",
             Part::Daemon(Daemon::Publisher) => "rustbalance-publisher.service",
+            Part::KeyInstaller => "rustbalance-onion-key.service",
         }
     }
 
@@ -107,24 +109,52 @@ impl Units {
         };
         timeout(CALL_LIMIT, asked).await.unwrap_or(Err(OrderError::TimedOut))
     }
+
+    /// Whether what installs the onion's key had success when it ran last; `None` if it runs just now, or never has.
+    pub(super) async fn key_installed(self) -> Result<Option<bool>, OrderError> {
+        let asked = async {
+            let bus = Builder::system().build().await.map_err(bus_error)?;
+            let Some(unit) = unit(&bus, self.name(Part::KeyInstaller)).await? else { return Ok(None) };
+            let state = property(&bus, &unit, (UNIT, "ActiveState")).await?;
+            Ok(match String::try_from(state).map_err(bus_error)?.as_str() {
+                "failed" => Some(false),
+                // It does not remain.
+                "inactive" => Some(true),
+                _ => None,
+            })
+        };
+        timeout(CALL_LIMIT, asked).await.unwrap_or(Err(OrderError::TimedOut))
+    }
+}
+
+/// Where a unit is on the bus; `None` if it is not loaded.
+async fn unit(bus: &Connection, name: &str) -> Result<Option<OwnedObjectPath>, OrderError> {
+    match call(bus, "GetUnit", &(name,)).await {
+        Err(OrderError::Refused { name, .. }) if name == NO_SUCH_UNIT => Ok(None),
+        reply => reply?.body().deserialize().map(Some).map_err(bus_error),
+    }
 }
 
 /// The memory of one unit. Of one that is not loaded nothing is known.
-async fn memory_of(bus: &Connection, unit: &str) -> Result<Option<Share>, OrderError> {
-    let path = match call(bus, "GetUnit", &(unit,)).await {
-        Err(OrderError::Refused { name, .. }) if name == NO_SUCH_UNIT => return Ok(None),
-        reply => reply?.body().deserialize::<OwnedObjectPath>().map_err(bus_error)?,
-    };
-    let used = number(bus, &path, "MemoryCurrent").await?;
-    let limit = number(bus, &path, "MemoryMax").await?;
+async fn memory_of(bus: &Connection, name: &str) -> Result<Option<Share>, OrderError> {
+    let Some(unit) = unit(bus, name).await? else { return Ok(None) };
+    let used = number(bus, &unit, "MemoryCurrent").await?;
+    let limit = number(bus, &unit, "MemoryMax").await?;
     Ok((used != NO_NUMBER && limit != NO_NUMBER).then_some(Share { used, limit }))
 }
 
-async fn number(bus: &Connection, unit: &OwnedObjectPath, property: &str) -> Result<u64, OrderError> {
-    let reply =
-        bus.call_method(Some(NAME), unit.as_str(), Some(PROPERTIES), "Get", &(SERVICE, property)).await;
-    let value = reply.map_err(bus_error)?.body().deserialize::<OwnedVariant>().map_err(bus_error)?;
-    u64::try_from(value).map_err(bus_error)
+async fn number(bus: &Connection, unit: &OwnedObjectPath, name: &str) -> Result<u64, OrderError> {
+    u64::try_from(property(bus, unit, (SERVICE, name)).await?).map_err(bus_error)
+}
+
+/// A property of a unit, by its interface and its name.
+async fn property(
+    bus: &Connection,
+    unit: &OwnedObjectPath,
+    which: (&str, &str),
+) -> Result<OwnedVariant, OrderError> {
+    let reply = bus.call_method(Some(NAME), unit.as_str(), Some(PROPERTIES), "Get", &which).await;
+    reply.map_err(bus_error)?.body().deserialize::<OwnedVariant>().map_err(bus_error)
 }
 
 /// SIGKILL: who hangs hears no other. `Restart=` brings it back; where nothing runs that could end, it is started.
@@ -152,11 +182,11 @@ async fn call<B: serde::Serialize + DynamicType + Sync>(
     bus.call_method(Some(NAME), OBJECT, Some(MANAGER), method, body).await.map_err(bus_error)
 }
 
-fn bus_error(error: zbus::Error) -> OrderError {
+fn bus_error(error: impl Into<zbus::Error>) -> OrderError {
     let short = |text: &str| -> String {
         text.chars().filter(|c| !c.is_control()).take(MAX_REASON_LETTERS).collect()
     };
-    match error {
+    match error.into() {
         zbus::Error::MethodError(name, reason, _) => {
             OrderError::Refused { name: name.to_string(), reason: short(&reason.unwrap_or_default()) }
         }

@@ -13,7 +13,7 @@ use super::overview::Overview;
 use super::serve::{Lines, Reload, Watchdog};
 use super::service_manager::Units;
 use super::tor_link::Watched;
-use super::{configuration, daemon_link, host, tor_link, uses, web};
+use super::{configuration, daemon_link, host, key, tor_link, uses, web};
 use crate::config::file::DEFAULT_PATH;
 use crate::config::reload::{Reloads, Scope};
 use crate::config::tor::{Tor as TorConfig, TorName};
@@ -88,6 +88,7 @@ fn start(arguments: &Arguments) -> Result<(), StartError> {
             tokio::spawn(daemon_link::watch(daemon, socket, told, seen.clone()));
         }
         tokio::spawn(uses::watch_memory(units, seen.clone()));
+        tokio::spawn(key::watch(units, seen.clone()));
         let loaded = watch::Sender::new(config.clone());
         tokio::spawn(configuration::watch(loaded.subscribe(), seen.clone()));
         tokio::spawn(host::watch(state, seen));

@@ -1,5 +1,6 @@
 //! `rustbalance install-key`.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustbalance::config::file::Config;
@@ -8,12 +9,13 @@ use tempfile::TempDir;
 
 use crate::tool::{CANNOT_CREATE, CONFIG, DATA, answer, complaint, content, private, text};
 
-/// A node's files, and an empty directory in memory, as a mount unit makes it.
+/// A node's files, and an empty directory in memory, as systemd-tmpfiles makes it.
 fn node() -> (TempDir, PathBuf, PathBuf) {
     let place = tempfile::tempdir_in("/dev/shm").unwrap();
     let (etc, service) = (place.path().join("etc"), place.path().join("service"));
     answer(&["init", "--node-id", "alpha", "--target", "unix:/run/web.sock", "--directory", text(&etc)]);
     std::fs::create_dir(&service).unwrap();
+    std::fs::set_permissions(&service, std::fs::Permissions::from_mode(0o700)).unwrap();
     (place, etc.join("config.toml"), service)
 }
 
@@ -108,6 +110,28 @@ fn what_is_damaged_is_put_right() {
     std::fs::remove_file(service.join("hs_ed25519_secret_key")).unwrap();
     answer(&arguments);
     assert_eq!(content(&service), whole);
+}
+
+#[test]
+fn what_others_could_read_is_closed_to_them() {
+    let (_place, config, service) = node();
+    let arguments = ["install-key", "--config", text(&config), text(&service)];
+    answer(&arguments);
+    let whole = content(&service);
+    let open =
+        |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    open(&service, 0o755);
+    open(&service.join("hs_ed25519_secret_key"), 0o640);
+    let said = answer(&arguments);
+    for path in [service.clone(), service.join("hs_ed25519_secret_key")] {
+        assert!(
+            said.contains(&format!("closed            {}, which others could read", path.display())),
+            "{said}"
+        );
+    }
+    assert_eq!(content(&service), whole, "modes, too");
+    assert_eq!(std::fs::metadata(&service).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(!answer(&arguments).contains("closed"));
 }
 
 #[test]

@@ -300,16 +300,28 @@ fn the_tool_makes_no_other_calls_when_it_installs_the_key() {
     let life = Life::new(&NODE.replace("ADDRESS", &address([42; 32])), &[]);
     secret(&life.path("key"), &[42; 32]);
     let memory = tempfile::tempdir_in("/dev/shm").unwrap();
-    let status = Command::new("strace")
-        .args(["-f", "-qq", "-o"])
-        .arg(life.path("trace"))
-        .arg(env!("CARGO_BIN_EXE_rustbalance"))
-        .args(["install-key", "--config"])
-        .arg(life.path("config.toml"))
-        .arg(memory.path())
-        .stdout(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(status.success());
-    life.compare("rustbalance-onion-key.service");
+    let install = || {
+        let status = Command::new("strace")
+            .args(["-f", "-qq", "-o"])
+            .arg(life.path("trace"))
+            .arg(env!("CARGO_BIN_EXE_rustbalance"))
+            .args(["install-key", "--config"])
+            .arg(life.path("config.toml"))
+            .arg(memory.path())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        life.compare("rustbalance-onion-key.service");
+        made(&life.path("trace"))
+    };
+    install();
+    let key = memory.path().join("hs_ed25519_secret_key");
+    // Cut off, as after a fault of memory; deleted; readable by others.
+    fs::File::options().write(true).open(&key).unwrap().set_len(50).unwrap();
+    assert!(install().contains("rename"), "it is put right");
+    fs::remove_file(&key).unwrap();
+    install();
+    fs::set_permissions(memory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(install().contains("chmod"), "it is closed");
 }

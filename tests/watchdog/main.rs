@@ -129,6 +129,27 @@ async fn a_part_that_uses_nearly_all_it_may_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_could_not_be_installed_is_told_and_installed_anew() {
+    const INSTALL: &str = "StartUnit rustbalance-onion-key.service";
+    let node = start().await;
+    node.until("all is well", |report| report.complaints.is_empty()).await;
+    let begin = Instant::now();
+    node.manager.fail_key(true);
+    let is_told = |report: &HealthReport| {
+        report
+            .complaints
+            .iter()
+            .any(|it| it.failure == "uninstalled_key" && it.part.as_deref() == Some("key_installer"))
+    };
+    node.until("it is told", is_told).await;
+    let manager = node.manager.clone();
+    node.manager.on(INSTALL, move |_| manager.fail_key(false));
+    node.until_called(INSTALL, begin).await;
+    node.until("it is over", |report| report.complaints.is_empty()).await;
+    assert_eq!(node.manager.calls().len(), 1, "tor was left alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_that_is_not_loaded_is_told_until_it_is() {
     let node = start().await;
     let told = async |name: &str| {

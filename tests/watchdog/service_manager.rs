@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -24,6 +24,8 @@ pub(crate) struct ServiceManager {
     refuses: Arc<Mutex<bool>>,
     /// What the proxy's processes use, in bytes.
     memory: Arc<AtomicU64>,
+    /// How the installation of the onion's key went.
+    key: Arc<AtomicBool>,
 }
 
 impl ServiceManager {
@@ -48,6 +50,7 @@ impl ServiceManager {
             .serve_at("/org/freedesktop/DBus", Bus)
             .serve_at("/org/freedesktop/systemd1", self.clone())
             .serve_at(format!("{UNITS}/proxy"), Service { memory: Arc::clone(&self.memory) })
+            .serve_at(format!("{UNITS}/key"), KeyUnit { failed: Arc::clone(&self.key) })
             .build()
             .await;
         // Kept until the test ends; each remedy has a connection of its own.
@@ -66,7 +69,12 @@ impl ServiceManager {
         *self.refuses.lock().unwrap() = true;
     }
 
-    /// The proxy uses so much memory from now on, of [`MEMORY_MAX`]. No other unit is loaded.
+    /// From now on the onion's key could not be installed when that was tried last, or could.
+    pub(crate) fn fail_key(&self, failed: bool) {
+        self.key.store(failed, Ordering::SeqCst);
+    }
+
+    /// The proxy uses so much memory from now on, of [`MEMORY_MAX`]. Of tors and other daemons no unit is loaded.
     pub(crate) fn set_memory(&self, bytes: u64) {
         self.memory.store(bytes, Ordering::SeqCst);
     }
@@ -125,6 +133,19 @@ impl Service {
     }
 }
 
+/// The unit that installs the onion's key.
+struct KeyUnit {
+    failed: Arc<AtomicBool>,
+}
+
+#[zbus::interface(name = "org.freedesktop.systemd1.Unit")]
+impl KeyUnit {
+    #[zbus(property)]
+    fn active_state(&self) -> String {
+        if self.failed.load(Ordering::SeqCst) { "failed" } else { "inactive" }.to_owned()
+    }
+}
+
 /// Why there is nothing to be told of a unit, in systemd's name.
 #[derive(Debug, zbus::DBusError)]
 #[zbus(prefix = "org.freedesktop.systemd1")]
@@ -138,11 +159,12 @@ enum UnitError {
 impl ServiceManager {
     #[allow(clippy::needless_pass_by_value, clippy::unused_self)]
     fn get_unit(&self, unit: String) -> Result<OwnedObjectPath, UnitError> {
-        if unit == "rustbalance-proxy.service" {
-            Ok(ObjectPath::try_from(format!("{UNITS}/proxy")).unwrap().into())
-        } else {
-            Err(UnitError::NoSuchUnit(format!("Unit {unit} not loaded.")))
-        }
+        let loaded = match unit.as_str() {
+            "rustbalance-proxy.service" => "proxy",
+            "rustbalance-onion-key.service" => "key",
+            _ => return Err(UnitError::NoSuchUnit(format!("Unit {unit} not loaded."))),
+        };
+        Ok(ObjectPath::try_from(format!("{UNITS}/{loaded}")).unwrap().into())
     }
 
     #[allow(clippy::needless_pass_by_value)]

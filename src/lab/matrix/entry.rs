@@ -107,11 +107,11 @@ impl Entry {
         self.clear_secs.is_some() && (row.mended.is_none() || self.mended_secs.is_some())
     }
 
-    /// Whether it took no longer than it may, and less than it once took.
+    /// Whether it took no longer than it may, and all of it less than it once took.
     fn is_in_time(&self) -> bool {
-        self.clear_secs.is_some_and(|took| {
-            self.limit_secs.is_none_or(|limit| took <= limit) && self.seed_secs.is_none_or(|seed| took < seed)
-        })
+        let took_in_all = self.clear_secs.into_iter().chain(self.mended_secs).reduce(f64::max);
+        self.clear_secs.is_some_and(|took| self.limit_secs.is_none_or(|limit| took <= limit))
+            && took_in_all.is_some_and(|took| self.seed_secs.is_none_or(|seed| took < seed))
     }
 }
 
@@ -161,6 +161,13 @@ mod tests {
         let other = Row::lab("1", "x", SceneName::Kill, "points back");
         assert_eq!(verdict(&other, &[outcome(Some(4))], true), Verdict::Missed, "nobody measured it");
         assert_eq!(verdict(&ROW.mended("points back"), &[outcome(Some(4))], true), Verdict::Missed);
+        let mut late = outcome(Some(4));
+        late.measures.push(Measure::time("points back", Bound::Happens, Some(Duration::from_secs(31))));
+        assert_eq!(
+            verdict(&ROW.mended("points back"), &[late], true),
+            Verdict::Missed,
+            "the seed's time is for all"
+        );
     }
 
     #[test]

@@ -99,9 +99,9 @@ pub(super) const ROWS: &[Row] = &[
     .mended("its points back everywhere"),
     Row::lab("6.4", "the tunnel's interface is gone", SceneName::TunnelGone, "the mesh is whole again")
         .limit(10.0),
-    Row::lab("6.5", "the onion's directory has other permissions", SceneName::OpenKey, "to an alarm")
+    Row::lab("6.5", "the onion's directory has other permissions", SceneName::OpenKey, "private again")
         .limit(15.0)
-        .mended("the alarm is over"),
+        .mended("the watchdog knows"),
     Row::lab(
         "6.6",
         "the onion's key is damaged or deleted, and tor restarts",

@@ -1,42 +1,66 @@
-//! `open-key`: others could read the onion's key on a node. Nothing is mended behind an operator's back, but the watchdog
-//! raises an alarm, and takes it back by itself.
+//! `open-key`: others could read the onion's key on a node. The watchdog has it closed to them while tor serves on.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::load::Played;
+use tokio::time::sleep;
+
+use super::load::{Allowed, Load, Played};
 use crate::lab::error::{LabError, io as doing};
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::world::World;
 
+/// Pages.
+const FETCHES: usize = 40;
+/// The blow and what follows.
+const QUIET: Duration = Duration::from_secs(40);
+/// Open to all users of the machine.
+const OPEN: u32 = 0o755;
+/// The rights of all but tor.
+const OTHERS: u32 = 0o077;
+/// Tor is asked about everything every ten seconds.
+const CLOSED: f64 = 15.0;
+/// Once more until that is seen.
+const OVER: f64 = 25.0;
 /// What the watchdog calls it.
 const FAILURE: &str = "open_key_directory";
-/// Tor is asked about everything every ten seconds.
-const TOLD: f64 = 15.0;
 /// After this a figure is missed anyway.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Between two looks at it.
+const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
+    world.quiet(QUIET).await?;
+    let load = Load::start(world, "open-key").await?;
     let victim = world.standby().await;
     let machine = &world.nodes[victim].machine;
     let service = machine.outside(&machine.files.service());
     world.note("the onion's directory can be read by everybody", victim);
-    set_mode(&service, 0o755)?;
-    let told = world.until_alarm(victim, FAILURE, true, Instant::now(), PATIENCE).await;
-    set_mode(&service, 0o700)?;
-    world.note("the onion's directory is private", victim);
-    let over = world.until_alarm(victim, FAILURE, false, Instant::now(), PATIENCE).await;
-    Ok(Played {
-        measures: vec![
-            Measure::time("to an alarm", Bound::AtMost(TOLD), told),
-            Measure::time("private again: the alarm is over", Bound::AtMost(TOLD), over),
-        ],
-        notes: Vec::new(),
-    })
+    let (opened, starts) = (Instant::now(), world.nodes[victim].tor_a.state().starts);
+    fs::set_permissions(&service, Permissions::from_mode(OPEN)).map_err(doing("changing permissions"))?;
+    let closed = until_closed(&service, opened).await?;
+    let over = world.until_over(victim, FAILURE, opened, PATIENCE).await;
+    let restarts = world.nodes[victim].tor_a.state().starts - starts;
+    let mut played = load.finish(FETCHES, Allowed::Nothing).await?;
+    let measures = [
+        Measure::time("private again", Bound::AtMost(CLOSED), closed),
+        Measure::time("private again, and the watchdog knows", Bound::AtMost(OVER), over),
+        Measure::count("starts of its tor meanwhile", Bound::AtMost(0.0), restarts as usize),
+    ];
+    played.measures.splice(0..0, measures);
+    Ok(played)
 }
 
-fn set_mode(directory: &Path, mode: u32) -> Result<(), LabError> {
-    fs::set_permissions(directory, Permissions::from_mode(mode)).map_err(doing("changing permissions"))
+/// How long it took until nobody but tor may look into a directory.
+async fn until_closed(directory: &Path, since: Instant) -> Result<Option<Duration>, LabError> {
+    while since.elapsed() < PATIENCE {
+        let found = fs::metadata(directory).map_err(doing("looking at the onion's directory"))?;
+        if found.permissions().mode() & OTHERS == 0 {
+            return Ok(Some(since.elapsed()));
+        }
+        sleep(LOOK).await;
+    }
+    Ok(None)
 }

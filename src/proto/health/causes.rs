@@ -11,6 +11,7 @@ impl Failure {
                 part == Part::Tor(tor)
             }
             Self::FewPoints | Self::OpenKeyDirectory => part == Part::Tor(Tor::Serving),
+            Self::UninstalledKey => part == Part::KeyInstaller,
             Self::NoPoints => matches!(part, Part::Tor(Tor::Serving) | Part::Daemon(Daemon::Publisher)),
             Self::UntoldPoints
             | Self::LostPoints
@@ -77,9 +78,9 @@ impl Failure {
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
                 other == Self::Unreachable || (Part::Tor(tor) == serving && lacks_points)
             }
-            Self::Silent(Part::Daemon(_)) | Self::Away(Part::Daemon(_)) | Self::Unwatched(_) => {
-                self.silences(other)
-            }
+            Self::Silent(_) | Self::Away(_) | Self::Unwatched(_) => self.silences(other),
+            // Without its key it is not started.
+            Self::UninstalledKey => other == Self::Away(serving),
             Self::StaleDescriptor => {
                 matches!(other, Self::HsDirsBehind | Self::OldCertificates | Self::Unreachable)
             }

@@ -64,6 +64,9 @@ pub fn diagnose(vitals: &Vitals, fenced: bool, unix_secs: u64) -> BTreeSet<Failu
     {
         failures.insert(Failure::OpenKeyDirectory);
     }
+    if vitals.key_installed == Some(false) {
+        failures.insert(Failure::UninstalledKey);
+    }
     match skew_ms(vitals, unix_secs) {
         skew if skew > MOST_SKEW_MS => _ = failures.insert(Failure::WrongClock),
         skew if skew > MOST_DRIFT_MS => _ = failures.insert(Failure::DriftingClock),
@@ -270,8 +273,8 @@ mod tests {
     fn each_failure_is_told_by_its_own_fact() {
         use Failure::{
             Away, DriftingClock, FullDisk, HsDirsBehind, LostNodes, NoCircuits, NoLease, NoNetwork,
-            OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped, Unreachable,
-            UnreadConfiguration, Unwatched, WrongClock, WrongConfiguration,
+            OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped,
+            UninstalledKey, Unreachable, UnreadConfiguration, Unwatched, WrongClock, WrongConfiguration,
         };
         let serving = Part::Tor(Tor::Serving);
         let cases: Vec<(Change, Vec<Failure>)> = vec![
@@ -317,6 +320,8 @@ mod tests {
             (|v| v.host.as_mut().unwrap().disk_free_bytes = 1000, vec![FullDisk]),
             (|v| v.host.as_mut().unwrap().inodes_free = Some(3), vec![FullDisk]),
             (|v| v.serving_tor.as_mut().unwrap().key_directory_private = Some(false), vec![OpenKeyDirectory]),
+            (|v| v.note(Observation::KeyInstalled(true)), vec![]),
+            (|v| v.note(Observation::KeyInstalled(false)), vec![UninstalledKey]),
             (|v| v.serving_tor.as_mut().unwrap().clock_skew_secs = -5, vec![WrongClock]),
             (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(-1_900), vec![]),
             (|v| v.cluster.as_mut().unwrap().clock_ahead_ms = Some(-2_100), vec![DriftingClock]),

@@ -57,6 +57,8 @@ pub enum Failure {
     NearLimit(Part),
     /// Others could read the onion's key, or tor could not.
     OpenKeyDirectory,
+    /// The onion's key could not be put where tor reads it, nor compared with what is there.
+    UninstalledKey,
     /// The configuration's file is wrong: no daemon could be started again.
     WrongConfiguration,
     /// The configuration's file was changed, and the daemons were not told.
@@ -83,7 +85,9 @@ impl Failure {
     pub fn patience(self) -> Duration {
         match self {
             // Whoever asks has waited already, and clients hang as long as relays believe in its circuits.
-            Self::Silent(Part::Tor(_)) | Self::OpenKeyDirectory | Self::FullDisk => Duration::ZERO,
+            Self::Silent(Part::Tor(_) | Part::KeyInstaller) | Self::OpenKeyDirectory | Self::FullDisk => {
+                Duration::ZERO
+            }
             // The service manager starts who has died within a second, and slows down from there; to a daemon that hangs
             // it gives twice as long (`WatchdogSec=`).
             // To a machine that stood still, what waited for it looks as if its clock were wrong, for a moment.
@@ -103,6 +107,7 @@ impl Failure {
             Self::NoLease
             | Self::LostNodes
             | Self::Unwatched(_)
+            | Self::UninstalledKey
             | Self::DriftingClock
             | Self::OldCertificates
             | Self::OldTargetCertificate => Duration::from_secs(30),
@@ -120,6 +125,8 @@ impl Failure {
             Self::Away(part) => Some(Remedy::Start(part)),
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) => Some(Remedy::Restart(Part::Tor(tor))),
             Self::NoPoints => Some(Remedy::Restart(Part::Tor(Tor::Serving))),
+            // It leaves alone what is right, so tor serves on.
+            Self::OpenKeyDirectory | Self::UninstalledKey => Some(Remedy::Start(Part::KeyInstaller)),
             // Its tor serves, and a restart of that would only end clients' connections.
             Self::UntoldPoints => Some(Remedy::Restart(Part::Daemon(Daemon::Publisher))),
             // That of the standby tor may help where its view of the onion is wrong, and ends every connection to a target that
@@ -145,7 +152,6 @@ impl Failure {
             | Self::DriftingClock
             | Self::FullDisk
             | Self::NearLimit(_)
-            | Self::OpenKeyDirectory
             | Self::WrongConfiguration
             | Self::UnreadConfiguration => None,
         }
@@ -188,8 +194,9 @@ impl Failure {
             Self::NearLimit(_) => {
                 "if it goes on growing without more clients, restart it; else raise MemoryMax= or LimitNOFILE= (systemctl edit) or add nodes"
             }
-            Self::OpenKeyDirectory => {
-                "the onion's directory must be its tor's, with mode 0700: restart rustbalance-onion-key.service, then tor"
+            Self::OpenKeyDirectory => "the onion's directory must be its tor's, with mode 0700",
+            Self::UninstalledKey => {
+                "the journal of rustbalance-onion-key.service says why; a tor that runs serves on, but could not be started again"
             }
             Self::WrongConfiguration => {
                 "the daemons go on with what they have loaded, but could not be started again: `rustbalance check-config` tells what is wrong"
@@ -227,6 +234,7 @@ impl Failure {
             Self::FullDisk => "full_disk",
             Self::NearLimit(_) => "near_limit",
             Self::OpenKeyDirectory => "open_key_directory",
+            Self::UninstalledKey => "uninstalled_key",
             Self::WrongConfiguration => "wrong_configuration",
             Self::UnreadConfiguration => "unread_configuration",
         }
@@ -241,6 +249,7 @@ impl Failure {
             Self::Unbootstrapped(tor) | Self::NoCircuits(tor) | Self::OldConsensus(tor) => {
                 Some(Part::Tor(tor))
             }
+            Self::UninstalledKey => Some(Part::KeyInstaller),
             _ => None,
         }
     }
@@ -299,6 +308,9 @@ impl fmt::Display for Failure {
             Self::OpenKeyDirectory => {
                 f.write_str("the directory of the onion's key is not private to its tor")
             }
+            Self::UninstalledKey => f.write_str(
+                "the onion's key could not be installed for its tor, or compared with what that has",
+            ),
             Self::WrongConfiguration => f.write_str("the file of the configuration is wrong"),
             Self::UnreadConfiguration => {
                 f.write_str("the configuration was changed in its file, but not loaded")

@@ -1,4 +1,5 @@
-//! What a node consists of, as far as each can be repaired by itself: two tors and three daemons.
+//! What a node consists of, as far as each can be repaired by itself: two tors and three daemons, and what gives one of them
+//! its key.
 
 use std::fmt;
 
@@ -33,6 +34,8 @@ pub enum Part {
     Tor(Tor),
     /// A daemon.
     Daemon(Daemon),
+    /// What puts the onion's key where the tor that serves reads it, or puts it right there. It ends when it has done so.
+    KeyInstaller,
 }
 
 impl Tor {
@@ -46,7 +49,7 @@ impl Daemon {
 }
 
 impl Part {
-    /// All of them.
+    /// All that run as long as the node does.
     pub const ALL: [Self; 5] = [
         Self::Tor(Tor::Serving),
         Self::Tor(Tor::Standby),
@@ -63,6 +66,7 @@ impl Part {
             Self::Daemon(Daemon::Proxy) => "proxy",
             Self::Daemon(Daemon::Coordinator) => "coordinator",
             Self::Daemon(Daemon::Publisher) => "publisher",
+            Self::KeyInstaller => "key_installer",
         }
     }
 }
@@ -75,6 +79,7 @@ impl fmt::Display for Part {
             Self::Daemon(Daemon::Proxy) => "the proxy",
             Self::Daemon(Daemon::Coordinator) => "the coordinator",
             Self::Daemon(Daemon::Publisher) => "the publisher",
+            Self::KeyInstaller => "the installation of the onion's key",
         })
     }
 }

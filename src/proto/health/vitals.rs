@@ -44,6 +44,8 @@ pub enum Observation {
     Files(Part, Share),
     /// The configuration's file was read, beside what was loaded from it.
     Configuration(Configuration),
+    /// What installs the onion's key has ended, and had success or not.
+    KeyInstalled(bool),
 }
 
 /// All facts.
@@ -76,6 +78,10 @@ pub struct Vitals {
     /// What parts use of what they may use, by the part's name as metrics have it.
     #[serde(default)]
     pub uses: BTreeMap<String, Uses>,
+    /// Whether the onion's key was put where tor reads it, or compared with what is there, when that was tried last;
+    /// `None`: nobody knows.
+    #[serde(default)]
+    pub key_installed: Option<bool>,
 }
 
 /// What a part uses; `None`: nobody knows, or it has no limit.
@@ -269,7 +275,7 @@ impl Vitals {
     pub fn note(&mut self, observation: Observation) {
         match observation {
             Observation::Answer(part, answer) => {
-                *self.answer_mut(part) = answer;
+                self.set_answer(part, answer);
                 if answer != Answer::Answers {
                     self.forget(part);
                 }
@@ -283,6 +289,7 @@ impl Vitals {
             Observation::Memory(part, memory) => self.uses_mut(part).memory_bytes = memory,
             Observation::Files(part, files) => self.uses_mut(part).open_files = Some(files),
             Observation::Configuration(configuration) => self.configuration = Some(configuration),
+            Observation::KeyInstalled(success) => self.key_installed = Some(success),
         }
     }
 
@@ -294,6 +301,7 @@ impl Vitals {
             Part::Daemon(Daemon::Proxy) => self.proxy_answers,
             Part::Daemon(Daemon::Coordinator) => self.coordinator_answers,
             Part::Daemon(Daemon::Publisher) => self.publisher_answers,
+            Part::KeyInstaller => Answer::Unasked,
         }
     }
 
@@ -304,6 +312,7 @@ impl Vitals {
             Part::Daemon(Daemon::Proxy) => self.traffic.is_some(),
             Part::Daemon(Daemon::Coordinator) => self.cluster.is_some(),
             Part::Daemon(Daemon::Publisher) => self.publishing.is_some(),
+            Part::KeyInstaller => self.key_installed.is_some(),
         };
         self.answer(part) == Answer::Answers && !has_said
     }
@@ -325,14 +334,17 @@ impl Vitals {
         self.uses.entry(part.name().to_owned()).or_default()
     }
 
-    fn answer_mut(&mut self, part: Part) -> &mut Answer {
-        match part {
+    fn set_answer(&mut self, part: Part, answer: Answer) {
+        let known = match part {
             Part::Tor(Tor::Serving) => &mut self.serving_answers,
             Part::Tor(Tor::Standby) => &mut self.standby_answers,
             Part::Daemon(Daemon::Proxy) => &mut self.proxy_answers,
             Part::Daemon(Daemon::Coordinator) => &mut self.coordinator_answers,
             Part::Daemon(Daemon::Publisher) => &mut self.publisher_answers,
-        }
+            // It says with its end how it went.
+            Part::KeyInstaller => return,
+        };
+        *known = answer;
     }
 
     fn forget(&mut self, part: Part) {
@@ -344,6 +356,7 @@ impl Vitals {
             // Whether other nodes serve is no less true because our own coordinator is being restarted: kept.
             Part::Daemon(Daemon::Coordinator) => {}
             Part::Daemon(Daemon::Publisher) => self.publishing = None,
+            Part::KeyInstaller => self.key_installed = None,
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) fn parts(report: &HealthReport, page: &mut String) {
         };
         let said = match part {
             Part::Tor(tor) => tor_in_words(report, tor),
-            Part::Daemon(_) => String::new(),
+            Part::Daemon(_) | Part::KeyInstaller => String::new(),
         };
         let _ = writeln!(page, "<tr><td>{part}<td class={tone}>{word}<td>{said}");
     }
