@@ -62,6 +62,7 @@ fn help_names_every_scene() {
         "fence",
         "open-key",
         "all-killed",
+        "relay-gone",
         "target-down",
         "targets-down",
         "hsdir-forgets",

@@ -175,6 +175,27 @@ fn points_at_relays_that_no_view_has_any_more_are_counted() {
 }
 
 #[test]
+fn the_tor_that_asks_for_this_node_gets_the_clients_descriptor_anew_whoever_publishes() {
+    let mut desk = Desk::new();
+    desk.up(Standby);
+    let asked = |actions: Vec<Action>| -> Vec<(TorRole, u8)> {
+        let look = |action| match action {
+            Action::Look(role, hsdirs) => Some((role, hsdirs.into_iter().map(|hsdir| hsdir.rsa_id[0]).sum())),
+            _ => None,
+        };
+        actions.into_iter().filter_map(look).collect()
+    };
+    // HSDirs 3 and 4 have it, and each is asked in its turn.
+    assert_eq!(asked(desk.run(Duration::from_mins(9))), []);
+    assert_eq!(
+        asked(desk.run(Duration::from_mins(32))),
+        [(Standby, 4), (Standby, 3), (Standby, 4), (Standby, 3)]
+    );
+    desk.handle(Event::TorDown(Standby));
+    assert_eq!(asked(desk.run(Duration::from_hours(1))), []);
+}
+
+#[test]
 fn the_own_points_are_always_the_freshest() {
     let mut desk = Desk::ready();
     // The coordinator is behind by a rotation.

@@ -1,5 +1,6 @@
 //! The canary's way out: through the node's tors to the service, and back with an answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::proto::join::canary::{
 };
 use crate::proto::join::joiner::TryFailure;
 use crate::proto::join::keys::JoinKeys;
+use crate::proto::node::NodeId;
 use crate::proto::onion::address::HsId;
 use crate::sys::clock::unix_ms;
 use crate::sys::stop::until;
@@ -54,6 +56,11 @@ impl CanaryLine {
     /// The newest token is worth this.
     pub fn trust(&mut self, keys: JoinKeys) {
         self.handle(CanaryEvent::Trust(Arc::new(keys)));
+    }
+
+    /// These nodes are in the descriptor, each with so many points.
+    pub fn expect(&mut self, points: BTreeMap<NodeId, usize>) {
+        self.handle(CanaryEvent::Expect(points));
     }
 
     /// What happens to it next; nothing, if there is none. Safe to drop in a `select!`.

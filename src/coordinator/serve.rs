@@ -39,7 +39,7 @@ use crate::sys::stop::{Hangup, Stop, until};
 const DATAGRAMS_FIRST: usize = 256;
 /// Pause after the socket failed: trying again at once would only burn the processor.
 const SOCKET_PAUSE: Duration = Duration::from_millis(50);
-/// How often the line in `systemctl status` is renewed.
+/// How often the line in `systemctl status` is renewed, and the canary hears of the descriptor.
 const STATUS_EVERY: Duration = Duration::from_secs(2);
 /// How long goodbyes may take to leave the tunnel: WireGuard encrypts and sends behind our back, and removing the
 /// interface drops what it has not sent.
@@ -346,8 +346,13 @@ impl Coordinator {
         self.happen(Event::Timer);
     }
 
+    /// Tells the service manager how the cluster is, and the canary whom it should meet.
     fn tell_status(&mut self) {
-        let text = self.core.status(Instant::now()).to_string();
+        let status = self.core.status(Instant::now());
+        if let Some(canary) = &mut self.lines.canary {
+            canary.expect(status.published_points());
+        }
+        let text = status.to_string();
         if text != self.told {
             notify(&[Notice::Status(&text)]);
             self.told = text;

@@ -21,6 +21,8 @@ pub enum SceneName {
     TorsKilled,
     /// Both tors of a node lose the network, its mesh does not.
     TorCut,
+    /// A relay at which a node has an introduction point dies.
+    RelayGone,
     /// One node loses its way to the target.
     TargetDown,
     /// The target is down for everybody.

@@ -1,6 +1,6 @@
 //! The lab, built: network, nodes, target, clients, observer, and questions that every scene asks.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tokio::time::{sleep, timeout};
@@ -81,6 +81,13 @@ impl World {
             Ok::<_, LabError>(control::serving_points(&controller, &self.plan.address).await)
         };
         timeout(ANSWER_LIMIT, asked).await.ok().and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// At which relays a node has its introduction points, by their auth keys: as its publisher has read.
+    pub(super) async fn introducers(&self, node: usize) -> BTreeMap<[u8; 32], [u8; 20]> {
+        let report = self.publisher(&self.nodes[node]).await;
+        let points = report.into_iter().flat_map(|report| report.points);
+        points.filter_map(|point| Some((point.auth_key, point.relay_id()?))).collect()
     }
 
     /// Begins to watch how the nodes' serving tors rotate.

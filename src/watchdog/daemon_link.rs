@@ -208,6 +208,7 @@ fn canary(status: &CanaryStatus) -> Canary {
         answered_at: status.answered_at,
         round_trip_ms: status.round_trip_ms,
         met: count(status.met.len()),
+        unmet: status.unmet.iter().map(ToString::to_string).collect(),
         failure: status.failure.clone(),
     }
 }

@@ -195,6 +195,12 @@ fn of_the_canary(canary: &Canary, page: &mut Page) {
     page.sample("canary_answered_total", &[], canary.answered);
     page.gauge("canary_nodes_met", "", "Nodes that have answered within the last hour.");
     page.sample("canary_nodes_met", &[], canary.met);
+    page.gauge(
+        "canary_nodes_unmet",
+        "",
+        "Nodes in the descriptor that have not answered for longer than can be chance.",
+    );
+    page.sample("canary_nodes_unmet", &[], canary.unmet.len());
     if let Some(at) = canary.answered_at {
         page.gauge("canary_answered_timestamp_seconds", "seconds", "When a node answered last, Unix time.");
         page.sample("canary_answered_timestamp_seconds", &[], at);

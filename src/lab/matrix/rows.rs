@@ -35,12 +35,13 @@ pub(super) const ROWS: &[Row] = &[
         .mended("its new points everywhere"),
     Row::lab(
         "5.7",
-        "a node has fewer introduction points",
-        SceneName::TorRestart,
-        "its new points everywhere",
+        "a node has fewer introduction points, as a relay dies",
+        SceneName::RelayGone,
+        "the dead relay's point gone",
     )
     .seed(60.0)
-    .limit(30.0),
+    .limit(30.0)
+    .mended("as many points as before everywhere"),
     Row::lab("5.8", "one node becomes several", SceneName::Lonely, "comes: its points everywhere")
         .seed(600.0)
         .limit(30.0),

@@ -30,6 +30,7 @@ mod newcomer;
 mod open_key;
 mod partition;
 mod publisher_hangs;
+mod relay_gone;
 mod replace;
 mod r#return;
 mod rotate;
@@ -72,6 +73,7 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::TorHung => tors::play(world, Blow::Hang).await,
         SceneName::TorsKilled => tors::play(world, Blow::CrashBoth).await,
         SceneName::TorCut => tor_cut::play(world).await,
+        SceneName::RelayGone => relay_gone::play(world).await,
         SceneName::TargetDown => target_down::play(world).await,
         SceneName::TargetsDown => targets_down::play(world, Outage::Refuses).await,
         SceneName::TargetHangs => targets_down::play(world, Outage::Hangs).await,

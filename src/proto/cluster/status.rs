@@ -1,5 +1,6 @@
 //! What a node can tell about the cluster, for operators and other daemons.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -121,6 +122,14 @@ impl ClusterStatus {
     /// Whether any other node serves.
     pub fn serves_besides(&self, node: &NodeId) -> bool {
         self.nodes.iter().any(|other| other.node != *node && other.lifecycle == Lifecycle::Healthy)
+    }
+
+    /// The nodes that clients are told of, as the holder of the lease says, and how many introduction points each has.
+    pub fn published_points(&self) -> BTreeMap<NodeId, usize> {
+        let holder = self.nodes.iter().find(|node| Some(&node.node) == self.holder.as_ref());
+        let published =
+            |node: &&NodeStatus| holder.is_some_and(|holder| holder.published.contains(&node.node));
+        self.nodes.iter().filter(published).map(|node| (node.node.clone(), node.points)).collect()
     }
 }
 

@@ -18,7 +18,9 @@ impl Failure {
             | Self::HsDirsBehind
             | Self::StaleDescriptor
             | Self::OldCertificates => part == Part::Daemon(Daemon::Publisher),
-            Self::NoLease | Self::LostNodes | Self::Unreachable => part == Part::Daemon(Daemon::Coordinator),
+            Self::NoLease | Self::LostNodes | Self::Unreachable | Self::UnmetNodes => {
+                part == Part::Daemon(Daemon::Coordinator)
+            }
             Self::TargetAway | Self::OldTargetCertificate => part == Part::Daemon(Daemon::Proxy),
             Self::Silent(_)
             | Self::Away(_)
@@ -96,6 +98,7 @@ impl Failure {
             | Self::TargetAway
             | Self::OldTargetCertificate
             | Self::Unreachable
+            | Self::UnmetNodes
             | Self::DriftingClock
             | Self::FullDisk
             | Self::NearLimit(_)

@@ -121,6 +121,9 @@ fn of_the_daemons(vitals: &Vitals, failures: &mut BTreeSet<Failure>) {
         if cluster.canary.as_ref().is_some_and(|canary| canary.lost) {
             failures.insert(Failure::Unreachable);
         }
+        if cluster.canary.as_ref().is_some_and(|canary| !canary.unmet.is_empty()) {
+            failures.insert(Failure::UnmetNodes);
+        }
     }
     if vitals.traffic.as_ref().is_some_and(|traffic| !traffic.target_well) {
         failures.insert(Failure::TargetAway);
@@ -274,7 +277,7 @@ mod tests {
         use Failure::{
             Away, DriftingClock, FullDisk, HsDirsBehind, LostNodes, NoCircuits, NoLease, NoNetwork,
             OldConsensus, OpenKeyDirectory, Silent, StaleDescriptor, TargetAway, Unbootstrapped,
-            UninstalledKey, Unreachable, UnreadConfiguration, Unwatched, WrongClock, WrongConfiguration,
+            UninstalledKey, UnreadConfiguration, Unwatched, WrongClock, WrongConfiguration,
         };
         let serving = Part::Tor(Tor::Serving);
         let cases: Vec<(Change, Vec<Failure>)> = vec![
@@ -313,10 +316,6 @@ mod tests {
             (|v| v.cluster.as_mut().unwrap().led = false, vec![NoLease]),
             (|v| v.cluster.as_mut().unwrap().lost.push("beta".to_owned()), vec![LostNodes]),
             (|v| v.traffic.as_mut().unwrap().target_well = false, vec![TargetAway]),
-            (
-                |v| v.cluster.as_mut().unwrap().canary = Some(Canary { lost: true, ..Canary::default() }),
-                vec![Unreachable],
-            ),
             (|v| v.host.as_mut().unwrap().disk_free_bytes = 1000, vec![FullDisk]),
             (|v| v.host.as_mut().unwrap().inodes_free = Some(3), vec![FullDisk]),
             (|v| v.serving_tor.as_mut().unwrap().key_directory_private = Some(false), vec![OpenKeyDirectory]),
@@ -334,6 +333,15 @@ mod tests {
             ),
         ];
         check(cases);
+    }
+
+    #[test]
+    fn what_the_canary_finds_is_told() {
+        let found = |canary| found(|vitals| vitals.cluster.as_mut().unwrap().canary = Some(canary));
+        assert_eq!(found(Canary::default()), []);
+        assert_eq!(found(Canary { lost: true, ..Canary::default() }), [Failure::Unreachable]);
+        let unmet = vec!["beta".to_owned()];
+        assert_eq!(found(Canary { unmet, ..Canary::default() }), [Failure::UnmetNodes]);
     }
 
     fn check(cases: Vec<(Change, Vec<Failure>)>) {

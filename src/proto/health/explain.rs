@@ -73,14 +73,15 @@ impl Health {
 fn detail(failure: Failure, vitals: &Vitals, unix_secs: u64, text: &mut String) {
     let _ = match failure {
         Failure::LostNodes => match &vitals.cluster {
-            Some(cluster) => {
-                let named = &cluster.lost[..cluster.lost.len().min(MOST_NAMES)];
-                write_named(text, named, cluster.lost.len() - named.len())
-            }
+            Some(cluster) => write_some(text, &cluster.lost),
             None => Ok(()),
         },
         Failure::Unreachable => match canary_failure(vitals) {
             Some(reason) => write!(text, " ({reason})"),
+            None => Ok(()),
+        },
+        Failure::UnmetNodes => match vitals.cluster.as_ref().and_then(|cluster| cluster.canary.as_ref()) {
+            Some(canary) => write_some(text, &canary.unmet),
             None => Ok(()),
         },
         Failure::HsDirsBehind => match vitals.publishing {
@@ -128,6 +129,12 @@ fn detail(failure: Failure, vitals: &Vitals, unix_secs: u64, text: &mut String) 
 
 fn canary_failure(vitals: &Vitals) -> Option<&String> {
     vitals.cluster.as_ref()?.canary.as_ref()?.failure.as_ref()
+}
+
+/// The first few of them, and how many there are besides.
+fn write_some(text: &mut String, names: &[String]) -> fmt::Result {
+    let named = &names[..names.len().min(MOST_NAMES)];
+    write_named(text, named, names.len() - named.len())
 }
 
 fn write_named(text: &mut String, named: &[String], more: usize) -> fmt::Result {

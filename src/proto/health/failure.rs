@@ -47,6 +47,8 @@ pub enum Failure {
     OldTargetCertificate,
     /// At the service's own address nobody answers through Tor.
     Unreachable,
+    /// At the service's own address some nodes never answer, though they are in the descriptor.
+    UnmetNodes,
     /// This machine's clock is wrong.
     WrongClock,
     /// It is about to be: others still believe it.
@@ -112,9 +114,11 @@ impl Failure {
             | Self::OldCertificates
             | Self::OldTargetCertificate => Duration::from_secs(30),
             // Whoever says so has waited already.
-            Self::HsDirsBehind | Self::StaleDescriptor | Self::TargetAway | Self::Unreachable => {
-                Duration::from_secs(1)
-            }
+            Self::HsDirsBehind
+            | Self::StaleDescriptor
+            | Self::TargetAway
+            | Self::Unreachable
+            | Self::UnmetNodes => Duration::from_secs(1),
         }
     }
 
@@ -148,6 +152,7 @@ impl Failure {
             | Self::TargetAway
             | Self::OldTargetCertificate
             | Self::Unreachable
+            | Self::UnmetNodes
             | Self::WrongClock
             | Self::DriftingClock
             | Self::FullDisk
@@ -189,6 +194,9 @@ impl Failure {
             Self::Unreachable => {
                 "see whether other nodes get through: if they do, restart this one's standby tor; if none does, clients hardly can"
             }
+            Self::UnmetNodes => {
+                "clients come in by the other nodes; see there the journal of the tor that serves, and restart it"
+            }
             Self::WrongClock | Self::DriftingClock => "look after the time service (NTP) of this machine",
             Self::FullDisk => "make room in the file system of /var/lib/rustbalance",
             Self::NearLimit(_) => {
@@ -229,6 +237,7 @@ impl Failure {
             Self::TargetAway => "target_away",
             Self::OldTargetCertificate => "old_target_certificate",
             Self::Unreachable => "unreachable",
+            Self::UnmetNodes => "unmet_nodes",
             Self::WrongClock => "wrong_clock",
             Self::DriftingClock => "drifting_clock",
             Self::FullDisk => "full_disk",
@@ -301,6 +310,9 @@ impl fmt::Display for Failure {
             Self::Unreachable => {
                 f.write_str("at the service's own address no node of the cluster answers through Tor")
             }
+            Self::UnmetNodes => f.write_str(
+                "nodes that are in the descriptor were not met at the service's own address for longer than can be chance",
+            ),
             Self::WrongClock => f.write_str("this machine's clock is wrong, or that of its peers"),
             Self::DriftingClock => f.write_str("this machine's clock drifts, or that of its peers"),
             Self::FullDisk => f.write_str("there is hardly any room left where the daemons keep their state"),

@@ -202,6 +202,9 @@ pub struct Canary {
     pub round_trip_ms: Option<u64>,
     /// How many nodes have answered within the last hour.
     pub met: u32,
+    /// Nodes that are in the descriptor, but were not met for longer than can be chance.
+    #[serde(default)]
+    pub unmet: Vec<String>,
     /// Why the last question got no answer.
     pub failure: Option<String>,
 }

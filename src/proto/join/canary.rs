@@ -1,10 +1,11 @@
 //! The canary: every minute, a request through Tor to the service's own address, as clients make it, to hear which node
 //! answers. That no page comes through, though all parts say that they are well, nothing else would notice.
 //!
-//! The onion leads to any of its nodes, so what is known of each is when it answered last. A client tor goes on with the
-//! descriptor that it has until that leads nowhere: a new node may be met late, which says nothing against it.
+//! The onion leads to any of its nodes, by chance: to each as often as it has introduction points. A node that is in the
+//! descriptor and is not met for so long that it can hardly be chance is met by no client either, though it may say itself
+//! that all is well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,6 +40,12 @@ const LOST_AFTER: u32 = 5;
 const LOST_FOR: Duration = Duration::from_mins(5);
 /// How long it is remembered that a node answered.
 const REMEMBERED: Duration = Duration::from_hours(1);
+/// How long a node must have been in the descriptor before it should be met. Tor is made to fetch it anew every ten minutes
+/// (`proto::publish::refetch`), and a fetch may fail.
+const SETTLED: Duration = Duration::from_mins(25);
+/// A node is unmet when the odds against chance are e to so much, one in five hundred millions: once in more than a
+/// thousand years of three nodes' canaries.
+const UNLIKELY: f64 = 20.0;
 
 /// What happens.
 #[derive(Debug)]
@@ -47,6 +54,8 @@ pub enum CanaryEvent {
     Timer,
     /// The newest token is worth this.
     Trust(Arc<JoinKeys>),
+    /// The nodes that are in the descriptor, and how many introduction points each has.
+    Expect(BTreeMap<NodeId, usize>),
     /// The try under way was answered.
     Answered(HttpAnswer),
     /// It failed.
@@ -70,12 +79,16 @@ pub enum CanaryNews {
     Lost(String),
     /// Somebody is again.
     Found(NodeId),
+    /// A node is in the descriptor, and is not met.
+    Unmet(NodeId),
+    /// It was met again.
+    Met(NodeId),
 }
 
 impl CanaryNews {
     /// Whether something is wrong.
     pub fn is_alarming(&self) -> bool {
-        matches!(self, Self::Lost(_))
+        matches!(self, Self::Lost(_) | Self::Unmet(_))
     }
 }
 
@@ -88,6 +101,11 @@ impl fmt::Display for CanaryNews {
                 LOST_FOR.as_secs() / 60
             ),
             Self::Found(node) => write!(f, "the service's address leads to {node}: it can be reached again"),
+            Self::Unmet(node) => write!(
+                f,
+                "{node} is in the descriptor, but the service's address leads to other nodes only: clients hardly meet it"
+            ),
+            Self::Met(node) => write!(f, "the service's address leads to {node} again"),
         }
     }
 }
@@ -109,6 +127,9 @@ pub struct CanaryStatus {
     pub round_trip_ms: Option<u64>,
     /// The nodes that have answered within the last hour, and when each did so last.
     pub met: BTreeMap<NodeId, u64>,
+    /// The nodes that are in the descriptor and were not met for so long that it is no chance.
+    #[serde(default)]
+    pub unmet: BTreeSet<NodeId>,
     /// Why the last try failed; `None` if it did not.
     pub failure: Option<String>,
 }
@@ -118,6 +139,20 @@ struct Try {
     began: Instant,
     keys: Arc<JoinKeys>,
     question: Tag,
+}
+
+/// A node that should be met.
+struct Expected {
+    since: Instant,
+    points: usize,
+    /// How little it is chance that it was not met: the natural logarithm of one in how many.
+    doubt: f64,
+}
+
+impl Expected {
+    fn is_unmet(&self) -> bool {
+        self.doubt >= UNLIKELY
+    }
 }
 
 /// The canary of one node.
@@ -130,6 +165,7 @@ pub struct Canary {
     /// Since when all have failed.
     failing_since: Option<Instant>,
     met: BTreeMap<NodeId, (Instant, u64)>,
+    expected: BTreeMap<NodeId, Expected>,
     status: CanaryStatus,
 }
 
@@ -144,6 +180,7 @@ impl Canary {
             under_way: None,
             failing_since: None,
             met: BTreeMap::new(),
+            expected: BTreeMap::new(),
             status: CanaryStatus::default(),
         };
         canary.next = canary.later(now, FIRST);
@@ -154,6 +191,7 @@ impl Canary {
     pub fn handle(&mut self, now: Instant, unix_ms: u64, event: CanaryEvent) -> Vec<CanaryAction> {
         match event {
             CanaryEvent::Trust(keys) => self.keys = Some(keys),
+            CanaryEvent::Expect(points) => self.expect(now, points),
             CanaryEvent::Timer => return self.begin(now, unix_ms).into_iter().collect(),
             // It says nothing about the service.
             CanaryEvent::Failed(TryFailure::NoTor(reason)) => {
@@ -166,13 +204,11 @@ impl Canary {
             }
             CanaryEvent::Answered(answer) => {
                 let Some(Try { began, keys, question }) = self.under_way.take() else { return Vec::new() };
-                let news = if let Some(node) = greeting::read_answer(&answer.body, &keys, &question) {
-                    self.answered(now, unix_ms, began, node)
-                } else {
-                    let status = answer.status;
-                    self.failed(now, format!("what answered (status {status}) is no node of this cluster"))
-                };
-                return news.into_iter().collect();
+                if let Some(node) = greeting::read_answer(&answer.body, &keys, &question) {
+                    return self.answered(now, unix_ms, began, &node);
+                }
+                let reason = format!("what answered (status {}) is no node of this cluster", answer.status);
+                return self.failed(now, reason).into_iter().collect();
             }
         }
         Vec::new()
@@ -186,7 +222,8 @@ impl Canary {
     /// What can be told.
     pub fn status(&self) -> CanaryStatus {
         let met = self.met.iter().map(|(node, (_, at))| (node.clone(), *at)).collect();
-        CanaryStatus { met, ..self.status.clone() }
+        let unmet = self.expected.iter().filter(|(_, it)| it.is_unmet()).map(|(node, _)| node.clone());
+        CanaryStatus { met, unmet: unmet.collect(), ..self.status.clone() }
     }
 
     fn begin(&mut self, now: Instant, unix_ms: u64) -> Option<CanaryAction> {
@@ -202,7 +239,7 @@ impl Canary {
         Some(CanaryAction::Try(request))
     }
 
-    fn answered(&mut self, now: Instant, unix_ms: u64, began: Instant, node: NodeId) -> Option<CanaryAction> {
+    fn answered(&mut self, now: Instant, unix_ms: u64, began: Instant, node: &NodeId) -> Vec<CanaryAction> {
         let took = now.saturating_duration_since(began).as_millis();
         let was_lost = self.status.lost;
         self.failing_since = None;
@@ -215,7 +252,37 @@ impl Canary {
             round_trip_ms: Some(u64::try_from(took).unwrap_or(u64::MAX)),
             ..CanaryStatus::default()
         };
-        was_lost.then_some(CanaryAction::Tell(CanaryNews::Found(node)))
+        let mut news = self.weigh(now, node);
+        news.extend(was_lost.then(|| CanaryNews::Found(node.clone())));
+        news.into_iter().map(CanaryAction::Tell).collect()
+    }
+
+    fn expect(&mut self, now: Instant, mut points: BTreeMap<NodeId, usize>) {
+        points.retain(|_, points| *points > 0);
+        self.expected.retain(|node, _| points.contains_key(node));
+        for (node, points) in points {
+            let new = Expected { since: now, points, doubt: 0.0 };
+            self.expected.entry(node).or_insert(new).points = points;
+        }
+    }
+
+    /// This node was met, so that the others were not: which each of them is the less likely the more points it has.
+    fn weigh(&mut self, now: Instant, met: &NodeId) -> Vec<CanaryNews> {
+        let all: usize = self.expected.values().map(|expected| expected.points).sum();
+        let mut news = Vec::new();
+        for (node, expected) in &mut self.expected {
+            let before = expected.is_unmet();
+            if node == met {
+                expected.doubt = 0.0;
+                news.extend(before.then(|| CanaryNews::Met(node.clone())));
+            } else if now.saturating_duration_since(expected.since) >= SETTLED && expected.points < all {
+                #[allow(clippy::cast_precision_loss)] // some hundreds
+                let share = expected.points as f64 / all as f64;
+                expected.doubt -= (-share).ln_1p();
+                news.extend((!before && expected.is_unmet()).then(|| CanaryNews::Unmet(node.clone())));
+            }
+        }
+        news
     }
 
     fn failed(&mut self, now: Instant, reason: String) -> Option<CanaryAction> {
@@ -352,5 +419,61 @@ mod tests {
             canary.handle(now, NOW_MS, failure());
         }
         assert!(canary.status().met.is_empty());
+    }
+
+    /// Tells the canary who is in the descriptor.
+    fn expect(canary: &mut Canary, now: Instant, points: &[(&str, usize)]) {
+        let points = points.iter().map(|(node, points)| (node.parse().unwrap(), *points)).collect();
+        assert!(canary.handle(now, NOW_MS, CanaryEvent::Expect(points)).is_empty());
+    }
+
+    /// So many tries that these nodes answer, one after the other; what is told of them, and after how many.
+    fn meet(canary: &mut Canary, tries: usize, nodes: &[&str]) -> Vec<(usize, CanaryNews)> {
+        let mut told = Vec::new();
+        for (number, node) in (1..=tries).zip(nodes.iter().cycle()) {
+            let (now, body) = tried(canary);
+            for action in canary.handle(now, NOW_MS, answer_of(node, &body)) {
+                let CanaryAction::Tell(news) = action else { panic!() };
+                told.push((number, news));
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn a_node_that_is_not_met_for_longer_than_chance_has_it_is_told_until_it_is_met() {
+        let (mut canary, start) = canary();
+        expect(&mut canary, start, &[("alpha", 3), ("beta", 3), ("gamma", 3), ("delta", 0)]);
+        let told = meet(&mut canary, 300, &["alpha", "beta"]);
+        // Twenty by the logarithm of 3/2 is fifty tries, after those of the first minutes.
+        let [(tries, news)] = told.as_slice() else { panic!("{told:?}") };
+        assert!(matches!(news, CanaryNews::Unmet(node) if node.as_str() == "gamma") && news.is_alarming());
+        assert!((70..=82).contains(tries), "{tries}");
+        assert_eq!(canary.status().unmet.iter().map(NodeId::as_str).collect::<Vec<_>>(), ["gamma"]);
+        // Said again and again: that changes nothing.
+        expect(&mut canary, start, &[("alpha", 3), ("beta", 3), ("gamma", 3)]);
+        let told = meet(&mut canary, 1, &["gamma"]);
+        assert!(
+            matches!(told.as_slice(), [(1, CanaryNews::Met(node))] if node.as_str() == "gamma"),
+            "{told:?}"
+        );
+        assert!(canary.status().unmet.is_empty());
+        // One that has left the descriptor is not missed, nor is the only one there is.
+        expect(&mut canary, start, &[("gamma", 3)]);
+        assert_eq!(meet(&mut canary, 300, &["alpha", "beta"]), []);
+    }
+
+    #[test]
+    fn nobody_is_unmet_in_ten_years_of_chance() {
+        let (mut canary, start) = canary();
+        let nodes = ["a", "b", "c", "d", "e"].map(|node| node.parse::<NodeId>().unwrap());
+        canary.expect(start, nodes.iter().map(|node| (node.clone(), 3)).collect());
+        let (mut chance, mut unluckiest) = (StdRng::seed_from_u64(5), 0.0_f64);
+        for minute in 0..10 * 365 * 24 * 60 {
+            let met = &nodes[chance.random_range(0..nodes.len())];
+            assert_eq!(canary.weigh(start + EVERY * minute, met), []);
+            unluckiest = canary.expected.values().map(|expected| expected.doubt).fold(unluckiest, f64::max);
+        }
+        assert!(unluckiest > 10.0, "chance has been at work: {unluckiest}");
     }
 }

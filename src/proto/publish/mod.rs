@@ -8,6 +8,7 @@ pub mod order;
 pub mod place;
 pub mod plan;
 pub mod publication;
+mod refetch;
 pub mod report;
 pub mod schedule;
 pub mod select;

@@ -26,6 +26,7 @@ use crate::proto::publish::exchange::{
 use crate::proto::publish::mute::{IntroCircuit, Mute};
 use crate::proto::publish::order::{Candidate, Order};
 use crate::proto::publish::plan::Plan;
+use crate::proto::publish::refetch::Refetch;
 use crate::proto::publish::report::{Alarm, Duty, PublisherReport};
 use crate::proto::publish::schedule::Schedule;
 use crate::proto::publish::uplink::{TorRole, Uplink};
@@ -112,6 +113,7 @@ pub struct Publication {
     mute: Mute,
     uplink: Uplink,
     schedule: Schedule,
+    refetch: Refetch,
     /// The tor that the schedule uploads through.
     uploader: Option<TorRole>,
     order: Option<Order>,
@@ -130,6 +132,7 @@ impl Publication {
             mute: Mute::default(),
             uplink: Uplink::default(),
             schedule,
+            refetch: Refetch::default(),
             uploader: None,
             order: None,
             coordinator: false,
@@ -139,8 +142,12 @@ impl Publication {
 
     /// When [`Event::Timeout`] is due.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let timeouts =
-            [self.collect.next_timeout(), self.uplink.next_timeout(), self.schedule.next_timeout()];
+        let timeouts = [
+            self.collect.next_timeout(),
+            self.uplink.next_timeout(),
+            self.schedule.next_timeout(),
+            self.refetch.next_timeout(),
+        ];
         timeouts.into_iter().flatten().min()
     }
 
@@ -154,6 +161,9 @@ impl Publication {
         self.follow_uplink(&mut turn);
         let reads = self.uplink.due(now);
         turn.actions.extend(reads.into_iter().map(|(role, ticket)| Action::ReadNetwork(role, ticket)));
+        if let Some(hsdir) = self.refetch.due(now, self.uplink.uploader().map(|(_, plan)| plan)) {
+            turn.actions.extend(self.uploader.map(|role| Action::Look(role, vec![hsdir])));
+        }
         turn.actions
     }
 

@@ -1,0 +1,79 @@
+//! `relay-gone`: a relay at which a node has an introduction point dies. The node's tor takes another one, and clients hear of
+//! it.
+
+use std::time::{Duration, Instant};
+
+use data_encoding::HEXUPPER;
+use tokio::time::sleep;
+
+use super::load::{Allowed, Load, Played};
+use crate::lab::control::AuthKeys;
+use crate::lab::error::LabError;
+use crate::lab::measure::{Bound, Measure};
+use crate::lab::world::{POLL, World};
+
+/// Pages, from before the blow until long after it.
+const FETCHES: usize = 40;
+/// The blow and what follows.
+const QUIET: Duration = Duration::from_secs(75);
+/// Tor tries the old one four times first.
+const REPLACED: f64 = 30.0;
+/// After this a figure is missed anyway.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a relay may take to start.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
+    world.quiet(QUIET).await?;
+    let load = Load::start(world, "relay-gone").await?;
+    let victim = world.standby().await;
+    let (key, fingerprint) = introducer(world, victim).await?;
+    let relay = world.ground.network.relay(&fingerprint).ok_or(LabError::NoRelay)?;
+    let (name, tor) = (relay.name.clone(), relay.tor.clone());
+    let before = world.known_points(victim).await?.len();
+    world.screen.note(&format!("{name}, at which {} has a point, killed", world.nodes[victim].machine.name));
+    let died = Instant::now();
+    tor.kill().await;
+    let is_gone = |held: &AuthKeys, _: &AuthKeys| !held.contains(&key);
+    let gone = until_others(world, victim, &fingerprint, died, is_gone).await?;
+    let is_whole = |held: &AuthKeys, own: &AuthKeys| own.len() >= before && own.is_subset(held);
+    let whole = until_others(world, victim, &fingerprint, died, is_whole).await?;
+    world.screen.note(&format!("{name} started"));
+    tor.start().await;
+    tor.ready(START_LIMIT).await?;
+    let mut played = load.finish(FETCHES, Allowed::Failures).await?;
+    let measures = [
+        Measure::time("the dead relay's point gone", Bound::AtMost(REPLACED), gone),
+        Measure::time("as many points as before everywhere", Bound::AtMost(REPLACED), whole),
+    ];
+    played.measures.splice(0..0, measures);
+    Ok(played)
+}
+
+/// One of a node's introduction points at a relay that is no authority, and that relay's fingerprint.
+async fn introducer(world: &World, node: usize) -> Result<([u8; 32], String), LabError> {
+    let mut named =
+        world.introducers(node).await.into_iter().map(|(key, relay)| (key, HEXUPPER.encode(&relay)));
+    named.find(|(_, name)| world.ground.network.relay(name).is_some()).ok_or(LabError::NoRelay)
+}
+
+/// How long after `since` all HSDirs but the dead relay held what is wanted, which is told of what each holds and of the node's
+/// own points; None if not in time.
+async fn until_others(
+    world: &mut World,
+    node: usize,
+    dead: &str,
+    since: Instant,
+    wanted: impl Fn(&AuthKeys, &AuthKeys) -> bool,
+) -> Result<Option<Duration>, LabError> {
+    while since.elapsed() < PATIENCE {
+        let own = world.points(node).await;
+        let copies = world.observer.read().await?;
+        let mut others = copies.iter().filter(|(hsdir, _)| hsdir.fingerprint() != dead).map(|(_, held)| held);
+        if others.all(|held| held.as_ref().is_some_and(|held| wanted(&held.points, &own))) {
+            return Ok(Some(since.elapsed()));
+        }
+        sleep(POLL).await;
+    }
+    Ok(None)
+}
