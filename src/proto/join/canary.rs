@@ -464,12 +464,12 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_unmet_in_ten_years_of_chance() {
+    fn nobody_is_unmet_in_two_years_of_chance() {
         let (mut canary, start) = canary();
         let nodes = ["a", "b", "c", "d", "e"].map(|node| node.parse::<NodeId>().unwrap());
         canary.expect(start, nodes.iter().map(|node| (node.clone(), 3)).collect());
         let (mut chance, mut unluckiest) = (StdRng::seed_from_u64(5), 0.0_f64);
-        for minute in 0..10 * 365 * 24 * 60 {
+        for minute in 0..2 * 365 * 24 * 60 {
             let met = &nodes[chance.random_range(0..nodes.len())];
             assert_eq!(canary.weigh(start + EVERY * minute, met), []);
             unluckiest = canary.expected.values().map(|expected| expected.doubt).fold(unluckiest, f64::max);
