@@ -21,8 +21,6 @@ pub enum SceneName {
     TorsKilled,
     /// Both tors of a node lose the network, its mesh does not.
     TorCut,
-    /// A relay at which a node has an introduction point dies.
-    RelayGone,
     /// One node loses its way to the target.
     TargetDown,
     /// The target is down for everybody.
@@ -83,10 +81,13 @@ pub enum SceneName {
     Rotate,
     /// Something happens to some node every few seconds.
     Chaos,
+    /// A relay at which a node has an introduction point dies.
+    RelayGone,
 }
 
 impl SceneName {
-    /// All, in the order in which they are played.
+    /// All, in the order in which they are played. The death of a relay comes last: tors remember for long which of their
+    /// guards has failed, and in a network of twelve relays that tells in whatever comes next.
     pub(super) fn all() -> &'static [Self] {
         Self::value_variants()
     }

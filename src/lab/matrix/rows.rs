@@ -40,8 +40,7 @@ pub(super) const ROWS: &[Row] = &[
         "the dead relay's point gone",
     )
     .seed(60.0)
-    .limit(30.0)
-    .mended("as many points as before everywhere"),
+    .limit(30.0),
     Row::lab("5.8", "one node becomes several", SceneName::Lonely, "comes: its points everywhere")
         .seed(600.0)
         .limit(30.0),
