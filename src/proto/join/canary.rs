@@ -43,8 +43,8 @@ const REMEMBERED: Duration = Duration::from_hours(1);
 /// How long a node must have been in the descriptor before it should be met. Tor is made to fetch it anew every ten minutes
 /// (`proto::publish::refetch`), and a fetch may fail.
 const SETTLED: Duration = Duration::from_mins(25);
-/// A node is unmet when the odds against chance are e to so much, one in five hundred millions: once in more than a
-/// thousand years of three nodes' canaries.
+/// A node is unmet when the odds against chance are e to so much, one in five hundred millions: once in some
+/// hundred years of three nodes' canaries.
 const UNLIKELY: f64 = 20.0;
 
 /// What happens.
