@@ -175,7 +175,7 @@ fn points_at_relays_that_no_view_has_any_more_are_counted() {
 }
 
 #[test]
-fn the_tor_that_asks_for_this_node_gets_the_clients_descriptor_anew_whoever_publishes() {
+fn while_others_publish_the_tor_that_asks_for_this_node_gets_the_clients_descriptor_anew() {
     let mut desk = Desk::new();
     desk.up(Standby);
     let asked = |actions: Vec<Action>| -> Vec<(TorRole, u8)> {
@@ -192,6 +192,10 @@ fn the_tor_that_asks_for_this_node_gets_the_clients_descriptor_anew_whoever_publ
         [(Standby, 4), (Standby, 3), (Standby, 4), (Standby, 3)]
     );
     desk.handle(Event::TorDown(Standby));
+    assert_eq!(asked(desk.run(Duration::from_hours(1))), []);
+    // Who publishes looks by itself, at all that have accepted something: here none has.
+    desk.up(Standby);
+    desk.handle(order(&[("other", &[5])]));
     assert_eq!(asked(desk.run(Duration::from_hours(1))), []);
 }
 

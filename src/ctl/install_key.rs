@@ -33,8 +33,8 @@ const PUBLIC_KEY: &str = "hs_ed25519_public_key";
 const HOSTNAME: &str = "hostname";
 /// The rights of all but the owner.
 const OTHERS: u32 = 0o077;
-/// Those of the owner.
-const OWNER: u32 = 0o700;
+/// Those that tor itself gives its directory, and its key in it.
+const PRIVATE: (u32, u32) = (0o700, 0o600);
 /// `RAMFS_MAGIC` of the kernel's `magic.h`.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
@@ -124,7 +124,8 @@ impl Place<'_> {
 
     /// Nobody but tor reads the key, as tor itself would have it.
     fn close_to_others(&mut self) -> Result<(), InstallError> {
-        for path in [self.directory.to_owned(), self.directory.join(MASTER_KEY)] {
+        let key = self.directory.join(MASTER_KEY);
+        for (path, private) in [(self.directory.to_owned(), PRIVATE.0), (key, PRIVATE.1)] {
             let failed = |source| InstallError::Open { path: path.clone(), source };
             let mode = match fs::metadata(&path) {
                 Ok(found) => found.permissions().mode(),
@@ -132,7 +133,7 @@ impl Place<'_> {
                 Err(error) => return Err(failed(error)),
             };
             if mode & OTHERS != 0 {
-                fs::set_permissions(&path, fs::Permissions::from_mode(mode & OWNER)).map_err(failed)?;
+                fs::set_permissions(&path, fs::Permissions::from_mode(private)).map_err(failed)?;
                 self.closed.push(path);
             }
         }

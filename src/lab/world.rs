@@ -265,6 +265,15 @@ impl World {
         self.present().into_iter().rev().find(|node| !publishing.contains(node)).unwrap_or(0)
     }
 
+    /// Has clients' tors forget what they have learnt of introduction points. One whose guard has died or hung takes all of
+    /// them for dead, for two minutes, which tells nothing of what happens next.
+    pub(super) async fn let_clients_forget(&self) -> Result<(), LabError> {
+        for client in &self.clients {
+            client.forget().await?;
+        }
+        Ok(())
+    }
+
     /// How many connections each node's proxy has accepted, in the order of [`Self::nodes`].
     pub(super) async fn accepted(&self) -> Result<Vec<u64>, LabError> {
         let mut accepted = Vec::new();

@@ -110,7 +110,7 @@ impl Units {
         timeout(CALL_LIMIT, asked).await.unwrap_or(Err(OrderError::TimedOut))
     }
 
-    /// Whether what installs the onion's key had success when it ran last; `None` if it runs just now, or never has.
+    /// Whether what installs the onion's key has not failed when it ran last, if ever; `None` while it runs, or is not loaded.
     pub(super) async fn key_installed(self) -> Result<Option<bool>, OrderError> {
         let asked = async {
             let bus = Builder::system().build().await.map_err(bus_error)?;

@@ -319,9 +319,10 @@ fn the_tool_makes_no_other_calls_when_it_installs_the_key() {
     let key = memory.path().join("hs_ed25519_secret_key");
     // Cut off, as after a fault of memory; deleted; readable by others.
     fs::File::options().write(true).open(&key).unwrap().set_len(50).unwrap();
-    assert!(install().contains("rename"), "it is put right");
+    let makes = |call: &str| install().iter().any(|made| made.starts_with(call));
+    assert!(makes("rename"), "it is put right");
     fs::remove_file(&key).unwrap();
     install();
     fs::set_permissions(memory.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    assert!(install().contains("chmod"), "it is closed");
+    assert!(makes("chmod") || makes("fchmodat"), "it is closed");
 }

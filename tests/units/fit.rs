@@ -89,14 +89,21 @@ fn the_target_starts_all_there_is_and_ends_it() {
     let target = &units["rustbalance.target"];
     let wanted = target.words("Wants");
     // These are pulled in by those that need them.
-    let needed =
-        ["rustbalance-onion-key.service", "run-rustbalance-onion.mount", "run-rustbalance-onion-a.mount"];
+    let needed = [
+        "rustbalance-onion-key.service",
+        "rustbalance-onion-key.timer",
+        "run-rustbalance-onion.mount",
+        "run-rustbalance-onion-a.mount",
+    ];
     for name in units.keys().filter(|name| kind(name) != "slice" && *name != "rustbalance.target") {
         assert_ne!(wanted.contains(name.as_str()), needed.contains(&name.as_str()), "{name}");
         if kind(name) == "mount" {
             assert_eq!(units[name].value("StopWhenUnneeded"), "yes");
         } else {
-            assert_eq!(units[name].value("PartOf"), "rustbalance.target", "{name}");
+            // Where nothing serves the onion there is no key of it.
+            let whole =
+                if kind(name) == "timer" { "rustbalance-tor@a.service" } else { "rustbalance.target" };
+            assert_eq!(units[name].value("PartOf"), whole, "{name}");
         }
     }
     for service in SERVICES {
@@ -194,6 +201,7 @@ fn the_configuration_of_a_new_node_is_where_the_units_are() {
     assert_eq!(units["rustbalance-joined.path"].value("PathChanged"), joined);
     assert_eq!(units["rustbalance-joined.path"].value("Unit"), "rustbalance-tor@a.service");
     assert_eq!(units["rustbalance-onion-key.timer"].value("Unit"), "rustbalance-onion-key.service");
+    assert!(units["rustbalance-tor@a.service"].words("Wants").contains("rustbalance-onion-key.timer"));
 
     let tor = config.tor("x").unwrap();
     for (instance, ports) in [("a", &tor.a), ("b", tor.b.as_ref().unwrap())] {

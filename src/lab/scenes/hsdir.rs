@@ -1,13 +1,12 @@
 //! `hsdir-forgets`, `hsdir-hangs`, `hsdir-refuses`: one HSDir of the descriptor is ill. As soon as it is well it gets the
 //! present descriptor again, and those that had it are left alone.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
 use super::load::Played;
-use crate::lab::control::{self, AuthKeys};
+use crate::lab::control::{self, AuthKeys, Held};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::observer::Copies;
@@ -71,11 +70,10 @@ pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, 
     };
     let well = Instant::now();
     world.screen.note("the HSDir is well again");
-    let others = counters(&world.observer.read().await?, hsdir);
+    let before = world.observer.read().await?;
     let posted = until_posted(world, hsdir, well).await?;
-    let copies = world.observer.read().await?;
-    let again =
-        counters(&copies, hsdir).iter().filter(|(id, counter)| others.get(*id) != Some(counter)).count();
+    let again = posted_in_vain(&before, &world.observer.read().await?, hsdir);
+    world.let_clients_forget().await?;
     let changed = changed.into_iter().flat_map(|Changed { gone, new }| {
         [
             Measure::time("ill: dead points gone on the others", Bound::AtMost(GONE), gone),
@@ -86,7 +84,7 @@ pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, 
         measures: vec![
             Measure::count("ill: it lacks the present descriptor", Bound::AtLeast(1.0), usize::from(missed)),
             Measure::time("well again: it has the present descriptor", Bound::AtMost(POSTED), posted),
-            Measure::count("other HSDirs that were posted to meanwhile", Bound::AtMost(0.0), again),
+            Measure::count("other HSDirs that were posted to in vain", Bound::AtMost(0.0), again),
         ]
         .into_iter()
         .chain(changed)
@@ -149,10 +147,13 @@ async fn change(world: &mut World, ill: HsDir) -> Result<(bool, Option<Changed>)
     Err(LabError::TimedOut { what: "a change on the other HSDirs".to_owned(), limit })
 }
 
-/// The revision counters of the other HSDirs' copies.
-fn counters(copies: &Copies, but: HsDir) -> BTreeMap<HsDir, u64> {
-    let others = copies.iter().filter(|(hsdir, _)| **hsdir != but);
-    others.filter_map(|(hsdir, held)| Some((*hsdir, held.as_ref()?.counter))).collect()
+/// How many other HSDirs got anew what they had. One whose upload had been stuck in the relay that was ill gets something else.
+fn posted_in_vain(before: &Copies, after: &Copies, but: HsDir) -> usize {
+    let in_vain = |(hsdir, held): &(&HsDir, &Option<Held>)| {
+        let (Some(held), Some(Some(had))) = (held, before.get(hsdir)) else { return false };
+        **hsdir != but && held.points == had.points && held.counter != had.counter
+    };
+    after.iter().filter(in_vain).count()
 }
 
 /// How long after `since` the HSDir had what the others have; None if not in time.

@@ -23,9 +23,7 @@ const CANARIES: Duration = Duration::from_mins(3);
 
 pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     world.quiet(QUIET).await?;
-    for client in &world.clients {
-        client.forget().await?;
-    }
+    world.let_clients_forget().await?;
     let shares = shares(world).await?;
     let served_before = world.target.served();
     let before = world.accepted().await?;

@@ -78,7 +78,7 @@ pub struct Vitals {
     /// What parts use of what they may use, by the part's name as metrics have it.
     #[serde(default)]
     pub uses: BTreeMap<String, Uses>,
-    /// Whether the onion's key was put where tor reads it, or compared with what is there, when that was tried last;
+    /// Whether the onion's key could be put where tor reads it, or compared with what is there, if that was ever tried;
     /// `None`: nobody knows.
     #[serde(default)]
     pub key_installed: Option<bool>,

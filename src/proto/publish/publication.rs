@@ -161,7 +161,9 @@ impl Publication {
         self.follow_uplink(&mut turn);
         let reads = self.uplink.due(now);
         turn.actions.extend(reads.into_iter().map(|(role, ticket)| Action::ReadNetwork(role, ticket)));
-        if let Some(hsdir) = self.refetch.due(now, self.uplink.uploader().map(|(_, plan)| plan)) {
+        // Whoever publishes reads back anyway, and never while it posts to the same HSDir.
+        let idle = self.uplink.uploader().filter(|_| self.order.is_none());
+        if let Some(hsdir) = self.refetch.due(now, idle.map(|(_, plan)| plan)) {
             turn.actions.extend(self.uploader.map(|role| Action::Look(role, vec![hsdir])));
         }
         turn.actions

@@ -1,8 +1,8 @@
-//! Has the tor that asks the network for this node fetch the service's descriptor anew now and then.
+//! Has the tor that asks the network for this node fetch the service's descriptor anew now and then, while others publish it.
 //!
 //! A client tor goes on with the descriptor that it has until that leads nowhere, for a day or longer. What this node learns
 //! of its service by asking through that tor (`proto::join::canary`: which nodes clients meet) would be about the nodes of
-//! yesterday. Only the holder of the lease reads descriptors back anyway.
+//! yesterday. The node that publishes reads its descriptors back anyway.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ impl Refetch {
         self.next
     }
 
-    /// The HSDir to ask now, each time another one. `plan` is the uploading tor's; without one nobody can be asked.
+    /// The HSDir to ask now, each time another one. `plan` is that of the tor that asks; `None`: nobody need be asked, or can.
     pub(super) fn due(&mut self, now: Instant, plan: Option<&Plan>) -> Option<HsDir> {
         let Some(plan) = plan else {
             self.next = None;
