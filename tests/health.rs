@@ -434,6 +434,35 @@ fn a_start_that_is_slow_is_left_alone_as_long_as_it_goes_on() {
 }
 
 #[test]
+fn without_its_key_a_tor_is_not_started_and_with_it_it_is() {
+    let mut world = World::new();
+    world.pass(60);
+    let (tor, key) = (Part::Tor(Tor::Serving), Part::KeyInstaller);
+    world.ill.insert(key, (Ill::Dead, Cure::Time(900)));
+    world.pass(31);
+    assert_eq!(world.done, [(world.second, Remedy::Start(key))]);
+    world.ill.insert(tor, (Ill::Dead, Cure::Remedies(1)));
+    world.pass(860);
+    let started = |part| world.done.iter().filter(|(_, remedy)| *remedy == Remedy::Start(part)).count();
+    assert_eq!((started(key), started(tor)), (3, 0), "{:?}", world.done);
+    world.pass(30);
+    assert_eq!(world.done.last().map(|(_, remedy)| *remedy), Some(Remedy::Start(tor)));
+    assert!(world.report().complaints.is_empty());
+}
+
+#[test]
+fn a_key_that_others_could_read_is_installed_anew_in_the_moment_in_which_that_is_seen() {
+    let mut world = World::new();
+    world.pass(60);
+    world.told_key = true;
+    let open = TorVitals { key_directory_private: Some(false), ..tor_with(true) };
+    world.handle(Event::Observed(Observation::Tor(Tor::Serving, open)));
+    assert_eq!(world.done, [(world.second, Remedy::Start(Part::KeyInstaller))]);
+    world.pass(5);
+    assert!(world.report().complaints.is_empty());
+}
+
+#[test]
 fn a_fence_that_is_refused_is_not_believed() {
     let mut world = World::new();
     world.pass(60);
