@@ -79,6 +79,9 @@ pub(super) enum LabError {
     /// All responsible HSDirs are directory authorities, which nothing must happen to.
     #[error("no HSDir of the descriptor is a relay to which something may happen")]
     NoRelay,
+    /// A process that a scene does something to is not there.
+    #[error("a process has ended, although all was well just before")]
+    NoProcess,
     /// Scenes have made too many nodes.
     #[error("no name is left for a new node: so many scenes cannot be played in one lab")]
     NoName,

@@ -45,6 +45,7 @@ pub mod scene_name;
 mod scenes;
 mod screen;
 mod service_manager;
+mod sever;
 mod stage;
 mod supervisor;
 mod target;

@@ -141,14 +141,19 @@ impl Node {
         }
     }
 
+    /// One of its daemons.
+    pub(super) fn daemon(&self, daemon: Daemon) -> &Supervised {
+        &self.daemons[daemon as usize]
+    }
+
     /// One of its daemons crashes.
     pub(super) async fn crash_daemon(&self, daemon: Daemon) {
-        self.daemons[daemon as usize].crash().await;
+        self.daemon(daemon).crash().await;
     }
 
     /// One of its daemons hangs, unless it is not ready; how often it has been started.
     pub(super) async fn hang_daemon(&self, daemon: Daemon) -> u32 {
-        let unit = &self.daemons[daemon as usize];
+        let unit = self.daemon(daemon);
         let state = unit.state();
         if state.ready {
             unit.hang().await;
@@ -193,14 +198,14 @@ impl Node {
     /// Has its proxy carry HTTP to that target, with more lines in its section, or to the one of before.
     pub(super) async fn aim(&self, target: Option<&str>, more: &str) -> Result<(), LabError> {
         self.machine.aim(target, more)?;
-        self.daemons[Daemon::Proxy as usize].signal(Signal::SIGHUP).await;
+        self.daemon(Daemon::Proxy).signal(Signal::SIGHUP).await;
         Ok(())
     }
 
     /// Has its proxy hold circuits to these limits, and its tor say which is which; without them, everything is as before.
     pub(super) async fn limit_circuits(&self, limits: Option<&str>) -> Result<(), LabError> {
         self.machine.limit_circuits(limits)?;
-        for unit in [&self.tor_a, &self.daemons[Daemon::Proxy as usize]] {
+        for unit in [&self.tor_a, self.daemon(Daemon::Proxy)] {
             unit.signal(Signal::SIGHUP).await;
         }
         Ok(())

@@ -19,6 +19,8 @@ pub enum SceneName {
     TorHung,
     /// Both tors of a node crash and are started again.
     TorsKilled,
+    /// The control connections of a node's serving tor break.
+    ControlBroken,
     /// Both tors of a node lose the network, its mesh does not.
     TorCut,
     /// One node loses its way to the target.

@@ -54,9 +54,15 @@ pub(super) const ROWS: &[Row] = &[
     Row::lab("5.12", "an upload fails", SceneName::HsdirRefuses, "it has the present descriptor")
         .seed(600.0)
         .limit(60.0),
-    Row::lab("5.13", "a control connection breaks", SceneName::TorRestart, "its new points everywhere")
-        .seed(600.0)
-        .limit(30.0),
+    Row::lab(
+        "5.13",
+        "a control connection breaks",
+        SceneName::ControlBroken,
+        "its points everywhere for good",
+    )
+    .seed(600.0)
+    .limit(5.0)
+    .mended("connected again"),
     Row::lab(
         "5.14",
         "nodes know each other in a chain only",

@@ -10,6 +10,7 @@ mod all_killed;
 mod burden;
 mod chain;
 mod chaos;
+mod control_broken;
 mod damaged_key;
 mod departure;
 mod drain;
@@ -73,6 +74,7 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::TorHung => tors::play(world, Blow::Hang).await,
         SceneName::TorsKilled => tors::play(world, Blow::CrashBoth).await,
         SceneName::TorCut => tor_cut::play(world).await,
+        SceneName::ControlBroken => control_broken::play(world).await,
         SceneName::RelayGone => relay_gone::play(world).await,
         SceneName::TargetDown => target_down::play(world).await,
         SceneName::TargetsDown => targets_down::play(world, Outage::Refuses).await,
