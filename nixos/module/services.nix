@@ -78,6 +78,12 @@ in
       ];
       tmpfiles.packages = [ units ];
       targets.rustbalance.wantedBy = [ "multi-user.target" ];
+      paths = lib.mkIf hasOwnKeyFile {
+        rustbalance-onion-key.pathConfig.PathChanged = [
+          ""
+          masterKey
+        ];
+      };
 
       services = {
         rustbalance-proxy = {

@@ -111,6 +111,10 @@ let
       config = declared;
       optional = [ ];
       overrides = always // {
+        "rustbalance-onion-key.path" = [
+          "PathChanged="
+          "PathChanged=/run/secrets/onion"
+        ];
         "rustbalance-onion-key.service" = [
           "LoadCredential="
           "LoadCredential=config.toml:/etc/rustbalance/config.toml"

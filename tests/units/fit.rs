@@ -202,6 +202,7 @@ fn the_configuration_of_a_new_node_is_where_the_units_are() {
     assert_eq!(units["rustbalance-joined.path"].value("Unit"), "rustbalance-tor@a.service");
     assert_eq!(units["rustbalance-onion-key.timer"].value("Unit"), "rustbalance-onion-key.service");
     assert!(units["rustbalance-tor@a.service"].words("Wants").contains("rustbalance-onion-key.timer"));
+    assert_eq!(units["rustbalance-onion-key.path"].value("Unit"), "rustbalance-onion-key.service");
 
     let tor = config.tor("x").unwrap();
     for (instance, ports) in [("a", &tor.a), ("b", tor.b.as_ref().unwrap())] {
@@ -224,6 +225,7 @@ fn the_configuration_of_a_new_node_is_where_the_units_are() {
     assert!(torrc.contains(&format!("\nHiddenServicePort {} unix:{onion}\n", node_files::DEFAULT_PORT)));
     let key = Path::new("/etc/rustbalance").join(node_files::MASTER_KEY).display().to_string();
     assert!(service.words("LoadCredential").contains(format!("{}:{key}", node_files::MASTER_KEY).as_str()));
+    assert_eq!(units["rustbalance-onion-key.path"].value("PathChanged"), key);
 
     // Each secret is for the daemon that opens it.
     for (name, group) in [

@@ -204,7 +204,7 @@ impl Failure {
             }
             Self::OpenKeyDirectory => "the onion's directory must be its tor's, with mode 0700",
             Self::UninstalledKey => {
-                "the journal of rustbalance-onion-key.service says why; a tor that runs serves on, but could not be started again; start that service when it is mended"
+                "the journal of rustbalance-onion-key.service says why; a tor that runs serves on, but could not be started again; if it is your key file, that service runs anew as soon as you put it right, else start it then"
             }
             Self::WrongConfiguration => {
                 "the daemons go on with what they have loaded, but could not be started again: `rustbalance check-config` tells what is wrong"
