@@ -132,6 +132,12 @@ impl Observer {
         Ok(Duration::from_secs(half - unix_secs() % half))
     }
 
+    /// How long until the shared random value changes next: at every other of these changes.
+    pub(super) async fn until_new_value(&mut self) -> Result<Duration, LabError> {
+        let period = 2 * self.half_period().await?.as_secs();
+        Ok(Duration::from_secs(period - unix_secs() % period))
+    }
+
     /// How long it is from one of these changes to the next.
     pub(super) async fn half_period(&mut self) -> Result<Duration, LabError> {
         Ok(Duration::from_secs(self.refresh().await?.rotation_offset_secs.max(1)))

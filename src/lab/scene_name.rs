@@ -23,6 +23,8 @@ pub enum SceneName {
     ControlBroken,
     /// Both tors of a node lose the network, its mesh does not.
     TorCut,
+    /// Both tors of a node change their guards, and then the shared random value changes.
+    SilentGuard,
     /// One node loses its way to the target.
     TargetDown,
     /// The target is down for everybody.

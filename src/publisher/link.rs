@@ -11,6 +11,7 @@ use crate::proto::publish::uplink::TorRole;
 use crate::publisher::identity::check_read_back;
 use crate::sys::clock::unix_secs;
 use crate::tor::controller::Controller;
+use crate::tor::destroys::Destroys;
 use crate::tor::event::{
     CircuitEvent, EventKind, HsDescAction, HsDescContent, HsDescEvent, HsDescFailure, TorEvent,
 };
@@ -46,10 +47,12 @@ pub async fn keep(role: TorRole, service: HsId, mut tor: Reconnector, to: mpsc::
             continue;
         }
         let mut pulse = Pulse::of(&controller).await;
+        let mut destroys = Destroys::default();
         if to.send(Message::Up(role, controller.clone())).await.is_err() {
             return;
         }
         while let Some(event) = events.recv().await {
+            destroys.push(&controller, &event);
             let message = if pulse.feel(&controller, &event) {
                 Some(of_pulse(role, &pulse, &controller))
             } else if pulse.hears() || matches!(event, TorEvent::Closed { .. }) {

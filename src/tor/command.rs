@@ -162,6 +162,11 @@ impl Command {
         Self::line("EXTENDCIRCUIT", "0")
     }
 
+    /// `EXTENDCIRCUIT 0`: a new circuit to this relay alone, which tor uses for nothing.
+    pub fn extend_circuit_to(relay: &[u8; 20]) -> Result<Self, ControlError> {
+        Self::line("EXTENDCIRCUIT", &format!("0 {} purpose=controller", relay_name::format(relay)))
+    }
+
     /// `CLOSECIRCUIT`, whatever runs over it.
     pub fn close_circuit(id: &str) -> Result<Self, ControlError> {
         Self::line("CLOSECIRCUIT", one_word("CLOSECIRCUIT", id)?)
@@ -236,6 +241,10 @@ mod tests {
         assert_eq!(
             text(Command::setevents(&[EventKind::HsDesc, EventKind::CircMinor])),
             "SETEVENTS HS_DESC CIRC_MINOR\r\n"
+        );
+        assert_eq!(
+            text(Command::extend_circuit_to(&[0xab; 20])),
+            format!("EXTENDCIRCUIT 0 {} purpose=controller\r\n", "AB".repeat(20))
         );
         assert_eq!(text(Ok(Command::authenticate(b""))), "AUTHENTICATE\r\n");
         assert_eq!(text(Ok(Command::authenticate(b"\r\n\xff"))), "AUTHENTICATE 0D0AFF\r\n");

@@ -173,7 +173,16 @@ impl Controller {
 
     /// Begins a new circuit, by a way that tor chooses; its name. How it goes on is told by `CIRC` events.
     pub async fn extend_circuit(&self) -> Result<String, ControlError> {
-        let reply = self.run(Command::extend_circuit()?).await?;
+        self.begin_circuit(Command::extend_circuit()?).await
+    }
+
+    /// Begins a new circuit to this relay alone, which tor uses for nothing; its name.
+    pub async fn extend_circuit_to(&self, relay: &[u8; 20]) -> Result<String, ControlError> {
+        self.begin_circuit(Command::extend_circuit_to(relay)?).await
+    }
+
+    async fn begin_circuit(&self, command: Command) -> Result<String, ControlError> {
+        let reply = self.run(command).await?;
         let name = reply.text().strip_prefix("EXTENDED ").unwrap_or_default();
         Ok(name.to_owned())
     }

@@ -146,6 +146,25 @@ async fn a_muted_node_gives_up_its_points_and_keeps_its_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guard_of_closed_introduction_circuits_is_sent_a_cell() {
+    let node = Node::start(BOTH).await;
+    for relay_of_point in [1, 2] {
+        let path = format!("${}~x,${}~y", fingerprint(relay(9)), fingerprint(relay(relay_of_point)));
+        let closed = "PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_ESTABLISHED REND_QUERY=@ REASON=FINISHED";
+        node.a.tell(&format!("CIRC {relay_of_point} CLOSED {path} {closed}"));
+    }
+    let one_hop = format!("EXTENDCIRCUIT 0 {} purpose=controller", fingerprint(relay(9)));
+    let began = std::time::Instant::now();
+    while !node.a.knows().commands.iter().any(|command| command == "CLOSECIRCUIT 99") {
+        assert!(began.elapsed() < PATIENCE, "{:?}", node.a.knows().commands);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let commands = node.a.knows().commands.clone();
+    assert_eq!(commands.iter().filter(|command| **command == one_hop).count(), 1, "{commands:?}");
+    assert!(node.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tor_that_hears_nothing_of_the_network_counts_as_gone_until_it_does() {
     let mut node = Node::start(BOTH).await;
     node.order(&[point(3, 3)]).await;

@@ -176,6 +176,13 @@ pub(super) const ROWS: &[Row] = &[
     )
     .limit(20.0)
     .mended("that reaches Tor: its points back everywhere"),
+    Row::lab(
+        "X2",
+        "the tors of a node change their guards shortly before its introduction points change",
+        SceneName::SilentGuard,
+        "a page after the change, slowest",
+    )
+    .limit(10.0),
     Row::machines(
         "X2",
         "the power of the node that publishes is cut",

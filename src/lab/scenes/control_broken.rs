@@ -18,7 +18,7 @@ const FETCHES: usize = 60;
 const QUIET: Duration = Duration::from_secs(50);
 /// Who has control connections, at all times.
 const CALLERS: [Daemon; 2] = [Daemon::Publisher, Daemon::Watchdog];
-/// A tenth of a second after the break, and what two cores with other work take.
+/// The publisher tries again after a tenth of a second, the watchdog after half a one.
 const CONNECTED: f64 = 2.0;
 /// Until the node's points are everywhere for good: two uploads, at most.
 const WHOLE: f64 = 5.0;

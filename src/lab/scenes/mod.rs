@@ -36,6 +36,7 @@ mod replace;
 mod r#return;
 mod rotate;
 mod rotate_token;
+mod silent_guard;
 mod spread;
 mod target_down;
 mod targets_down;
@@ -75,6 +76,7 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::TorsKilled => tors::play(world, Blow::CrashBoth).await,
         SceneName::TorCut => tor_cut::play(world).await,
         SceneName::ControlBroken => control_broken::play(world).await,
+        SceneName::SilentGuard => silent_guard::play(world).await,
         SceneName::RelayGone => relay_gone::play(world).await,
         SceneName::TargetDown => target_down::play(world).await,
         SceneName::TargetsDown => targets_down::play(world, Outage::Refuses).await,

@@ -1,5 +1,5 @@
 //! `rotate`: time period and shared random value change. In the real network one of them does every twelve hours,
-//! and with a new shared random value every node's introduction points die at once (`tor-facts`, section 0).
+//! and with a new shared random value every node's introduction points die at once.
 
 use std::time::Duration;
 

@@ -41,7 +41,10 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
 
 /// Cuts a node off from Tor until its points are gone from all HSDirs: after how long they were, and after how long they were
 /// back.
-async fn cut(world: &mut World, victim: usize) -> Result<(Option<Duration>, Option<Duration>), LabError> {
+pub(super) async fn cut(
+    world: &mut World,
+    victim: usize,
+) -> Result<(Option<Duration>, Option<Duration>), LabError> {
     let number = world.nodes[victim].machine.name.number;
     let points = world.known_points(victim).await?;
     world.note("cut off from Tor", victim);
