@@ -25,6 +25,7 @@ use super::supervisor::Supervised;
 use super::target::Target;
 use super::tor_network::{TorNetwork, make_private, tor_directory};
 use super::torrc::{Service, Site};
+use super::traffic;
 use super::wires::{TOR_NETWORK, Wires};
 use super::world::World;
 use crate::proto::onion::identity::HsIdKeypair;
@@ -54,6 +55,7 @@ pub(super) async fn build(plan: &ScenePlan, screen: Screen) -> Result<World, Lab
     let web = Path::new(STATE).join("target.sock");
     let target = Target::start(&web)?;
     let target_tor = start_target(&network, &place, &target_key, &web)?;
+    traffic::begin(&network, &place, TOR_LIMIT).await?;
     let ground = Ground { network, wires, programs: tools.programs.clone() };
     let nodes = cluster.members.iter().map(|member| start_node(&ground, &cluster, member));
     let memories = [Memory::Cached, Memory::Fresh];

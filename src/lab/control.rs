@@ -19,7 +19,7 @@ use crate::tor::event::TorEvent;
 /// Between two attempts at something that is about to be ready.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Auth keys of introduction points: they tell one from another (`tor-facts`, section 1).
+/// Auth keys of introduction points: they tell one from another.
 pub(super) type AuthKeys = BTreeSet<[u8; 32]>;
 
 /// What a descriptor says that the lab looks at.

@@ -51,6 +51,7 @@ mod supervisor;
 mod target;
 mod tor_network;
 mod torrc;
+mod traffic;
 mod unit;
 mod unit_file;
 mod web_socket;

@@ -21,6 +21,7 @@ use super::torrc::{Authority, CONTROL, Network, Site, Torrc, directory_port};
 use super::unit::{First, Unit};
 use super::unit_file::TOR;
 use crate::sys::clock::unix_secs;
+use crate::tor::relay_name;
 
 /// Directory authorities: the fewest that have a majority when one is late.
 const AUTHORITIES: u16 = 3;
@@ -97,6 +98,13 @@ impl TorNetwork {
             relay.fingerprint = fingerprint;
         }
         Ok(network)
+    }
+
+    /// The RSA identities of all relays, the authorities' too.
+    pub(super) fn identities(&self) -> Vec<[u8; 20]> {
+        let authorities = self.facts.authorities.iter().map(|authority| &authority.fingerprint);
+        let relays = self.relays.iter().map(|relay| &relay.fingerprint);
+        authorities.chain(relays).filter_map(|fingerprint| relay_name::parse(fingerprint)).collect()
     }
 
     /// The relay with that RSA identity; none where it is an authority's.

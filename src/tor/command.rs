@@ -19,6 +19,8 @@ pub const MAX_POSTED_BYTES: usize = 50_000;
 /// (`MAX_COMMAND_LINE_LENGTH`), which would be mistaken for its death.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024 - 64;
 
+/// The longest path: as many EXTEND cells as tor sends for one circuit (tor-spec, section 5.6).
+const MAX_HOPS: usize = 8;
 /// Most HSDirs named in one command: 16 replicas of 128, the largest values the consensus may set.
 pub const MAX_SERVERS: usize = 16 * 128;
 
@@ -162,9 +164,14 @@ impl Command {
         Self::line("EXTENDCIRCUIT", "0")
     }
 
-    /// `EXTENDCIRCUIT 0`: a new circuit to this relay alone, which tor uses for nothing.
-    pub fn extend_circuit_to(relay: &[u8; 20]) -> Result<Self, ControlError> {
-        Self::line("EXTENDCIRCUIT", &format!("0 {} purpose=controller", relay_name::format(relay)))
+    /// `EXTENDCIRCUIT 0`: a new circuit over these relays, which tor uses for nothing.
+    pub fn extend_circuit_by(path: &[[u8; 20]]) -> Result<Self, ControlError> {
+        const KEYWORD: &str = "EXTENDCIRCUIT";
+        if path.is_empty() || path.len() > MAX_HOPS {
+            return Err(ControlError::Argument { command: KEYWORD, what: "no circuit has so many relays" });
+        }
+        let path: Vec<_> = path.iter().map(relay_name::format).collect();
+        Self::line(KEYWORD, &format!("0 {} purpose=controller", path.join(",")))
     }
 
     /// `CLOSECIRCUIT`, whatever runs over it.
@@ -243,8 +250,11 @@ mod tests {
             "SETEVENTS HS_DESC CIRC_MINOR\r\n"
         );
         assert_eq!(
-            text(Command::extend_circuit_to(&[0xab; 20])),
-            format!("EXTENDCIRCUIT 0 {} purpose=controller\r\n", "AB".repeat(20))
+            text(Command::extend_circuit_by(&[[0xab; 20], [1; 20]])),
+            format!("EXTENDCIRCUIT 0 {},{} purpose=controller\r\n", "AB".repeat(20), "01".repeat(20))
+        );
+        assert!(
+            Command::extend_circuit_by(&[]).is_err() && Command::extend_circuit_by(&[[1; 20]; 9]).is_err()
         );
         assert_eq!(text(Ok(Command::authenticate(b""))), "AUTHENTICATE\r\n");
         assert_eq!(text(Ok(Command::authenticate(b"\r\n\xff"))), "AUTHENTICATE 0D0AFF\r\n");

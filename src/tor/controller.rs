@@ -176,9 +176,9 @@ impl Controller {
         self.begin_circuit(Command::extend_circuit()?).await
     }
 
-    /// Begins a new circuit to this relay alone, which tor uses for nothing; its name.
-    pub async fn extend_circuit_to(&self, relay: &[u8; 20]) -> Result<String, ControlError> {
-        self.begin_circuit(Command::extend_circuit_to(relay)?).await
+    /// Begins a new circuit over these relays, which tor uses for nothing; its name.
+    pub async fn extend_circuit_by(&self, path: &[[u8; 20]]) -> Result<String, ControlError> {
+        self.begin_circuit(Command::extend_circuit_by(path)?).await
     }
 
     async fn begin_circuit(&self, command: Command) -> Result<String, ControlError> {

@@ -54,7 +54,7 @@ impl Destroys {
 /// Sends a guard a cell, so that all others are sent, too.
 async fn push(tor: Controller, guard: [u8; 20]) {
     sleep(WAIT).await;
-    match tor.extend_circuit_to(&guard).await {
+    match tor.extend_circuit_by(&[guard]).await {
         Ok(circuit) => {
             sleep(LIFE).await;
             let closed = tor.close_circuit(&circuit).await;

@@ -1,7 +1,7 @@
 //! `freeze`: a node hangs without closing anything.
 //!
 //! The costly failure: its relays go on acknowledging introductions that nobody answers, so clients with the old
-//! descriptor wait (`tor-live`, section 6). How they fare is shown, not judged; the descriptor is.
+//! descriptor wait. How they fare is shown, not judged; the descriptor is.
 
 use std::time::{Duration, Instant};
 

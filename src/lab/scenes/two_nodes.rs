@@ -47,8 +47,7 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
             back,
         ));
         world.settle().await?;
-        // A client that was just being introduced when the node died tries again after seven seconds (`tor-facts`,
-        // section 11). It shall not meet the second death too.
+        // A client that was just being introduced when the node died tries again after seven seconds. It shall not meet the second death too.
         sleep(FETCH_LIMIT).await;
     }
     let mut played = load.finish(FETCHES, Allowed::Repeats).await?;
