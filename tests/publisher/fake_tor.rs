@@ -243,6 +243,7 @@ impl Peer {
                 let lines = knows.circuits.iter().flat_map(|circuit| [circuit.as_str(), "\n"]);
                 block(&lines.collect::<String>())
             }
+            "orconn-status" => block(&format!("${}~x CONNECTED\n", fingerprint(relay(8)))),
             "md/all" => block(&knows.network.microdescs),
             own => {
                 assert_eq!(own, format!("hs/service/desc/id/{}", service().service_id()));

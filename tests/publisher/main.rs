@@ -146,21 +146,23 @@ async fn a_muted_node_gives_up_its_points_and_keeps_its_clients() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_guard_of_closed_introduction_circuits_is_sent_a_cell() {
+async fn an_introduction_circuit_that_goes_by_an_old_guard_is_made_anew_after_others_were_closed() {
     let node = Node::start(BOTH).await;
-    for relay_of_point in [1, 2] {
-        let path = format!("${}~x,${}~y", fingerprint(relay(9)), fingerprint(relay(relay_of_point)));
-        let closed = "PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_ESTABLISHED REND_QUERY=@ REASON=FINISHED";
-        node.a.tell(&format!("CIRC {relay_of_point} CLOSED {path} {closed}"));
+    let path = |guard, point| format!("${}~x,${}~y", fingerprint(relay(guard)), fingerprint(relay(point)));
+    let intro = "PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_ESTABLISHED";
+    node.a.knows().circuits =
+        vec![format!("5 BUILT {} {intro}", path(9, 3)), format!("6 BUILT {} {intro}", path(8, 3))];
+    for number in [1, 2] {
+        node.a.tell(&format!("CIRC {number} CLOSED {} {intro} REASON=FINISHED", path(9, number)));
     }
-    let one_hop = format!("EXTENDCIRCUIT 0 {} purpose=controller", fingerprint(relay(9)));
+    node.a.tell(&format!("CIRC 7 EXTENDED ${}~x PURPOSE=HS_SERVICE_INTRO", fingerprint(relay(8))));
     let began = std::time::Instant::now();
-    while !node.a.knows().commands.iter().any(|command| command == "CLOSECIRCUIT 99") {
+    while !node.a.knows().commands.iter().any(|command| command == "CLOSECIRCUIT 5") {
         assert!(began.elapsed() < PATIENCE, "{:?}", node.a.knows().commands);
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        node.a.tell("BW 1 1");
     }
-    let commands = node.a.knows().commands.clone();
-    assert_eq!(commands.iter().filter(|command| **command == one_hop).count(), 1, "{commands:?}");
+    assert_eq!(node.a.knows().circuits.len(), 1, "the other one is left alone");
     assert!(node.stop().await.success());
 }
 
