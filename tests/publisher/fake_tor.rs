@@ -17,7 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
-use crate::network::{Network, fingerprint, service};
+use crate::network::{Network, fingerprint, relay, service};
 
 /// One `+HSPOST` that tor accepted.
 #[derive(Debug, Clone)]
