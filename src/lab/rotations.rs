@@ -1,8 +1,9 @@
 //! When the nodes' serving tors gave up their introduction points of one time period and served at those of the next.
 //!
-//! With each new shared random value tor closes all circuits to the points of its current descriptor in one instant. Who has just been told by a point that its introduction is on its way waits for nothing then,
-//! and longer than clients of the lab wait. It happens with every onion service, and nothing beside tor can avoid it, so it
-//! is counted apart from what nodes and daemons lose.
+//! With each new shared random value tor closes all circuits to the points of its current descriptor in one instant. Who has
+//! just been told by a point that its introduction is on its way waits for nothing then, and longer than clients of the lab
+//! wait. It happens with every onion service, and nothing beside tor can avoid it, so it is counted apart from what nodes and
+//! daemons lose.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

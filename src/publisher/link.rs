@@ -136,18 +136,17 @@ fn read_back(role: TorRole, content: &HsDescContent) -> Option<Event> {
 
 /// Whether this is an introduction circuit of the service.
 pub(super) fn introduces_to(circuit: &CircuitEvent, service: HsId) -> bool {
-    circuit.rend_query == Some(service) && circuit.purpose.as_deref() == Some("HS_SERVICE_INTRO")
+    circuit.rend_query == Some(service) && circuit.is_introduction()
 }
 
 fn circuit(role: TorRole, event: &CircuitEvent) -> Option<Event> {
-    let established = |state: &Option<String>| state.as_deref() == Some("HSSI_ESTABLISHED");
-    if event.purpose.as_deref() != Some("HS_SERVICE_INTRO") || role != TorRole::Serving {
+    if !event.is_introduction() || role != TorRole::Serving {
         return None;
     }
     let circuit = IntroCircuit { id: event.id.clone(), path: event.path.clone() };
     match event.change.as_str() {
-        "CLOSED" | "FAILED" => established(&event.hs_state).then_some(Event::IntroClosed),
-        "PURPOSE_CHANGED" if established(&event.hs_state) => Some(Event::IntroEstablished(circuit)),
+        "CLOSED" | "FAILED" => event.introduces().then_some(Event::IntroClosed),
+        "PURPOSE_CHANGED" if event.introduces() => Some(Event::IntroEstablished(circuit)),
         _ => Some(Event::IntroBuilding(circuit)),
     }
 }

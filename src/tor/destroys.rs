@@ -51,7 +51,7 @@ impl Destroys {
     /// Takes in an event, tor's seconds among them, and has what waits sent when it is time.
     pub fn push(&mut self, tor: &Controller, event: &TorEvent) {
         if let Some(closed) = self.take(Instant::now(), event) {
-            tokio::spawn(push(tor.clone(), closed));
+            tokio::spawn(close_left_behind(tor.clone(), closed));
         }
     }
 
@@ -62,7 +62,7 @@ impl Destroys {
         {
             // What this node closes is closed as REQUESTED.
             let by_itself = circuit.change == "CLOSED" && circuit.reason.as_deref() == Some("FINISHED");
-            if by_itself && is_introduction(circuit) {
+            if by_itself && circuit.is_introduction() {
                 self.began.get_or_insert(now);
                 self.closed.count += 1;
                 self.closed.guards.insert(*guard);
@@ -88,8 +88,8 @@ impl Closed {
         };
         let old: BTreeSet<_> = self.guards.iter().filter(|guard| !is_used(guard)).collect();
         let goes_there = |circuit: &CircuitEvent| {
-            is_introduction(circuit)
-                && circuit.hs_state.as_deref() == Some("HSSI_ESTABLISHED")
+            circuit.is_introduction()
+                && circuit.introduces()
                 && circuit.path.first().is_some_and(|guard| old.contains(guard))
                 && !self.begun.contains_key(&circuit.id)
         };
@@ -97,12 +97,8 @@ impl Closed {
     }
 }
 
-fn is_introduction(circuit: &CircuitEvent) -> bool {
-    circuit.purpose.as_deref() == Some("HS_SERVICE_INTRO")
-}
-
 /// Closes what goes where several circuits were closed and nothing goes any more, one by one.
-async fn push(tor: Controller, closed: Closed) {
+async fn close_left_behind(tor: Controller, closed: Closed) {
     let asked = async { Ok::<_, ControlError>((tor.circuits().await?, connections(&tor).await?)) };
     let (circuits, connections) = match asked.await {
         Ok(answers) => answers,

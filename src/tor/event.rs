@@ -197,6 +197,18 @@ pub struct CircuitEvent {
     pub old_hs_state: Option<String>,
 }
 
+impl CircuitEvent {
+    /// Whether it is a circuit to an introduction point of a service that this tor serves, or will be.
+    pub fn is_introduction(&self) -> bool {
+        self.purpose.as_deref() == Some("HS_SERVICE_INTRO")
+    }
+
+    /// Whether clients can be introduced by it.
+    pub fn introduces(&self) -> bool {
+        self.hs_state.as_deref() == Some("HSSI_ESTABLISHED")
+    }
+}
+
 /// A `STATUS_CLIENT` or `STATUS_GENERAL` event (control-spec 4.1.10).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusEvent {

@@ -229,10 +229,8 @@ async fn read(
     // Before it has a consensus it answers with an error.
     let valid_after = controller.getinfo("consensus/valid-after").await.ok();
     let valid_until = controller.getinfo("consensus/valid-until").await.ok();
-    let introduces = |state: &Option<String>| state.as_deref() == Some("HSSI_ESTABLISHED");
     let services = Services::of(&controller.getconf("HiddenServiceOptions").await?);
-    let introductions =
-        controller.circuits().await?.iter().filter(|circuit| introduces(&circuit.hs_state)).count();
+    let introductions = controller.circuits().await?.iter().filter(|circuit| circuit.introduces()).count();
     Ok(TorVitals {
         bootstrap_percent: percent(&bootstrap).unwrap_or(0),
         circuits,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 use super::load::{Allowed, Load, Played};
+use crate::lab::control::Held;
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::node::{Daemon, Node};
@@ -35,19 +36,22 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let began = Instant::now();
     let broken = sever(tor(&world.nodes[victim])?, &callers(&world.nodes[victim]))?;
     let connected = until_connected(&world.nodes[victim], broken, began).await?;
-    // When one of the copies last was without a point of the node.
-    let mut missing = Duration::ZERO;
+    // When one of the copies last was without a point of the node, or was not to be had.
+    let (mut missing, mut looks) = (Duration::ZERO, 0);
     while began.elapsed() < LOOKED {
         let copies = world.observer.read().await?;
-        if copies.values().flatten().any(|held| held.points.is_disjoint(&points)) {
+        let whole = |held: &Option<Held>| held.as_ref().is_some_and(|held| !held.points.is_disjoint(&points));
+        if !copies.values().all(whole) {
             missing = began.elapsed();
         }
+        looks += 1;
         sleep(POLL).await;
     }
     let restarts = world.nodes[victim].tor_a.state().starts - starts;
     let mut played = load.finish(FETCHES, Allowed::Nothing).await?;
     let measures = [
         Measure::count("control connections broken", Bound::AtLeast(2.0), broken),
+        Measure::count("looks at the descriptor", Bound::AtLeast(10.0), looks),
         Measure::time("connected again", Bound::AtMost(CONNECTED), connected),
         Measure::time("its points everywhere for good", Bound::AtMost(WHOLE), Some(missing)),
         Measure::count("starts of its tor meanwhile", Bound::AtMost(0.0), restarts as usize),
