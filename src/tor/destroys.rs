@@ -153,7 +153,8 @@ mod tests {
     fn circuits_that_tor_closes_together_are_told_once_others_are_begun() {
         let [first, second] = ["7 CLOSED $A,$C @ REASON=FINISHED", "8 CLOSED $A,$C @ REASON=FINISHED"];
         let begun = "9 EXTENDED $B PURPOSE=HS_SERVICE_INTRO";
-        let further = "9 EXTENDED $B,$C PURPOSE=HS_SERVICE_INTRO";
+        // Begun before, by the old guard.
+        let further = "6 EXTENDED $A,$C PURPOSE=HS_SERVICE_INTRO";
         let closed = told(&[(0, first), (1, second), (9, begun), (12, further), (3_000, "second")]).unwrap();
         assert_eq!((closed.count, closed.guards), (2, BTreeSet::from([[0xaa; 20]])));
         assert_eq!(closed.begun, BTreeMap::from([("9".to_owned(), [0xbb; 20])]));
