@@ -16,7 +16,7 @@ use rustbalance::proto::onion::ring::{Replica, RingPlace};
 use rustbalance::proto::onion::shared_random::SharedRandom;
 use rustbalance::proto::publish::collect::Reading;
 use rustbalance::proto::publish::exchange::{HsDirAnswer, Post};
-use rustbalance::proto::publish::mute::IntroCircuit;
+use rustbalance::proto::publish::intro_circuit::IntroCircuit;
 use rustbalance::proto::publish::order::{Candidate, Order};
 use rustbalance::proto::publish::plan::{Plan, SlotPlan};
 use rustbalance::proto::publish::publication::{Action, Event, Pace, Publication};

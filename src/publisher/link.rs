@@ -5,7 +5,7 @@ use tracing::{debug, info, warn};
 
 use crate::proto::onion::address::HsId;
 use crate::proto::publish::exchange::HsDirAnswer;
-use crate::proto::publish::mute::IntroCircuit;
+use crate::proto::publish::intro_circuit::IntroCircuit;
 use crate::proto::publish::publication::Event;
 use crate::proto::publish::uplink::TorRole;
 use crate::publisher::identity::check_read_back;

@@ -9,7 +9,7 @@ use crate::proto::onion::address::HsId;
 use crate::proto::onion::hsdir::HsDir;
 use crate::proto::publish::collect::Reading;
 use crate::proto::publish::exchange::{Launch, Post, PostId};
-use crate::proto::publish::mute::IntroCircuit;
+use crate::proto::publish::intro_circuit::IntroCircuit;
 use crate::proto::publish::plan::Plan;
 use crate::proto::publish::publication::{Action, Event};
 use crate::proto::publish::uplink::TorRole;

@@ -10,7 +10,7 @@ use rustbalance::proto::onion::counter::RevisionCounter;
 use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
 use rustbalance::proto::publish::collect::Reading;
 use rustbalance::proto::publish::exchange::{HsDirAnswer, Launch, Post};
-use rustbalance::proto::publish::mute::IntroCircuit;
+use rustbalance::proto::publish::intro_circuit::IntroCircuit;
 use rustbalance::proto::publish::order::{Candidate, Order};
 use rustbalance::proto::publish::publication::{Action, Event as Told, Pace, Publication};
 use rustbalance::proto::publish::report::{Duty, PublisherReport};

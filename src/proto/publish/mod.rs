@@ -2,6 +2,7 @@
 
 pub mod collect;
 pub mod exchange;
+pub mod intro_circuit;
 pub mod ledger;
 pub mod mute;
 pub mod order;

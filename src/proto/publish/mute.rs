@@ -26,21 +26,13 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
+use crate::proto::publish::intro_circuit::IntroCircuit;
 
 /// How often tor builds the circuit of an introduction point again before it gives the point up.
 const ATTEMPTS: usize = 3;
 /// How long attempts are hindered at most, and how long circuits to relays whose points were given up. tor looks once a
 /// second whether a circuit is missing; this is twice as long as it takes.
 const CLOSING: Duration = Duration::from_secs(10);
-
-/// One introduction circuit of the service at the serving tor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IntroCircuit {
-    /// tor's name for it.
-    pub id: String,
-    /// The relays so far by RSA identity; the last one of a finished circuit is the introduction point.
-    pub path: Vec<[u8; 20]>,
-}
 
 /// Whether the node takes new clients.
 #[derive(Debug, Default)]

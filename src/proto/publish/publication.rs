@@ -23,7 +23,8 @@ use crate::proto::publish::collect::{Collect, CollectAction, CollectEvent, Readi
 use crate::proto::publish::exchange::{
     HsDirAnswer, Launch, Material, Post, PostId, ScheduleAction, ScheduleEvent,
 };
-use crate::proto::publish::mute::{IntroCircuit, Mute};
+use crate::proto::publish::intro_circuit::IntroCircuit;
+use crate::proto::publish::mute::Mute;
 use crate::proto::publish::order::{Candidate, Order};
 use crate::proto::publish::plan::Plan;
 use crate::proto::publish::refetch::Refetch;
