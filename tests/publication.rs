@@ -16,7 +16,7 @@ use rustbalance::proto::onion::ring::{Replica, RingPlace};
 use rustbalance::proto::onion::shared_random::SharedRandom;
 use rustbalance::proto::publish::collect::Reading;
 use rustbalance::proto::publish::exchange::{HsDirAnswer, Post};
-use rustbalance::proto::publish::intro_circuit::IntroCircuit;
+use rustbalance::proto::publish::intro_circuit::{IntroCircuit, IntroCircuits};
 use rustbalance::proto::publish::order::{Candidate, Order};
 use rustbalance::proto::publish::plan::{Plan, SlotPlan};
 use rustbalance::proto::publish::publication::{Action, Event, Pace, Publication};
@@ -87,7 +87,9 @@ impl Desk {
         let mut desk = Self::new();
         desk.up(Standby);
         let actions = desk.handle(Event::TorUp(Serving));
-        let [Action::ReadOwn(own), Action::ReadNetwork(Serving, network)] = actions[..] else {
+        let [Action::ReadOwn(own), Action::ListIntroCircuits, Action::ReadNetwork(Serving, network)] =
+            actions[..]
+        else {
             panic!("{actions:?}")
         };
         assert!(desk.handle(Event::Network(Serving, network, Some(plan()))).is_empty());
@@ -104,7 +106,6 @@ impl Desk {
     }
 
     fn posts(&mut self, event: Event) -> Vec<(TorRole, Post)> {
-        let post = |action| if let Action::Post(role, post) = action { Some((role, post)) } else { None };
         self.handle(event).into_iter().filter_map(post).collect()
     }
 
@@ -138,6 +139,10 @@ impl Desk {
         self.now = end;
         done
     }
+}
+
+fn post(action: Action) -> Option<(TorRole, Post)> {
+    if let Action::Post(role, post) = action { Some((role, post)) } else { None }
 }
 
 fn keys(post: &Post) -> BTreeSet<u8> {
@@ -444,7 +449,7 @@ fn lost_events_lead_to_reading_everything_anew() {
     let actions = desk.handle(Event::EventsMissed(Standby));
     assert!(matches!(actions[..], [Action::ReadNetwork(Standby, _)]), "{actions:?}");
     let actions = desk.handle(Event::EventsMissed(Serving));
-    assert!(matches!(actions[..], [Action::ReadOwn(_)]), "{actions:?}");
+    assert!(matches!(actions[..], [Action::ReadOwn(_), Action::ListIntroCircuits]), "{actions:?}");
     let actions = desk.run(Duration::from_secs(4));
     assert!(actions.iter().any(|action| matches!(action, Action::ReadNetwork(Serving, _))), "{actions:?}");
 }
@@ -526,8 +531,8 @@ fn a_muted_node_withdraws_its_points_and_closes_the_way_to_them() {
     assert!(posts.map(|post| keys(&post)).all(|keys| keys == BTreeSet::from([5])));
     let report = desk.publication.report();
     assert!(report.muted && report.points.is_empty());
-    let all = Event::IntroCircuits(vec![circuit("3", 1), circuit("4", 2)]);
-    assert_eq!(closed(desk.handle(all)), ["3", "4"]);
+    let all = IntroCircuits { established: vec![circuit("3", 1)], building: vec![circuit("4", 2)] };
+    assert_eq!(closed(desk.handle(Event::IntroCircuits(all))), ["3", "4"]);
     assert_eq!(closed(desk.handle(Event::IntroBuilding(circuit("5", 7)))), ["5"], "tor builds them again");
     assert_eq!(closed(desk.handle(Event::IntroEstablished(circuit("6", 2)))), ["6"], "clients know relay 2");
     desk.run(Duration::from_secs(11));
@@ -537,4 +542,26 @@ fn a_muted_node_withdraws_its_points_and_closes_the_way_to_them() {
     assert_eq!(desk.publication.report().points, [], "tor's answer is from before");
     assert_eq!(closed(desk.handle(Event::IntroEstablished(circuit("8", 2)))), [] as [&str; 0]);
     assert_eq!(desk.publication.report().points, points(&[2]), "that one is there again");
+}
+
+#[test]
+fn a_point_whose_relay_is_gone_is_left_out_although_tor_still_tells_of_it() {
+    let circuit = |id: &str, last: u8| IntroCircuit { id: id.to_owned(), path: vec![[9; 20], [last; 20]] };
+    let own = |desk: &Desk| desk.publication.report().points;
+    let mut desk = Desk::ready();
+    desk.posts(order(&[("me", &[]), ("other", &[5])]));
+    desk.accept_everything(Standby);
+    let established = vec![circuit("3", 1), circuit("4", 2)];
+    desk.handle(Event::IntroCircuits(IntroCircuits { established, building: Vec::new() }));
+    desk.handle(Event::IntroClosed(circuit("4", 2)));
+    desk.run(Duration::from_secs(9));
+    assert_eq!(own(&desk), points(&[1, 2]), "tor may build it again");
+    let posts: Vec<_> = desk.run(Duration::from_secs(2)).into_iter().filter_map(post).collect();
+    assert!(!posts.is_empty() && posts.iter().all(|(_, post)| keys(post) == BTreeSet::from([1, 5])));
+    assert_eq!(own(&desk), points(&[1]));
+    desk.handle(Event::EventsMissed(Serving));
+    assert_eq!(own(&desk), points(&[1]), "nothing tells that it is back");
+    desk.accept_everything(Standby);
+    let posts = desk.posts(Event::IntroEstablished(circuit("6", 2)));
+    assert!(!posts.is_empty() && posts.iter().all(|(_, post)| keys(post) == BTreeSet::from([1, 2, 5])));
 }

@@ -5,7 +5,7 @@ use tracing::{debug, info, warn};
 
 use crate::proto::onion::address::HsId;
 use crate::proto::publish::exchange::HsDirAnswer;
-use crate::proto::publish::intro_circuit::IntroCircuit;
+use crate::proto::publish::intro_circuit::{IntroCircuit, IntroCircuits};
 use crate::proto::publish::publication::Event;
 use crate::proto::publish::uplink::TorRole;
 use crate::publisher::identity::check_read_back;
@@ -134,9 +134,16 @@ fn read_back(role: TorRole, content: &HsDescContent) -> Option<Event> {
     })
 }
 
-/// Whether this is an introduction circuit of the service.
-pub(super) fn introduces_to(circuit: &CircuitEvent, service: HsId) -> bool {
-    circuit.rend_query == Some(service) && circuit.is_introduction()
+/// The introduction circuits of the service among these.
+pub(super) fn introduction_circuits(circuits: Vec<CircuitEvent>, service: HsId) -> IntroCircuits {
+    let mut ours = IntroCircuits::default();
+    for circuit in circuits {
+        if circuit.rend_query == Some(service) && circuit.is_introduction() {
+            let kind = if circuit.introduces() { &mut ours.established } else { &mut ours.building };
+            kind.push(IntroCircuit { id: circuit.id, path: circuit.path });
+        }
+    }
+    ours
 }
 
 fn circuit(role: TorRole, event: &CircuitEvent) -> Option<Event> {
@@ -145,7 +152,7 @@ fn circuit(role: TorRole, event: &CircuitEvent) -> Option<Event> {
     }
     let circuit = IntroCircuit { id: event.id.clone(), path: event.path.clone() };
     match event.change.as_str() {
-        "CLOSED" | "FAILED" => event.introduces().then_some(Event::IntroClosed),
+        "CLOSED" | "FAILED" => event.introduces().then_some(Event::IntroClosed(circuit)),
         "PURPOSE_CHANGED" if event.introduces() => Some(Event::IntroEstablished(circuit)),
         _ => Some(Event::IntroBuilding(circuit)),
     }
@@ -172,6 +179,8 @@ mod tests {
     #[test]
     fn the_serving_tors_own_descriptor_and_circuits_are_heard() {
         let intro = "BUILD_FLAGS=IS_INTERNAL PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_ESTABLISHED REND_QUERY=@";
+        let circuit = "IntroCircuit { id: \"9\", path: [[160, 39, 155, 214, 76, 53, 219, 188, 14, 187, 159, 159, 108, 218, \
+                       243, 39, 174, 161, 138, 150]] }";
         let lines = [
             (
                 "HS_DESC CREATED @ UNKNOWN UNKNOWN 7+rGG81qW2L2VaT/bVty4Bw1s18ot1gKi1C2AA/1aNY",
@@ -179,11 +188,16 @@ mod tests {
             ),
             (
                 &format!("CIRC_MINOR 9 PURPOSE_CHANGED {HSDIR} {intro} OLD_HS_STATE=HSSI_CONNECTING"),
-                "Some(IntroEstablished(IntroCircuit { id: \"9\", path: [[160, 39, 155, 214, 76, 53, 219, 188, 14, 187, \
-                 159, 159, 108, 218, 243, 39, 174, 161, 138, 150]] }))",
+                &format!("Some(IntroEstablished({circuit}))"),
             ),
-            (&format!("CIRC 9 CLOSED {HSDIR} {intro} REASON=FINISHED"), "Some(IntroClosed)"),
-            (&format!("CIRC 9 FAILED {HSDIR} {intro} REASON=TIMEOUT"), "Some(IntroClosed)"),
+            (
+                &format!("CIRC 9 CLOSED {HSDIR} {intro} REASON=FINISHED"),
+                &format!("Some(IntroClosed({circuit}))"),
+            ),
+            (
+                &format!("CIRC 9 FAILED {HSDIR} {intro} REASON=TIMEOUT"),
+                &format!("Some(IntroClosed({circuit}))"),
+            ),
             (
                 &format!(
                     "CIRC 9 CLOSED {HSDIR} {} REASON=FINISHED",

@@ -9,12 +9,11 @@ use crate::proto::onion::address::HsId;
 use crate::proto::onion::hsdir::HsDir;
 use crate::proto::publish::collect::Reading;
 use crate::proto::publish::exchange::{Launch, Post, PostId};
-use crate::proto::publish::intro_circuit::IntroCircuit;
 use crate::proto::publish::plan::Plan;
 use crate::proto::publish::publication::{Action, Event};
 use crate::proto::publish::uplink::TorRole;
 use crate::publisher::identity::Identity;
-use crate::publisher::link::introduces_to;
+use crate::publisher::link::introduction_circuits;
 use crate::sys::clock::unix_secs;
 use crate::sys::exit::whole_reason;
 use crate::tor::command::Signal;
@@ -211,13 +210,9 @@ async fn look(tor: &Controller, identity: &Identity, hsdirs: &[HsDir]) {
 
 async fn list_intro_circuits(tor: &Controller, service: HsId) -> Vec<Event> {
     match tor.circuits().await {
-        Ok(circuits) => {
-            let ours = circuits.into_iter().filter(|circuit| introduces_to(circuit, service));
-            let named = ours.map(|circuit| IntroCircuit { id: circuit.id, path: circuit.path });
-            vec![Event::IntroCircuits(named.collect())]
-        }
+        Ok(circuits) => vec![Event::IntroCircuits(introduction_circuits(circuits, service))],
         Err(error) => {
-            // Clients go on coming to the old points until this tor or the node stops.
+            // If the node is drained, clients go on coming to the old points until this tor or the node stops.
             warn!(%error, "tor did not list its circuits; introduction points that are to be given up stay");
             Vec::new()
         }

@@ -10,7 +10,7 @@ use rustbalance::proto::onion::counter::RevisionCounter;
 use rustbalance::proto::onion::descriptor::intro_point::IntroPoint;
 use rustbalance::proto::publish::collect::Reading;
 use rustbalance::proto::publish::exchange::{HsDirAnswer, Launch, Post};
-use rustbalance::proto::publish::intro_circuit::IntroCircuit;
+use rustbalance::proto::publish::intro_circuit::{IntroCircuit, IntroCircuits};
 use rustbalance::proto::publish::order::{Candidate, Order};
 use rustbalance::proto::publish::publication::{Action, Event as Told, Pace, Publication};
 use rustbalance::proto::publish::report::{Duty, PublisherReport};
@@ -243,7 +243,8 @@ impl World {
             Action::ListIntroCircuits => {
                 let points = self.nodes[node].descriptor.iter().zip(1..);
                 let circuit = |(point, id): (&_, u32)| circuit(id, point);
-                Told::IntroCircuits(points.map(circuit).collect())
+                let established = points.map(circuit).collect();
+                Told::IntroCircuits(IntroCircuits { established, building: Vec::new() })
             }
             Action::CloseCircuit(_) => return self.lose_circuits(node),
         };

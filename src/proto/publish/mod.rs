@@ -3,6 +3,7 @@
 pub mod collect;
 pub mod exchange;
 pub mod intro_circuit;
+pub mod lapse;
 pub mod ledger;
 pub mod mute;
 pub mod order;

@@ -85,7 +85,7 @@ impl Mute {
             return Vec::new();
         }
         self.attempts = circuits.len() * ATTEMPTS;
-        self.relays.extend(circuits.iter().filter_map(|circuit| circuit.path.last()));
+        self.relays.extend(circuits.iter().filter_map(IntroCircuit::relay));
         let ids: Vec<_> = circuits.into_iter().map(|circuit| circuit.id).collect();
         self.closed.extend(ids.iter().cloned());
         ids
@@ -96,7 +96,7 @@ impl Mute {
         if !self.is_closing(now) || self.closed.contains(&circuit.id) {
             return false;
         }
-        let known = circuit.path.last().is_some_and(|relay| self.relays.contains(relay));
+        let known = circuit.relay().is_some_and(|relay| self.relays.contains(&relay));
         if self.attempts == 0 && !known {
             return false;
         }
@@ -105,20 +105,21 @@ impl Mute {
         true
     }
 
-    /// This circuit is there and stays: the point at its end is one to be believed in, though it was to be given up.
+    /// This circuit is there and stays: unless the node is muted, the point at its end is one to be believed in, though it
+    /// was to be given up.
     pub fn established(&mut self, circuit: &IntroCircuit, points: &[IntroPoint]) {
-        let relay = circuit.path.last();
-        for point in points.iter().filter(|point| relay.is_some() && point.relay_id().as_ref() == relay) {
+        if self.muted {
+            return;
+        }
+        let relay = circuit.relay();
+        for point in points.iter().filter(|point| relay.is_some() && point.relay_id() == relay) {
             self.given_up.remove(&point.auth_key);
         }
     }
 
-    /// Those of the points that tor tells of that others may be told of.
-    pub fn open(&self, points: &[IntroPoint]) -> Vec<IntroPoint> {
-        if self.muted {
-            return Vec::new();
-        }
-        points.iter().filter(|point| !self.given_up.contains(&point.auth_key)).cloned().collect()
+    /// Whether others may be told of this point, of which tor tells.
+    pub fn is_open(&self, point: &IntroPoint) -> bool {
+        !self.muted && !self.given_up.contains(&point.auth_key)
     }
 
     fn is_closing(&self, now: Instant) -> bool {
@@ -138,6 +139,11 @@ mod tests {
 
     fn circuit(id: u32, path: &[u8]) -> IntroCircuit {
         IntroCircuit { id: id.to_string(), path: path.iter().map(|relay| [*relay; 20]).collect() }
+    }
+
+    /// Those of the points that others may be told of.
+    fn open(mute: &Mute, points: &[IntroPoint]) -> Vec<IntroPoint> {
+        points.iter().filter(|point| mute.is_open(point)).cloned().collect()
     }
 
     #[test]
@@ -166,9 +172,9 @@ mod tests {
         assert!(!mute.set(now, true, &[]));
         assert!(mute.listed(now, vec![circuit(1, &[9, 8, 1])]).is_empty());
         assert!(!mute.closes(now, &circuit(2, &[])));
-        assert!(mute.open(&[point(1, 1)]).is_empty(), "but its points are told to nobody");
+        assert!(open(&mute, &[point(1, 1)]).is_empty(), "but its points are told to nobody");
         assert!(!mute.set(now, false, &[point(1, 1)]));
-        assert_eq!(mute.open(&[point(1, 1)]), [point(1, 1)]);
+        assert_eq!(open(&mute, &[point(1, 1)]), [point(1, 1)]);
     }
 
     #[test]
@@ -177,7 +183,7 @@ mod tests {
         let mut mute = Mute::default();
         assert!(mute.set(now, true, &[point(1, 1)]));
         mute.set(now, false, &[point(1, 1)]);
-        assert_eq!(mute.open(&[point(1, 1)]), [point(1, 1)]);
+        assert_eq!(open(&mute, &[point(1, 1)]), [point(1, 1)]);
         assert!(mute.listed(now, vec![circuit(1, &[9, 8, 1])]).is_empty(), "the list comes late");
     }
 
@@ -188,11 +194,11 @@ mod tests {
         let mut mute = Mute::default();
         mute.set(now, true, &old);
         mute.listed(now, vec![circuit(1, &[9, 8, 1]), circuit(2, &[9, 8, 2])]);
-        assert!(mute.open(&old).is_empty());
+        assert!(open(&mute, &old).is_empty());
         mute.set(now, false, &old);
-        assert!(mute.open(&old).is_empty(), "tor has not refreshed what it says");
+        assert!(open(&mute, &old).is_empty(), "tor has not refreshed what it says");
         mute.established(&circuit(5, &[9, 8, 2]), &old);
-        assert_eq!(mute.open(&old), old[1..], "its circuit was built again in time");
-        assert_eq!(mute.open(&new), new);
+        assert_eq!(open(&mute, &old), old[1..], "its circuit was built again in time");
+        assert_eq!(open(&mute, &new), new);
     }
 }

@@ -23,7 +23,8 @@ use crate::proto::publish::collect::{Collect, CollectAction, CollectEvent, Readi
 use crate::proto::publish::exchange::{
     HsDirAnswer, Launch, Material, Post, PostId, ScheduleAction, ScheduleEvent,
 };
-use crate::proto::publish::intro_circuit::IntroCircuit;
+use crate::proto::publish::intro_circuit::{IntroCircuit, IntroCircuits};
+use crate::proto::publish::lapse::Lapses;
 use crate::proto::publish::mute::Mute;
 use crate::proto::publish::order::{Candidate, Order};
 use crate::proto::publish::plan::Plan;
@@ -52,12 +53,12 @@ pub enum Event {
     Created,
     /// An introduction circuit of our service was established, at the serving tor.
     IntroEstablished(IntroCircuit),
-    /// An introduction circuit of our service closed, at the serving tor.
-    IntroClosed,
+    /// An established introduction circuit of our service closed, at the serving tor.
+    IntroClosed(IntroCircuit),
     /// The serving tor is building an introduction circuit of our service.
     IntroBuilding(IntroCircuit),
-    /// The answer to [`Action::ListIntroCircuits`]: all that the serving tor has, established or not.
-    IntroCircuits(Vec<IntroCircuit>),
+    /// The answer to [`Action::ListIntroCircuits`].
+    IntroCircuits(IntroCircuits),
     /// The answer to [`Action::ReadOwn`] with the same ticket.
     OwnRead(u64, Reading),
     /// What became of an [`Action::Post`].
@@ -111,6 +112,7 @@ pub struct Pace {
 pub struct Publication {
     node: NodeId,
     collect: Collect,
+    lapses: Lapses,
     mute: Mute,
     uplink: Uplink,
     schedule: Schedule,
@@ -130,6 +132,7 @@ impl Publication {
         Self {
             node,
             collect: Collect::new(pace.poll),
+            lapses: Lapses::default(),
             mute: Mute::default(),
             uplink: Uplink::default(),
             schedule,
@@ -145,6 +148,7 @@ impl Publication {
     pub fn next_timeout(&self) -> Option<Instant> {
         let timeouts = [
             self.collect.next_timeout(),
+            self.lapses.next_timeout(),
             self.uplink.next_timeout(),
             self.schedule.next_timeout(),
             self.refetch.next_timeout(),
@@ -174,16 +178,18 @@ impl Publication {
         match event {
             Event::TorUp(role) => {
                 self.uplink.connected(role, turn.now);
-                self.serving(turn, role, CollectEvent::Connected);
+                self.look_anew(turn, role, CollectEvent::Connected);
             }
             Event::TorDown(role) => {
                 self.uplink.lost(role);
-                self.serving(turn, role, CollectEvent::Lost);
+                if role == TorRole::Serving {
+                    self.collect(turn, CollectEvent::Lost);
+                }
             }
             Event::NewConsensus(role) => self.uplink.new_consensus(role, turn.now),
             Event::EventsMissed(role) => {
                 self.uplink.new_consensus(role, turn.now);
-                self.serving(turn, role, CollectEvent::IntroClosed);
+                self.look_anew(turn, role, CollectEvent::IntroClosed);
             }
             Event::Network(role, ticket, plan) => {
                 let news = self.uplink.read(role, ticket, plan, turn.now);
@@ -202,10 +208,15 @@ impl Publication {
                 }
             }
             Event::IntroCircuits(circuits) => {
-                let closed = self.mute.listed(turn.now, circuits);
+                self.change_points(turn, |mind| mind.lapses.listed(&circuits.established));
+                let all = [circuits.established, circuits.building].concat();
+                let closed = self.mute.listed(turn.now, all);
                 turn.actions.extend(closed.into_iter().map(Action::CloseCircuit));
             }
-            Event::IntroClosed => self.collect(turn, CollectEvent::IntroClosed),
+            Event::IntroClosed(circuit) => {
+                self.lapses.closed(turn.now, &circuit);
+                self.collect(turn, CollectEvent::IntroClosed);
+            }
             Event::OwnRead(ticket, reading) => self.collect(turn, CollectEvent::Read(ticket, reading)),
             Event::PostLaunched(role, id, launch) => {
                 self.uploaders(turn, role, ScheduleEvent::PostLaunched(id, launch));
@@ -237,6 +248,8 @@ impl Publication {
                 self.schedule(turn, ScheduleEvent::Timeout);
             }
             Event::Timeout => {
+                let now = turn.now;
+                self.change_points(turn, |mind| mind.lapses.pass(now, mind.collect.points()));
                 self.collect(turn, CollectEvent::Timeout);
                 self.schedule(turn, ScheduleEvent::Timeout);
             }
@@ -277,27 +290,39 @@ impl Publication {
         }
     }
 
-    /// Closes a circuit that clients shall not come by; otherwise its point may be one that is in use again.
+    /// Closes a circuit that clients shall not come by; otherwise its point is one that is in use (again).
     fn intro_established(&mut self, turn: &mut Turn, circuit: IntroCircuit) {
         if self.mute.closes(turn.now, &circuit) {
             turn.actions.push(Action::CloseCircuit(circuit.id));
-        } else if !self.mute.is_muted() {
-            let before = self.own_points();
-            self.mute.established(&circuit, self.collect.points());
-            if self.own_points() != before {
-                self.supply(turn);
-            }
+            return;
         }
+        self.change_points(turn, |mind| {
+            mind.lapses.established(&circuit);
+            mind.mute.established(&circuit, mind.collect.points());
+        });
     }
 
     /// The points that clients may be told of.
     fn own_points(&self) -> Vec<IntroPoint> {
-        self.mute.open(self.collect.points())
+        let reachable = self.lapses.reachable(self.collect.points());
+        reachable.filter(|point| self.mute.is_open(point)).cloned().collect()
     }
 
-    fn serving(&mut self, turn: &mut Turn, role: TorRole, event: CollectEvent) {
+    /// Does something that may change them, and publishes them if it did.
+    fn change_points(&mut self, turn: &mut Turn, change: impl FnOnce(&mut Self)) {
+        let before = self.own_points();
+        change(self);
+        if self.own_points() != before {
+            self.supply(turn);
+        }
+    }
+
+    /// Reads everything from the serving tor, of which something was missed.
+    fn look_anew(&mut self, turn: &mut Turn, role: TorRole, event: CollectEvent) {
         if role == TorRole::Serving {
+            self.lapses.lost_sight();
             self.collect(turn, event);
+            turn.actions.push(Action::ListIntroCircuits);
         }
     }
 
