@@ -15,11 +15,12 @@ use rustbalance::proto::onion::period::TimePeriod;
 use rustbalance::proto::onion::ring::{Replica, RingPlace};
 use rustbalance::proto::onion::shared_random::SharedRandom;
 use rustbalance::proto::publish::collect::Reading;
+use rustbalance::proto::publish::event::{Action, Event, Pace};
 use rustbalance::proto::publish::exchange::{HsDirAnswer, Post};
 use rustbalance::proto::publish::intro_circuit::{IntroCircuit, IntroCircuits};
 use rustbalance::proto::publish::order::{Candidate, Order};
 use rustbalance::proto::publish::plan::{Plan, SlotPlan};
-use rustbalance::proto::publish::publication::{Action, Event, Pace, Publication};
+use rustbalance::proto::publish::publication::Publication;
 use rustbalance::proto::publish::report::{Alarm, Duty, Seat, TorState};
 use rustbalance::proto::publish::uplink::TorRole::{self, Serving, Standby};
 

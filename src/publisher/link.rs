@@ -4,9 +4,9 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::proto::onion::address::HsId;
+use crate::proto::publish::event::Event;
 use crate::proto::publish::exchange::HsDirAnswer;
 use crate::proto::publish::intro_circuit::{IntroCircuit, IntroCircuits};
-use crate::proto::publish::publication::Event;
 use crate::proto::publish::uplink::TorRole;
 use crate::publisher::identity::check_read_back;
 use crate::sys::clock::unix_secs;

@@ -3,7 +3,7 @@
 use crate::config::file::Config;
 use crate::config::publisher::Publisher as PublisherConfig;
 use crate::config::reload::{Reloads, Scope, tell_refused};
-use crate::proto::publish::publication::Pace;
+use crate::proto::publish::event::Pace;
 use crate::sys::logging::LogLevel;
 
 /// What this daemon reads of the configuration. The service and its key, and the tors, are settled at the start: another

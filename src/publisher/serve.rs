@@ -6,7 +6,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::ipc::call::Taken;
 use crate::ipc::publisher::PublisherCall;
-use crate::proto::publish::publication::{Event, Publication};
+use crate::proto::publish::event::Event;
+use crate::proto::publish::publication::Publication;
 use crate::proto::publish::report::PublisherReport;
 use crate::publisher::link::Message;
 use crate::publisher::news::{log_changes, status_line};

@@ -12,7 +12,7 @@ use rustbalance::proto::cluster::note::{Admission, Drain, Note, Rotation};
 use rustbalance::proto::cluster::roster::Peer;
 use rustbalance::proto::cluster::status::ClusterStatus;
 use rustbalance::proto::cluster::token::TokenName;
-use rustbalance::proto::publish::publication;
+use rustbalance::proto::publish::event;
 
 use crate::node::{FIRST_TOKEN, fresh_points};
 use crate::world::{EPOCH_MS, World};
@@ -84,7 +84,7 @@ impl World {
     pub fn crash_coordinator(&mut self, node: usize) {
         self.note(&format!("{node} loses its coordinator"));
         self.stop_coordinator(node);
-        self.tell(node, publication::Event::CoordinatorAway);
+        self.tell(node, event::Event::CoordinatorAway);
     }
 
     /// The node's publisher is gone, and nothing else of it.

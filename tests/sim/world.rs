@@ -14,7 +14,7 @@ use rustbalance::proto::cluster::roster::{Peer, RosterError};
 use rustbalance::proto::cluster::timing::{DEFAULT_TOKEN_OVERLAP, Timing};
 use rustbalance::proto::cluster::token::TokenName;
 use rustbalance::proto::node::NodeId;
-use rustbalance::proto::publish::publication;
+use rustbalance::proto::publish::event;
 
 use crate::hsdirs::HsDirs;
 use crate::network::Network;
@@ -201,7 +201,7 @@ impl World {
             Action::Mute(muted) => {
                 self.note(&format!("{node} muted: {muted}"));
                 self.nodes[node].muted = muted;
-                self.tell(node, publication::Event::Mute(muted));
+                self.tell(node, event::Event::Mute(muted));
             }
             Action::Drained => self.nodes[node].cuts += 1,
             Action::Left => {

@@ -48,10 +48,10 @@ impl Lapses {
 
     /// The established circuits that there are.
     pub fn listed(&mut self, circuits: &[IntroCircuit]) {
-        for circuit in
-            circuits.iter().filter(|circuit| !self.closed.contains(&circuit.id)).collect::<Vec<_>>()
-        {
-            self.established(circuit);
+        for circuit in circuits {
+            if !self.closed.contains(&circuit.id) {
+                self.established(circuit);
+            }
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(lapses.next_timeout(), None);
         lapses.closed(now, &circuit(2, 2));
         assert_eq!(lapses.next_timeout(), Some(now + LAPSE));
-        lapses.pass(now + LAPSE - SECOND, &told);
+        lapses.pass(now + SECOND * 9, &told);
         assert_eq!(reachable(&lapses), [1, 2, 3], "tor may build it again");
         lapses.pass(now + LAPSE, &told);
         assert_eq!((reachable(&lapses), lapses.next_timeout()), (vec![1, 3], None));

@@ -1,6 +1,7 @@
 //! What goes into the merged descriptor, and when it is posted to which HSDir.
 
 pub mod collect;
+pub mod event;
 pub mod exchange;
 pub mod intro_circuit;
 pub mod lapse;

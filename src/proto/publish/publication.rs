@@ -11,23 +11,18 @@
 //! always the freshest ones. Only when a newer descriptor of another publisher is met meanwhile, that one has been
 //! elected, and this one yields.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::proto::node::NodeId;
-use crate::proto::onion::blinding::HsBlindId;
-use crate::proto::onion::counter::RevisionCounter;
 use crate::proto::onion::descriptor::capabilities::Capabilities;
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
-use crate::proto::onion::hsdir::HsDir;
-use crate::proto::publish::collect::{Collect, CollectAction, CollectEvent, Reading};
-use crate::proto::publish::exchange::{
-    HsDirAnswer, Launch, Material, Post, PostId, ScheduleAction, ScheduleEvent,
-};
+use crate::proto::publish::collect::{Collect, CollectAction, CollectEvent};
+use crate::proto::publish::event::{Action, Event, Pace};
+use crate::proto::publish::exchange::{Material, ScheduleAction, ScheduleEvent};
 use crate::proto::publish::intro_circuit::{IntroCircuit, IntroCircuits};
 use crate::proto::publish::lapse::Lapses;
 use crate::proto::publish::mute::Mute;
 use crate::proto::publish::order::{Candidate, Order};
-use crate::proto::publish::plan::Plan;
 use crate::proto::publish::refetch::Refetch;
 use crate::proto::publish::report::{Alarm, Duty, PublisherReport};
 use crate::proto::publish::schedule::Schedule;
@@ -35,77 +30,6 @@ use crate::proto::publish::uplink::{TorRole, Uplink};
 
 /// Failed reads of the own descriptor in a row that an operator should know of.
 const UNREADABLE_AFTER: u32 = 3;
-
-/// What happens to the publisher.
-#[derive(Debug)]
-pub enum Event {
-    /// A control connection is up and events are subscribed to.
-    TorUp(TorRole),
-    /// A control connection is gone.
-    TorDown(TorRole),
-    /// The tor has a new consensus.
-    NewConsensus(TorRole),
-    /// Events of this tor were lost: everything must be read anew.
-    EventsMissed(TorRole),
-    /// The answer to [`Action::ReadNetwork`] with the same ticket; `None` if it could not be read.
-    Network(TorRole, u64, Option<Plan>),
-    /// `HS_DESC CREATED` for our address, at the serving tor.
-    Created,
-    /// An introduction circuit of our service was established, at the serving tor.
-    IntroEstablished(IntroCircuit),
-    /// An established introduction circuit of our service closed, at the serving tor.
-    IntroClosed(IntroCircuit),
-    /// The serving tor is building an introduction circuit of our service.
-    IntroBuilding(IntroCircuit),
-    /// The answer to [`Action::ListIntroCircuits`].
-    IntroCircuits(IntroCircuits),
-    /// The answer to [`Action::ReadOwn`] with the same ticket.
-    OwnRead(u64, Reading),
-    /// What became of an [`Action::Post`].
-    PostLaunched(TorRole, PostId, Launch),
-    /// An HSDir's answer, by this tor.
-    Answer(TorRole, [u8; 20], Option<HsBlindId>, HsDirAnswer),
-    /// A descriptor read back from an HSDir, its signature checked, by this tor.
-    ReadBack(TorRole, [u8; 20], HsBlindId, RevisionCounter),
-    /// The coordinator's word; `None` stands down.
-    Order(Option<Order>),
-    /// The coordinator wants this node's introduction points given up (`true`), or back.
-    Mute(bool),
-    /// Nobody watches this publisher any more, so the coordinator does not either.
-    CoordinatorAway,
-    /// Somebody watches.
-    CoordinatorBack,
-    /// The operator wishes another pace.
-    Pace(Pace),
-    /// The time that [`Publication::next_timeout`] gave has come.
-    Timeout,
-}
-
-/// What to do. Each is answered by an event; an answer that never comes does no harm.
-#[derive(Debug)]
-pub enum Action {
-    /// Read the service's own descriptor from the serving tor.
-    ReadOwn(u64),
-    /// Read consensus and microdescriptors from this tor, and make a [`Plan`] of them.
-    ReadNetwork(TorRole, u64),
-    /// Build, sign, and upload through this tor.
-    Post(TorRole, Post),
-    /// Read back from these HSDirs through this tor.
-    Look(TorRole, Vec<HsDir>),
-    /// List the introduction circuits that the serving tor has for our service.
-    ListIntroCircuits,
-    /// Close this circuit of the serving tor.
-    CloseCircuit(String),
-}
-
-/// How often things are done although nothing happened.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// Renewing both descriptors.
-    pub refresh: Duration,
-    /// Reading the own descriptor.
-    pub poll: Duration,
-}
 
 /// The publisher's mind.
 #[derive(Debug)]
@@ -207,12 +131,7 @@ impl Publication {
                     turn.actions.push(Action::CloseCircuit(circuit.id));
                 }
             }
-            Event::IntroCircuits(circuits) => {
-                self.change_points(turn, |mind| mind.lapses.listed(&circuits.established));
-                let all = [circuits.established, circuits.building].concat();
-                let closed = self.mute.listed(turn.now, all);
-                turn.actions.extend(closed.into_iter().map(Action::CloseCircuit));
-            }
+            Event::IntroCircuits(circuits) => self.intro_circuits(turn, circuits),
             Event::IntroClosed(circuit) => {
                 self.lapses.closed(turn.now, &circuit);
                 self.collect(turn, CollectEvent::IntroClosed);
@@ -241,12 +160,7 @@ impl Publication {
             }
             Event::CoordinatorAway => self.coordinator = false,
             Event::CoordinatorBack => self.coordinator = true,
-            Event::Pace(pace) => {
-                self.collect.poll_every(turn.now, pace.poll);
-                self.schedule.renew_every(pace.refresh);
-                // When the next renewal is due has to be worked out again.
-                self.schedule(turn, ScheduleEvent::Timeout);
-            }
+            Event::Pace(pace) => self.pace(turn, pace),
             Event::Timeout => {
                 let now = turn.now;
                 self.change_points(turn, |mind| mind.lapses.pass(now, mind.collect.points()));
@@ -288,6 +202,20 @@ impl Publication {
             muted: self.mute.is_muted(),
             alarms: alarms.into_iter().collect(),
         }
+    }
+
+    fn pace(&mut self, turn: &mut Turn, pace: Pace) {
+        self.collect.poll_every(turn.now, pace.poll);
+        self.schedule.renew_every(pace.refresh);
+        // When the next renewal is due has to be worked out again.
+        self.schedule(turn, ScheduleEvent::Timeout);
+    }
+
+    fn intro_circuits(&mut self, turn: &mut Turn, circuits: IntroCircuits) {
+        self.change_points(turn, |mind| mind.lapses.listed(&circuits.established));
+        let all = [circuits.established, circuits.building].concat();
+        let closed = self.mute.listed(turn.now, all);
+        turn.actions.extend(closed.into_iter().map(Action::CloseCircuit));
     }
 
     /// Closes a circuit that clients shall not come by; otherwise its point is one that is in use (again).
