@@ -76,7 +76,7 @@ pub(super) enum LabError {
     /// A node that serves has no introduction points.
     #[error("a node's tor has no introduction points, although all was well just before")]
     NoPoints,
-    /// All responsible HSDirs are directory authorities, which nothing must happen to.
+    /// All responsible HSDirs are directory authorities or guards, which nothing must happen to.
     #[error("no HSDir of the descriptor is a relay to which something may happen")]
     NoRelay,
     /// A process that a scene does something to is not there.

@@ -1,6 +1,7 @@
 //! `hsdir-forgets`, `hsdir-hangs`, `hsdir-refuses`: one HSDir of the descriptor is ill. As soon as it is well it gets the
 //! present descriptor again, and those that had it are left alone.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long the healthy HSDirs may take to lose points that are gone. The way to one of them may lead through the relay that
 /// hangs, which a tor notices by its silence only: such a post is given up after five seconds, and its repetition after ten.
 const GONE: f64 = 20.0;
-/// How long they may take to have new points. So may the way of a tor that has just started, and it gives that up after
+/// How long they may take to have new points. So may a circuit of a tor that has just started, and it gives that up after
 /// some forty seconds.
 const CHANGE_LIMIT: Duration = Duration::from_secs(75);
 /// How long the control port of a relay that runs may take.
@@ -43,10 +44,9 @@ pub(super) enum Illness {
 
 pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, LabError> {
     world.quiet(QUIET).await?;
-    let copies = world.observer.read().await?;
-    let network = &world.ground.network;
-    let patient = copies.keys().find_map(|hsdir| Some((*hsdir, network.relay(&hsdir.fingerprint())?)));
-    let (hsdir, relay) = patient.ok_or(LabError::NoRelay)?;
+    let victim = world.standby().await;
+    let hsdir = patient(world, victim).await?;
+    let relay = world.ground.network.relay(&hsdir.fingerprint()).ok_or(LabError::NoRelay)?;
     let (tor, control) = (relay.tor.clone(), relay.control());
     world.screen.note(&format!("{}: {illness:?}", relay.name));
     let (missed, changed) = match illness {
@@ -56,14 +56,14 @@ pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, 
         }
         Illness::Hangs => {
             tor.freeze().await;
-            let missed = change(world, hsdir).await;
+            let missed = change(world, hsdir, victim).await;
             tor.thaw().await;
             missed?
         }
         Illness::Refuses => {
             let (controller, _events) = control::connect(&control, CONTROL_LIMIT).await?;
             serve_directory(&controller, false).await?;
-            let missed = change(world, hsdir).await;
+            let missed = change(world, hsdir, victim).await;
             serve_directory(&controller, true).await?;
             missed?
         }
@@ -93,6 +93,19 @@ pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, 
     })
 }
 
+/// One of the descriptor's HSDirs to which something may happen: no authority, and no relay by which this node's tor a goes.
+/// Started anew while such a guard hangs, a tor waits for it as long as a circuit may take.
+async fn patient(world: &mut World, node: usize) -> Result<HsDir, LabError> {
+    let (tor, _events) = control::connect(&world.nodes[node].tor_a_control(), CONTROL_LIMIT).await?;
+    let circuits = tor.circuits().await?;
+    let guards: BTreeSet<_> = circuits.iter().filter_map(|circuit| circuit.path.first()).collect();
+    let copies = world.observer.read().await?;
+    let is_spare = |hsdir: &&HsDir| {
+        !guards.contains(&hsdir.rsa_id) && world.ground.network.relay(&hsdir.fingerprint()).is_some()
+    };
+    copies.keys().find(is_spare).copied().ok_or(LabError::NoRelay)
+}
+
 /// Whether a relay takes and hands out what directories have.
 async fn serve_directory(controller: &Controller, serve: bool) -> Result<(), LabError> {
     Ok(controller.setconf(&[("DirCache", Some(if serve { "1" } else { "0" }))]).await?)
@@ -119,10 +132,9 @@ struct Changed {
     new: Duration,
 }
 
-/// Makes the descriptor change, and waits until all HSDirs but this one have the change; whether this one lacks it, and how
+/// Has this node's tor a crash, so that the descriptor changes, and waits until all HSDirs but this one have the change; whether this one lacks it, and how
 /// long the others took.
-async fn change(world: &mut World, ill: HsDir) -> Result<(bool, Option<Changed>), LabError> {
-    let victim = world.standby().await;
+async fn change(world: &mut World, ill: HsDir, victim: usize) -> Result<(bool, Option<Changed>), LabError> {
     let dead = world.known_points(victim).await?;
     world.note("tor a crashed, so that the descriptor changes", victim);
     world.nodes[victim].tor_a.crash().await;
