@@ -1,8 +1,10 @@
 //! Doing what the core asks for: each action is a task that ends with an event.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tracing::{debug, error, warn};
 
 use crate::proto::onion::address::HsId;
@@ -27,6 +29,9 @@ const STATUS_NOT_THERE: u16 = 551;
 const STATUS_UNKNOWN_SERVER: u16 = 552;
 /// tor's status for a circuit that it does not have (any more).
 const STATUS_UNKNOWN_CIRCUIT: u16 = 552;
+/// Between two circuits that are closed: the DESTROY cell of the first is on its way by then. Without, that of the second
+/// would wait in tor until something else goes by the same connection (see [`crate::tor::destroys`]).
+const BETWEEN_CLOSED: Duration = Duration::from_millis(100);
 /// A relay's RSA identity in hexadecimal digits.
 const FINGERPRINT_DIGITS: usize = 40;
 
@@ -53,7 +58,7 @@ impl Workshop {
 
     /// Begins to do all of this. Without a connection nothing happens: the core knows that it is gone, or will.
     pub fn perform(&mut self, actions: Vec<Action>) {
-        let mut posts = Vec::new();
+        let (mut posts, mut closed) = (Vec::new(), Vec::new());
         for action in actions {
             let identity = Arc::clone(&self.identity);
             match action {
@@ -71,11 +76,14 @@ impl Workshop {
                 Action::ListIntroCircuits => self.spawn(TorRole::Serving, async move |tor| {
                     list_intro_circuits(&tor, identity.hs_id()).await
                 }),
-                Action::CloseCircuit(id) => self.spawn(TorRole::Serving, async move |tor| {
-                    close_circuit(&tor, &id).await;
-                    Vec::new()
-                }),
+                Action::CloseCircuit(id) => closed.push(id),
             }
+        }
+        if !closed.is_empty() {
+            self.spawn(TorRole::Serving, async move |tor| {
+                close_one_by_one(&tor, closed).await;
+                Vec::new()
+            });
         }
         if let Some(role) = posts.first().map(|(role, _)| *role) {
             let identity = Arc::clone(&self.identity);
@@ -216,6 +224,15 @@ async fn list_intro_circuits(tor: &Controller, service: HsId) -> Vec<Event> {
             warn!(%error, "tor did not list its circuits; introduction points that are to be given up stay");
             Vec::new()
         }
+    }
+}
+
+async fn close_one_by_one(tor: &Controller, circuits: Vec<String>) {
+    for (nth, id) in circuits.into_iter().enumerate() {
+        if nth > 0 {
+            sleep(BETWEEN_CLOSED).await;
+        }
+        close_circuit(tor, &id).await;
     }
 }
 

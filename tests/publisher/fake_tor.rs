@@ -60,6 +60,8 @@ pub(crate) struct Knows {
     pub(crate) commands: Vec<String>,
     /// The circuits it has, as `GETINFO circuit-status` gives them.
     pub(crate) circuits: Vec<String>,
+    /// When it was told to close circuits.
+    pub(crate) closed_at: Vec<Instant>,
 }
 
 /// A running tor.
@@ -91,6 +93,7 @@ impl FakeTor {
             methods: "NULL",
             commands: Vec::new(),
             circuits: Vec::new(),
+            closed_at: Vec::new(),
         };
         Self {
             name,
@@ -192,6 +195,7 @@ impl Peer {
             "AUTHENTICATE" | "SETEVENTS" | "SIGNAL" => "250 OK\r\n".to_owned(),
             "CLOSECIRCUIT" => {
                 let mut knows = self.knows.lock().unwrap();
+                knows.closed_at.push(Instant::now());
                 let before = knows.circuits.len();
                 knows.circuits.retain(|circuit| !circuit.starts_with(&format!("{} ", words[1])));
                 let known = knows.circuits.len() < before;

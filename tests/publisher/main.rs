@@ -120,6 +120,12 @@ async fn a_muted_node_gives_up_its_points_and_keeps_its_clients() {
         assert!(began.elapsed() < PATIENCE, "{:?}", node.a.knows().circuits);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let closed_at = node.a.knows().closed_at.clone();
+    let pause = closed_at[1].duration_since(closed_at[0]);
+    assert!(
+        pause >= Duration::from_millis(90),
+        "the second DESTROY cell would wait for other cells: {pause:?}"
+    );
     // What tor builds again is closed before it is there; one that has gone meanwhile does no harm.
     let building = "CIRC 7 EXTENDED PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_CONNECTING REND_QUERY=@";
     node.a.tell(building);
