@@ -63,6 +63,7 @@ fn help_names_every_scene() {
         "open-key",
         "all-killed",
         "relay-gone",
+        "relay-unreplaced",
         "target-down",
         "targets-down",
         "hsdir-forgets",

@@ -26,6 +26,7 @@ mod errand;
 mod error;
 pub mod front;
 mod ground;
+mod hindrance;
 mod machine;
 mod matrix;
 mod measure;

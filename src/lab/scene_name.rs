@@ -87,6 +87,8 @@ pub enum SceneName {
     Chaos,
     /// A relay at which a node has an introduction point dies.
     RelayGone,
+    /// Such a relay dies, and the node's tor does not get another one for some time.
+    RelayUnreplaced,
 }
 
 impl SceneName {

@@ -183,6 +183,14 @@ pub(super) const ROWS: &[Row] = &[
         "a page after the change, slowest",
     )
     .limit(10.0),
+    Row::lab(
+        "X2",
+        "a relay with an introduction point dies, and the node's tor gets no other one for a while",
+        SceneName::RelayUnreplaced,
+        "the dead relay's point gone",
+    )
+    .limit(30.0)
+    .mended("as many points as before, and in the descriptor everywhere"),
     Row::machines(
         "X2",
         "the power of the node that publishes is cut",

@@ -48,6 +48,7 @@ mod web_socket;
 
 use hsdir::Illness;
 use load::Played;
+use relay_gone::Replacement;
 use targets_down::Outage;
 use tors::Blow;
 
@@ -77,7 +78,8 @@ async fn perform(name: SceneName, world: &mut World) -> Result<Played, LabError>
         SceneName::TorCut => tor_cut::play(world).await,
         SceneName::ControlBroken => control_broken::play(world).await,
         SceneName::SilentGuard => silent_guard::play(world).await,
-        SceneName::RelayGone => relay_gone::play(world).await,
+        SceneName::RelayGone => relay_gone::play(world, Replacement::AtOnce).await,
+        SceneName::RelayUnreplaced => relay_gone::play(world, Replacement::Hindered).await,
         SceneName::TargetDown => target_down::play(world).await,
         SceneName::TargetsDown => targets_down::play(world, Outage::Refuses).await,
         SceneName::TargetHangs => targets_down::play(world, Outage::Hangs).await,

@@ -1,5 +1,5 @@
-//! `relay-gone`: a relay at which a node has an introduction point dies. The node's tor takes another one, and clients hear of
-//! it.
+//! `relay-gone`, `relay-unreplaced`: a relay at which a node has an introduction point dies. The node's tor takes another one,
+//! or cannot for some time, and clients hear of it.
 
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::load::{Allowed, Load, Played};
 use crate::lab::control::AuthKeys;
 use crate::lab::error::LabError;
+use crate::lab::hindrance::Hindrance;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::world::{POLL, World};
 
@@ -21,10 +22,21 @@ const GONE: f64 = 30.0;
 /// After this a figure is missed anyway. The node's way to the target may have led through the dead relay as well, and its tor
 /// find another one so late that the node leaves the descriptor meanwhile.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// How long the control port of a tor that runs may take.
+const CONTROL_LIMIT: Duration = Duration::from_secs(5);
 /// How long a relay may take to start.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
+/// Whether the node's tor may take another relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replacement {
+    /// At once.
+    AtOnce,
+    /// As long as the dead one's point is in the descriptor, it does not succeed.
+    Hindered,
+}
+
+pub(super) async fn play(world: &mut World, replacement: Replacement) -> Result<Played, LabError> {
     world.quiet(QUIET).await?;
     let load = Load::start(world, "relay-gone").await?;
     let victim = world.standby().await;
@@ -33,10 +45,17 @@ pub(super) async fn play(world: &mut World) -> Result<Played, LabError> {
     let (name, tor) = (relay.name.clone(), relay.tor.clone());
     let before = world.known_points(victim).await?.len();
     world.screen.note(&format!("{name}, at which {} has a point, killed", world.nodes[victim].machine.name));
+    let hindrance = match replacement {
+        Replacement::AtOnce => None,
+        Replacement::Hindered => {
+            Some(Hindrance::of(&world.nodes[victim].tor_a_control(), CONTROL_LIMIT).await?)
+        }
+    };
     let died = Instant::now();
     tor.kill().await;
     let is_gone = |held: &AuthKeys, _: &AuthKeys| !held.contains(&key);
     let gone = until_others(world, victim, &fingerprint, died, is_gone).await?;
+    drop(hindrance);
     // Not all of them: one that is at the same relay as another node's is left out.
     let is_whole = |held: &AuthKeys, own: &AuthKeys| {
         own.len() >= before && !own.contains(&key) && !own.is_disjoint(held)
