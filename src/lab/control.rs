@@ -59,6 +59,12 @@ pub(super) fn open(text: &str, service: &HsId) -> Option<Held> {
     Some(Held { counter: outer.counter.0, points })
 }
 
+/// The relays that a tor's circuits begin with, by RSA identity: the guards that it uses.
+pub(super) async fn first_hops(controller: &Controller) -> Result<BTreeSet<[u8; 20]>, LabError> {
+    let circuits = controller.circuits().await?;
+    Ok(circuits.iter().filter_map(|circuit| circuit.path.first().copied()).collect())
+}
+
 /// The introduction points that a serving tor has now; empty when it has none or is not there.
 pub(super) async fn serving_points(controller: &Controller, service: &HsId) -> AuthKeys {
     let key = format!("hs/service/desc/id/{}", service.service_id());

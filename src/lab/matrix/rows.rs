@@ -189,8 +189,7 @@ pub(super) const ROWS: &[Row] = &[
         SceneName::RelayUnreplaced,
         "the dead relay's point gone",
     )
-    .limit(30.0)
-    .mended("as many points as before, and in the descriptor everywhere"),
+    .limit(30.0),
     Row::machines(
         "X2",
         "the power of the node that publishes is cut",

@@ -1,7 +1,6 @@
 //! `hsdir-forgets`, `hsdir-hangs`, `hsdir-refuses`: one HSDir of the descriptor is ill. As soon as it is well it gets the
 //! present descriptor again, and those that had it are left alone.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
@@ -97,8 +96,7 @@ pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, 
 /// Started anew while such a guard hangs, a tor waits for it as long as a circuit may take.
 async fn patient(world: &mut World, node: usize) -> Result<HsDir, LabError> {
     let (tor, _events) = control::connect(&world.nodes[node].tor_a_control(), CONTROL_LIMIT).await?;
-    let circuits = tor.circuits().await?;
-    let guards: BTreeSet<_> = circuits.iter().filter_map(|circuit| circuit.path.first()).collect();
+    let guards = control::first_hops(&tor).await?;
     let copies = world.observer.read().await?;
     let is_spare = |hsdir: &&HsDir| {
         !guards.contains(&hsdir.rsa_id) && world.ground.network.relay(&hsdir.fingerprint()).is_some()

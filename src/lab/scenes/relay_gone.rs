@@ -7,7 +7,7 @@ use data_encoding::HEXUPPER;
 use tokio::time::sleep;
 
 use super::load::{Allowed, Load, Played};
-use crate::lab::control::AuthKeys;
+use crate::lab::control::{self, AuthKeys};
 use crate::lab::error::LabError;
 use crate::lab::hindrance::Hindrance;
 use crate::lab::measure::{Bound, Measure};
@@ -32,7 +32,8 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 pub(super) enum Replacement {
     /// At once.
     AtOnce,
-    /// As long as the dead one's point is in the descriptor, it does not succeed.
+    /// As long as the dead one's point is in the descriptor, it does not succeed. Its attempts are counted: it makes no others
+    /// in five minutes (`can_service_launch_intro_circuit`), unless it is started anew.
     Hindered,
 }
 
@@ -45,7 +46,7 @@ pub(super) async fn play(world: &mut World, replacement: Replacement) -> Result<
     let (name, tor) = (relay.name.clone(), relay.tor.clone());
     let before = world.known_points(victim).await?.len();
     world.screen.note(&format!("{name}, at which {} has a point, killed", world.nodes[victim].machine.name));
-    let hindrance = match replacement {
+    let mut hindrance = match replacement {
         Replacement::AtOnce => None,
         Replacement::Hindered => {
             Some(Hindrance::of(&world.nodes[victim].tor_a_control(), CONTROL_LIMIT).await?)
@@ -55,7 +56,10 @@ pub(super) async fn play(world: &mut World, replacement: Replacement) -> Result<
     tor.kill().await;
     let is_gone = |held: &AuthKeys, _: &AuthKeys| !held.contains(&key);
     let gone = until_others(world, victim, &fingerprint, died, is_gone).await?;
-    drop(hindrance);
+    if hindrance.take().is_some() {
+        world.note("tor a crashed, which had built as many circuits as it may in five minutes", victim);
+        world.nodes[victim].tor_a.crash().await;
+    }
     // Not all of them: one that is at the same relay as another node's is left out.
     let is_whole = |held: &AuthKeys, own: &AuthKeys| {
         own.len() >= before && !own.contains(&key) && !own.is_disjoint(held)
@@ -74,11 +78,18 @@ pub(super) async fn play(world: &mut World, replacement: Replacement) -> Result<
     Ok(played)
 }
 
-/// One of a node's introduction points at a relay that is no authority, and that relay's fingerprint.
+/// One of a node's introduction points at a relay that is no authority, and that relay's fingerprint; if there is one, at a
+/// relay by which neither the node's tor nor clients go. Who loses the only guard that he uses reaches nothing for a while.
 async fn introducer(world: &World, node: usize) -> Result<([u8; 32], String), LabError> {
-    let mut named =
-        world.introducers(node).await.into_iter().map(|(key, relay)| (key, HEXUPPER.encode(&relay)));
-    named.find(|(_, name)| world.ground.network.relay(name).is_some()).ok_or(LabError::NoRelay)
+    let (tor, _events) = control::connect(&world.nodes[node].tor_a_control(), CONTROL_LIMIT).await?;
+    let mut guards = control::first_hops(&tor).await?;
+    for client in &world.clients {
+        guards.append(&mut control::first_hops(&client.controller).await?);
+    }
+    let points = world.introducers(node).await.into_iter();
+    let spare = points.map(|(key, relay)| (guards.contains(&relay), key, HEXUPPER.encode(&relay)));
+    let relays = spare.filter(|(_, _, name)| world.ground.network.relay(name).is_some());
+    relays.min().map(|(_, key, name)| (key, name)).ok_or(LabError::NoRelay)
 }
 
 /// How long after `since` all HSDirs but the dead relay held what is wanted, which is told of what each holds and of the node's
