@@ -76,8 +76,8 @@ pub(super) enum LabError {
     /// A node that serves has no introduction points.
     #[error("a node's tor has no introduction points, although all was well just before")]
     NoPoints,
-    /// All responsible HSDirs are directory authorities or guards, which nothing must happen to.
-    #[error("no HSDir of the descriptor is a relay to which something may happen")]
+    /// All that could be chosen are directory authorities or guards, to which nothing may happen.
+    #[error("no HSDir, or introduction point, of the descriptor is at a relay to which something may happen")]
     NoRelay,
     /// A process that a scene does something to is not there.
     #[error("a process has ended, although all was well just before")]

@@ -1,4 +1,4 @@
-//! A tor that gets no introduction circuit more: each is closed before it is finished.
+//! A tor that gets no more introduction circuits: each is closed as soon as its first hop is there.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,10 +16,10 @@ pub(super) struct Hindrance {
 }
 
 impl Hindrance {
-    /// Begins to hinder the tor with this control socket, which may take so long to answer.
+    /// Begins to hinder the tor with this control socket, which must answer within `limit`.
     pub(super) async fn of(socket: &Path, limit: Duration) -> Result<Self, LabError> {
         let (tor, mut events) = control::connect(socket, limit).await?;
-        // A circuit that was kept for later becomes one of these by a minor event.
+        // One that is established all the same, before it could be closed, is told of by a minor event.
         tor.setevents(&[EventKind::Circ, EventKind::CircMinor]).await?;
         let mut closer = JoinSet::new();
         closer.spawn(async move {
@@ -36,9 +36,11 @@ impl Hindrance {
     }
 }
 
-/// Whether this is an introduction circuit that something happens to, but its end. Nothing happens to those that stand.
+/// Whether this event is about an introduction circuit, and not its end. Those that stand have no further ones. A circuit
+/// that ends before its first hop is there would be held against the guard.
 fn is_begun(circuit: &CircuitEvent) -> bool {
-    circuit.is_introduction() && !matches!(circuit.change.as_str(), "CLOSED" | "FAILED")
+    let ended = matches!(circuit.change.as_str(), "CLOSED" | "FAILED");
+    circuit.is_introduction() && !circuit.path.is_empty() && !ended
 }
 
 #[cfg(test)]
@@ -49,9 +51,13 @@ mod tests {
     #[test]
     fn introduction_circuits_are_hindered_until_they_end() {
         let begun = |line: &str| is_begun(&event::circuit(line).unwrap());
-        assert!(begun("7 LAUNCHED PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_CONNECTING"));
-        assert!(begun("7 CANNIBALIZED PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_CONNECTING"));
-        assert!(!begun("7 CLOSED PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_CONNECTING REASON=REQUESTED"));
-        assert!(!begun("7 LAUNCHED PURPOSE=HS_SERVICE_REND HS_STATE=HSSR_CONNECTING"));
+        let guard = format!("${}~guard", "A".repeat(40));
+        assert!(!begun("7 LAUNCHED PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_CONNECTING"));
+        assert!(begun(&format!("7 EXTENDED {guard} PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_CONNECTING")));
+        assert!(begun(&format!(
+            "7 PURPOSE_CHANGED {guard} PURPOSE=HS_SERVICE_INTRO HS_STATE=HSSI_ESTABLISHED"
+        )));
+        assert!(!begun(&format!("7 CLOSED {guard} PURPOSE=HS_SERVICE_INTRO REASON=REQUESTED")));
+        assert!(!begun(&format!("7 EXTENDED {guard} PURPOSE=HS_SERVICE_REND HS_STATE=HSSR_CONNECTING")));
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{debug, error, warn};
@@ -29,7 +30,7 @@ const STATUS_NOT_THERE: u16 = 551;
 const STATUS_UNKNOWN_SERVER: u16 = 552;
 /// tor's status for a circuit that it does not have (any more).
 const STATUS_UNKNOWN_CIRCUIT: u16 = 552;
-/// Between two circuits that are closed: the DESTROY cell of the first is on its way by then. Without, that of the second
+/// The pause between closing two circuits: the DESTROY cell of the first is on its way by then. Without it, that of the second
 /// would wait in tor until something else goes by the same connection (see [`crate::tor::destroys`]).
 const BETWEEN_CLOSED: Duration = Duration::from_millis(100);
 /// A relay's RSA identity in hexadecimal digits.
@@ -41,14 +42,17 @@ pub struct Workshop {
     identity: Arc<Identity>,
     serving: Option<Controller>,
     standby: Option<Controller>,
-    /// Work under way. The core bounds it: one read of each kind, one post for each HSDir.
+    /// Held by who closes a circuit: they are closed one after the other.
+    closing: Arc<Mutex<()>>,
+    /// Work under way. The core bounds it: one read of each kind, one list for each time that events were missed, one post for
+    /// each HSDir.
     tasks: JoinSet<Vec<Event>>,
 }
 
 impl Workshop {
     /// Hands without tools: no tor is known yet.
     pub fn new(identity: Arc<Identity>) -> Self {
-        Self { identity, serving: None, standby: None, tasks: JoinSet::new() }
+        Self { identity, serving: None, standby: None, closing: Arc::default(), tasks: JoinSet::new() }
     }
 
     /// From now on this connection is the one to that tor.
@@ -58,7 +62,7 @@ impl Workshop {
 
     /// Begins to do all of this. Without a connection nothing happens: the core knows that it is gone, or will.
     pub fn perform(&mut self, actions: Vec<Action>) {
-        let (mut posts, mut closed) = (Vec::new(), Vec::new());
+        let mut posts = Vec::new();
         for action in actions {
             let identity = Arc::clone(&self.identity);
             match action {
@@ -76,14 +80,16 @@ impl Workshop {
                 Action::ListIntroCircuits => self.spawn(TorRole::Serving, async move |tor| {
                     list_intro_circuits(&tor, identity.hs_id()).await
                 }),
-                Action::CloseCircuit(id) => closed.push(id),
+                Action::CloseCircuit(id) => {
+                    let closing = Arc::clone(&self.closing);
+                    self.spawn(TorRole::Serving, async move |tor| {
+                        let _turn = closing.lock().await;
+                        close_circuit(&tor, &id).await;
+                        sleep(BETWEEN_CLOSED).await;
+                        Vec::new()
+                    });
+                }
             }
-        }
-        if !closed.is_empty() {
-            self.spawn(TorRole::Serving, async move |tor| {
-                close_one_by_one(&tor, closed).await;
-                Vec::new()
-            });
         }
         if let Some(role) = posts.first().map(|(role, _)| *role) {
             let identity = Arc::clone(&self.identity);
@@ -220,19 +226,10 @@ async fn list_intro_circuits(tor: &Controller, service: HsId) -> Vec<Event> {
     match tor.circuits().await {
         Ok(circuits) => vec![Event::IntroCircuits(introduction_circuits(circuits, service))],
         Err(error) => {
-            // If the node is drained, clients go on coming to the old points until this tor or the node stops.
-            warn!(%error, "tor did not list its circuits; introduction points that are to be given up stay");
+            // Clients of a node that is drained go on coming to the old points until this tor or the node stops.
+            warn!(%error, "tor did not list its circuits; if the node is drained, its introduction points stay");
             Vec::new()
         }
-    }
-}
-
-async fn close_one_by_one(tor: &Controller, circuits: Vec<String>) {
-    for (nth, id) in circuits.into_iter().enumerate() {
-        if nth > 0 {
-            sleep(BETWEEN_CLOSED).await;
-        }
-        close_circuit(tor, &id).await;
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) async fn play(world: &mut World, illness: Illness) -> Result<Played, 
     })
 }
 
-/// One of the descriptor's HSDirs to which something may happen: no authority, and no relay by which this node's tor a goes.
+/// One of the descriptor's HSDirs to which something may happen: no authority, and no relay through which this node's tor a goes.
 /// Started anew while such a guard hangs, a tor waits for it as long as a circuit may take.
 async fn patient(world: &mut World, node: usize) -> Result<HsDir, LabError> {
     let (tor, _events) = control::connect(&world.nodes[node].tor_a_control(), CONTROL_LIMIT).await?;
@@ -130,7 +130,7 @@ struct Changed {
     new: Duration,
 }
 
-/// Has this node's tor a crash, so that the descriptor changes, and waits until all HSDirs but this one have the change; whether this one lacks it, and how
+/// Crashes this node's tor a, so that the descriptor changes, and waits until all HSDirs but this one have the change; whether this one lacks it, and how
 /// long the others took.
 async fn change(world: &mut World, ill: HsDir, victim: usize) -> Result<(bool, Option<Changed>), LabError> {
     let dead = world.known_points(victim).await?;

@@ -79,8 +79,8 @@ pub(super) async fn play(world: &mut World, replacement: Replacement) -> Result<
 }
 
 /// One of a node's introduction points in the descriptor, at a relay that is no authority, and that relay's fingerprint; if
-/// there is one, at a relay by which neither the node's tor nor clients go. Who loses the only guard that he uses reaches
-/// nothing for a while.
+/// there is one, at a relay through which neither the node's tor nor clients go: a tor that loses its only guard reaches nothing
+/// for a while.
 async fn introducer(world: &mut World, node: usize) -> Result<([u8; 32], String), LabError> {
     let copies = world.observer.read().await?;
     let everywhere = |key: &[u8; 32]| copies.values().flatten().all(|held| held.points.contains(key));

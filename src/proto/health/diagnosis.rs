@@ -130,8 +130,8 @@ fn of_the_daemons(vitals: &Vitals, failures: &mut BTreeSet<Failure>) {
     }
 }
 
-/// Where clients come in: what the descriptor says, and the circuits that there are. Tor goes on telling of a point whose
-/// circuit is gone until it has another one.
+/// Where clients come in: what the descriptor says, and the circuits that there are. A point whose circuit has just closed is
+/// told for some seconds more.
 fn of_the_points(vitals: &Vitals, failures: &mut BTreeSet<Failure>) {
     let told = vitals.publishing.unwrap_or_default();
     if told.muted {

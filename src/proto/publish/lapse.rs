@@ -1,15 +1,18 @@
 //! Leaving out the introduction points whose circuit is gone, whatever tor says of them.
 //!
-//! tor tells the descriptor that it made last, and makes no other before each of its points has a circuit again. When a
+//! tor reports the descriptor that it made last, and makes no other before each of its points has a circuit again. When a
 //! relay dies, it tries that relay a few times and then takes another one; where that fails as well (a guard that
-//! hangs, 28 circuits built in five minutes already), the dead point stays in tor's words for minutes. Clients that pick it wait
+//! hangs, 28 circuits launched in five minutes already), it reports the dead point for minutes. Clients that pick it wait
 //! in vain, and some remember the failure for two minutes.
 //!
 //! tor does tell at once when an introduction circuit closes, and when one is established. So a point lapses some time
 //! after the last circuit to its relay was seen to close, and is back with the next one to be established. What was
 //! not seen to close is believed in: a point is never left out because nothing is known of its circuit.
+//!
+//! The events are about two descriptors, as tor has circuits for the next one, too, and reports that one only when it has
+//! become the present one. So a relay stays lapsed whether a reported point is at it or not.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::proto::onion::descriptor::intro_point::IntroPoint;
@@ -18,6 +21,8 @@ use crate::proto::publish::intro_circuit::IntroCircuit;
 /// From the last circuit that closed until its point is left out. tor builds a circuit again within half a second on
 /// loopback and within a few seconds on the real network; to withdraw a point for so short a time is worth no upload.
 const LAPSE: Duration = Duration::from_secs(10);
+/// How long a relay without a circuit is remembered: the next descriptor is the present one by then, and gone again.
+const FORGOTTEN: Duration = Duration::from_hours(48);
 /// How many closed circuits are remembered, so that a list that was made before they closed brings none of them
 /// back: a service has twice three points, each with a circuit, and the answer takes milliseconds.
 const REMEMBERED: usize = 32;
@@ -34,8 +39,8 @@ pub struct Lapses {
     closed: VecDeque<String>,
     /// Relays whose last circuit closed, and when.
     losing: BTreeMap<Relay, Instant>,
-    /// Relays whose points are left out.
-    lapsed: BTreeSet<Relay>,
+    /// Relays whose points are left out, and since when.
+    lapsed: BTreeMap<Relay, Instant>,
 }
 
 impl Lapses {
@@ -79,16 +84,12 @@ impl Lapses {
         }
     }
 
-    /// Lets lapse what has been without a circuit for long enough. `points`: those that tor tells of; a relay that none of
-    /// them is at is forgotten.
-    pub fn pass(&mut self, now: Instant, points: &[IntroPoint]) {
+    /// Lets lapse what has been without a circuit for long enough.
+    pub fn pass(&mut self, now: Instant) {
         let is_due = |at: &Instant| now.saturating_duration_since(*at) >= LAPSE;
-        self.lapsed.extend(self.losing.iter().filter(|(_, at)| is_due(at)).map(|(relay, _)| *relay));
+        self.lapsed.retain(|_, since| now.saturating_duration_since(*since) < FORGOTTEN);
+        self.lapsed.extend(self.losing.iter().filter(|(_, at)| is_due(at)).map(|(relay, _)| (*relay, now)));
         self.losing.retain(|_, at| !is_due(at));
-        // Without any point, the connection to tor is lost, and what it tells when it is back may be the same.
-        if !points.is_empty() {
-            self.lapsed.retain(|relay| points.iter().any(|point| point.relay_id() == Some(*relay)));
-        }
     }
 
     /// When [`Lapses::pass`] is due.
@@ -96,9 +97,9 @@ impl Lapses {
         self.losing.values().min().map(|at| *at + LAPSE)
     }
 
-    /// Those of the points that tor tells of that can be reached, as far as is known.
+    /// The reported points that can be reached, as far as is known.
     pub fn reachable<'a>(&self, points: &'a [IntroPoint]) -> impl Iterator<Item = &'a IntroPoint> {
-        points.iter().filter(|point| !point.relay_id().is_some_and(|relay| self.lapsed.contains(&relay)))
+        points.iter().filter(|point| !point.relay_id().is_some_and(|relay| self.lapsed.contains_key(&relay)))
     }
 }
 
@@ -130,15 +131,15 @@ mod tests {
 
     #[test]
     fn a_point_lapses_some_time_after_its_circuit_closed_and_comes_back_with_the_next() {
-        let (now, told) = (Instant::now(), points(&[1, 2, 3]));
+        let now = Instant::now();
         let mut lapses = Lapses::default();
         lapses.listed(&[circuit(1, 1), circuit(2, 2), circuit(3, 3)]);
         assert_eq!(lapses.next_timeout(), None);
         lapses.closed(now, &circuit(2, 2));
         assert_eq!(lapses.next_timeout(), Some(now + LAPSE));
-        lapses.pass(now + SECOND * 9, &told);
+        lapses.pass(now + SECOND * 9);
         assert_eq!(reachable(&lapses), [1, 2, 3], "tor may build it again");
-        lapses.pass(now + LAPSE, &told);
+        lapses.pass(now + LAPSE);
         assert_eq!((reachable(&lapses), lapses.next_timeout()), (vec![1, 3], None));
         lapses.established(&circuit(4, 2));
         assert_eq!(reachable(&lapses), [1, 2, 3]);
@@ -146,12 +147,12 @@ mod tests {
 
     #[test]
     fn a_circuit_that_is_built_again_in_time_changes_nothing() {
-        let (now, told) = (Instant::now(), points(&[1, 2, 3]));
+        let now = Instant::now();
         let mut lapses = Lapses::default();
         lapses.closed(now, &circuit(1, 1));
         lapses.established(&circuit(2, 1));
         assert_eq!(lapses.next_timeout(), None);
-        lapses.pass(now + LAPSE, &told);
+        lapses.pass(now + LAPSE);
         assert_eq!(reachable(&lapses), [1, 2, 3]);
         // What is heard twice does not put it off.
         for id in 2..5 {
@@ -162,25 +163,25 @@ mod tests {
 
     #[test]
     fn a_relay_with_another_circuit_keeps_its_point() {
-        let (now, told) = (Instant::now(), points(&[1, 2, 3]));
+        let now = Instant::now();
         let mut lapses = Lapses::default();
         lapses.established(&circuit(1, 1));
         lapses.established(&circuit(2, 1));
         lapses.closed(now, &circuit(1, 1));
         assert_eq!(lapses.next_timeout(), None);
         lapses.closed(now, &circuit(2, 1));
-        lapses.pass(now + LAPSE, &told);
+        lapses.pass(now + LAPSE);
         assert_eq!(reachable(&lapses), [2, 3]);
     }
 
     #[test]
     fn a_list_from_before_a_circuit_closed_does_not_bring_it_back() {
-        let (now, told) = (Instant::now(), points(&[1, 2, 3]));
+        let now = Instant::now();
         let mut lapses = Lapses::default();
         lapses.lost_sight();
         lapses.closed(now, &circuit(1, 1));
         lapses.listed(&[circuit(1, 1), circuit(2, 2)]);
-        lapses.pass(now + LAPSE, &told);
+        lapses.pass(now + LAPSE);
         assert_eq!(reachable(&lapses), [2, 3], "and what was not listed is believed in");
         // A new connection: the same tor, or another one with the same numbers.
         lapses.lost_sight();
@@ -190,16 +191,17 @@ mod tests {
     }
 
     #[test]
-    fn relays_of_points_before_are_forgotten() {
-        let (now, told) = (Instant::now(), points(&[1, 2, 3]));
+    fn a_relay_is_remembered_until_both_descriptors_of_its_time_are_gone() {
+        let now = Instant::now();
         let mut lapses = Lapses::default();
-        for relay in [1, 7, 8] {
-            lapses.closed(now, &circuit(u32::from(relay), relay));
-        }
-        lapses.pass(now + LAPSE, &[]);
-        assert_eq!(lapses.lapsed.len(), 3, "tor is away, and may tell the same again");
-        lapses.pass(now + LAPSE, &told);
-        assert_eq!((reachable(&lapses), lapses.lapsed.len()), (vec![2, 3], 1));
+        // A point of the next descriptor.
+        lapses.closed(now, &circuit(1, 1));
+        lapses.pass(now + LAPSE);
+        lapses.pass(now + FORGOTTEN);
+        assert_eq!(reachable(&lapses), [2, 3], "it has become the present one");
+        lapses.closed(now + FORGOTTEN, &circuit(2, 7));
+        lapses.pass(now + FORGOTTEN + LAPSE);
+        assert_eq!((reachable(&lapses), lapses.lapsed.len()), (vec![1, 2, 3], 1));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! open ──muted──► closing ──as many attempts as tor makes, or 10 s──► closed ──unmuted──► open
-//!                 every introduction circuit, at once
+//!                 every introduction circuit, one after the other,
 //!                 and as soon as tor builds it again
 //! ```
 //!
@@ -40,6 +40,8 @@ pub struct Mute {
     muted: bool,
     /// Until then circuits are closed.
     closing_until: Option<Instant>,
+    /// The circuits that there are have not been listed yet.
+    awaits_list: bool,
     /// Attempts to build circuits again that tor will still make.
     attempts: usize,
     /// The circuits that were closed: what tor still says about them is no new attempt.
@@ -71,17 +73,18 @@ impl Mute {
         self.attempts = 0;
         self.closed.clear();
         self.relays.clear();
-        self.closing_until = None;
+        (self.closing_until, self.awaits_list) = (None, false);
         if muted && !points.is_empty() {
-            self.closing_until = Some(now + CLOSING);
+            (self.closing_until, self.awaits_list) = (Some(now + CLOSING), true);
             self.given_up = points.iter().map(|point| point.auth_key).collect();
         }
-        self.closing_until.is_some()
+        self.awaits_list
     }
 
-    /// The circuits that there were when the node was muted; which of them must be closed.
+    /// All circuits that there are; which of them must be closed: those that there were when the node was muted. What a later
+    /// list shows is what tor has built since, and was left.
     pub fn listed(&mut self, now: Instant, circuits: Vec<IntroCircuit>) -> Vec<String> {
-        if !self.is_closing(now) {
+        if !std::mem::take(&mut self.awaits_list) || !self.is_closing(now) {
             return Vec::new();
         }
         self.attempts = circuits.len() * ATTEMPTS;
@@ -105,12 +108,9 @@ impl Mute {
         true
     }
 
-    /// This circuit is there and stays: unless the node is muted, the point at its end is one to be believed in, though it
-    /// was to be given up.
+    /// This circuit is there and stays: the point at its end is believed in when the node is not muted, though it was to be
+    /// given up.
     pub fn established(&mut self, circuit: &IntroCircuit, points: &[IntroPoint]) {
-        if self.muted {
-            return;
-        }
         let relay = circuit.relay();
         for point in points.iter().filter(|point| relay.is_some() && point.relay_id() == relay) {
             self.given_up.remove(&point.auth_key);
@@ -160,6 +160,10 @@ mod tests {
             assert!(!mute.closes(now, &circuit(attempt, &[9])), "{attempt}, which is closed already");
         }
         assert!(!mute.closes(now, &circuit(9, &[9, 8, 5])), "a new point, which nobody knows");
+        assert!(
+            mute.listed(now, vec![circuit(9, &[9, 8, 5])]).is_empty(),
+            "nor because others ask for a list"
+        );
         assert!(mute.closes(now, &circuit(10, &[9, 8, 2])), "not counted, but clients may know it");
         let after = now + CLOSING;
         assert!(!mute.closes(after, &circuit(11, &[9, 8, 2])), "tor has given the old one up");
@@ -200,5 +204,20 @@ mod tests {
         mute.established(&circuit(5, &[9, 8, 2]), &old);
         assert_eq!(open(&mute, &old), old[1..], "its circuit was built again in time");
         assert_eq!(open(&mute, &new), new);
+    }
+
+    #[test]
+    fn a_point_that_was_built_again_while_the_node_is_muted_comes_back_with_it() {
+        let now = Instant::now();
+        let old = [point(1, 1), point(2, 2)];
+        let mut mute = Mute::default();
+        mute.set(now, true, &old);
+        mute.listed(now, vec![circuit(1, &[9, 8, 1]), circuit(2, &[9, 8, 2])]);
+        let late = circuit(3, &[9, 8, 2]);
+        assert!(!mute.closes(now + CLOSING, &late), "tor was slow, and has not given the point up");
+        mute.established(&late, &old);
+        assert!(open(&mute, &old).is_empty(), "it is muted");
+        mute.set(now + CLOSING, false, &old);
+        assert_eq!(open(&mute, &old), old[1..]);
     }
 }

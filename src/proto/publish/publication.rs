@@ -163,7 +163,7 @@ impl Publication {
             Event::Pace(pace) => self.pace(turn, pace),
             Event::Timeout => {
                 let now = turn.now;
-                self.change_points(turn, |mind| mind.lapses.pass(now, mind.collect.points()));
+                self.change_points(turn, |mind| mind.lapses.pass(now));
                 self.collect(turn, CollectEvent::Timeout);
                 self.schedule(turn, ScheduleEvent::Timeout);
             }
@@ -245,7 +245,7 @@ impl Publication {
         }
     }
 
-    /// Reads everything from the serving tor, of which something was missed.
+    /// Reads everything from the serving tor, as something may have been missed.
     fn look_anew(&mut self, turn: &mut Turn, role: TorRole, event: CollectEvent) {
         if role == TorRole::Serving {
             self.lapses.lost_sight();
