@@ -151,10 +151,10 @@ impl World {
     pub fn change_points(&mut self, node: usize, none: bool) {
         self.note(&format!("{node} has {} points", if none { "no" } else { "other" }));
         let points = if none { Vec::new() } else { fresh_points(&mut self.rng, node) };
-        let before = !self.nodes[node].descriptor.is_empty();
-        self.nodes[node].points.clone_from(&points);
+        let before = std::mem::replace(&mut self.nodes[node].points, points.clone());
+        let had_descriptor = !self.nodes[node].descriptor.is_empty();
         self.nodes[node].descriptor = points;
-        self.tor_changed(node, before);
+        self.tor_changed(node, had_descriptor, &before);
     }
 
     /// The node's proxy reaches what it stands in front of, or does not.

@@ -131,13 +131,21 @@ impl World {
         self.tell(node, Told::Order(order.map(to_publisher)));
     }
 
-    /// What the serving tor has is not what it had.
-    pub fn tor_changed(&mut self, node: usize, before: bool) {
-        let now = !self.nodes[node].descriptor.is_empty();
-        match (before, now) {
+    /// What the serving tor has is not what it had: circuits to these points, and a descriptor or none.
+    pub fn tor_changed(&mut self, node: usize, had_descriptor: bool, before: &[IntroPoint]) {
+        let has_descriptor = !self.nodes[node].descriptor.is_empty();
+        match (had_descriptor, has_descriptor) {
             (false, true) => self.tell(node, Told::TorUp(TorRole::Serving)),
             (true, false) => self.tell(node, Told::TorDown(TorRole::Serving)),
-            _ => self.tell(node, Told::Created),
+            _ => {
+                for point in self.nodes[node].points.clone() {
+                    self.tell(node, Told::IntroEstablished(circuit(&point)));
+                }
+                for point in before {
+                    self.tell(node, Told::IntroClosed(circuit(point)));
+                }
+                self.tell(node, Told::Created);
+            }
         }
     }
 
@@ -242,9 +250,7 @@ impl World {
                 return;
             }
             Action::ListIntroCircuits => {
-                let points = self.nodes[node].descriptor.iter().zip(1..);
-                let circuit = |(point, id): (&_, u32)| circuit(id, point);
-                let established = points.map(circuit).collect();
+                let established = self.nodes[node].points.iter().map(circuit).collect();
                 Told::IntroCircuits(IntroCircuits { established, building: Vec::new() })
             }
             Action::CloseCircuit(_) => return self.lose_circuits(node),
@@ -254,8 +260,11 @@ impl World {
 
     /// The introduction circuits are closed: nobody is served at these points, though tor still tells of them.
     fn lose_circuits(&mut self, node: usize) {
-        if !self.nodes[node].points.is_empty() {
-            self.nodes[node].points.clear();
+        let lost = std::mem::take(&mut self.nodes[node].points);
+        for point in &lost {
+            self.tell(node, Told::IntroClosed(circuit(point)));
+        }
+        if !lost.is_empty() {
             self.errand(node, REBUILDING, Errand::Rebuilt);
         }
     }
@@ -263,8 +272,8 @@ impl World {
     fn rebuilt(&mut self, node: usize) {
         if self.nodes[node].points.is_empty() && !self.nodes[node].descriptor.is_empty() {
             let points = fresh_points(&mut self.rng, node);
-            for (point, id) in points.iter().zip(1001..) {
-                self.tell(node, Told::IntroEstablished(circuit(id, point)));
+            for point in &points {
+                self.tell(node, Told::IntroEstablished(circuit(point)));
             }
             self.nodes[node].points.clone_from(&points);
             self.nodes[node].descriptor = points;
@@ -363,8 +372,9 @@ impl World {
     }
 }
 
-fn circuit(id: u32, point: &IntroPoint) -> IntroCircuit {
-    IntroCircuit { id: id.to_string(), path: point.relay_id().into_iter().collect() }
+/// The circuit that holds this point up.
+fn circuit(point: &IntroPoint) -> IntroCircuit {
+    IntroCircuit { id: format!("{:?}", point.auth_key), path: point.relay_id().into_iter().collect() }
 }
 
 fn to_publisher(order: PublishOrder) -> Order {
