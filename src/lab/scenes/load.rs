@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::lab::client::Fetch;
+use crate::lab::client::{Fetch, FetchError};
 use crate::lab::error::LabError;
 use crate::lab::measure::{Bound, Measure};
 use crate::lab::pool::{Crowd, Memory, Pool};
@@ -23,6 +23,11 @@ pub(super) struct Played {
     /// What failed clients were told.
     pub(super) notes: Vec<String>,
 }
+
+/// How many connections a scene's clients may have to open again although nothing happens to their nodes. A client's tor closes
+/// its circuit to a point that the descriptor, which it has just fetched anew, does not have any more
+/// (`consider_sending_introduce1`), and says so to whoever waits for it.
+const REOPENED: f64 = 3.0;
 
 /// What may happen to clients' requests without failing the scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +126,9 @@ pub(super) fn verdict(fetches: &[(Memory, Fetch)], least: usize, allowed: Allowe
     let none_unless = |allowed: bool| if allowed { Bound::Shown } else { Bound::AtMost(0.0) };
     let failed = none_unless(allowed == Allowed::Failures);
     let repeats = none_unless(allowed != Allowed::Nothing);
+    let reopened = if allowed == Allowed::Nothing { Bound::AtMost(REOPENED) } else { Bound::Shown };
+    let ends = || fetches.iter().flat_map(|(_, fetch)| &fetch.repeats).map(|(_, error)| error);
+    let unopened = ends().filter(|error| matches!(error, FetchError::CircuitDestroyed)).count();
     let failures = |memory: Memory| {
         fetches.iter().filter(|(of, fetch)| *of == memory && fetch.failure.is_some()).count()
     };
@@ -144,14 +152,33 @@ pub(super) fn verdict(fetches: &[(Memory, Fetch)], least: usize, allowed: Allowe
             Measure::count("client fetches", at_least(least), fetches.len()),
             Measure::count("failed, cached descriptor", failed, failures(Memory::Cached)),
             Measure::count("failed, fresh descriptor", failed, failures(Memory::Fresh)),
-            Measure::count(
-                "requests made again",
-                repeats,
-                fetches.iter().map(|(_, f)| f.repeats.len()).sum(),
-            ),
+            Measure::count("connections opened again", reopened, unopened),
+            Measure::count("requests made again", repeats, ends().count() - unopened),
             Measure::time("a page, median", Bound::Shown, took.get(took.len() / 2).copied()),
             Measure::time("a page, slowest", Bound::Shown, took.last().copied()),
         ],
         notes: reasons.into_iter().map(note).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of the figures that are missed when one fetch ended so before its page came.
+    fn missed(ends: &[FetchError], allowed: Allowed) -> Vec<String> {
+        let repeats = ends.iter().map(|end| (Duration::ZERO, end.clone())).collect();
+        let fetch = Fetch { began: Instant::now(), took: Duration::ZERO, repeats, failure: None };
+        let measures = verdict(&[(Memory::Fresh, fetch)], 1, allowed).measures;
+        measures.into_iter().filter(|measure| !measure.ok).map(|measure| measure.what).collect()
+    }
+
+    #[test]
+    fn a_request_that_a_node_hung_up_on_counts_and_a_few_that_reached_none_do_not() {
+        let (hung_up, unopened) = (FetchError::NoAnswer, FetchError::CircuitDestroyed);
+        assert_eq!(missed(std::slice::from_ref(&hung_up), Allowed::Nothing), ["requests made again"]);
+        assert!(missed(&vec![hung_up; 9], Allowed::Repeats).is_empty());
+        assert!(missed(&vec![unopened.clone(); 3], Allowed::Nothing).is_empty());
+        assert_eq!(missed(&vec![unopened; 4], Allowed::Nothing), ["connections opened again"]);
     }
 }
