@@ -130,8 +130,8 @@ struct Changed {
     new: Duration,
 }
 
-/// Crashes this node's tor a, so that the descriptor changes, and waits until all HSDirs but this one have the change; whether this one lacks it, and how
-/// long the others took.
+/// Crashes this node's tor a, so that the descriptor changes, and waits until all HSDirs but this one have the change; whether
+/// this one lacks it, and how long the others took.
 async fn change(world: &mut World, ill: HsDir, victim: usize) -> Result<(bool, Option<Changed>), LabError> {
     let dead = world.known_points(victim).await?;
     world.note("tor a crashed, so that the descriptor changes", victim);

@@ -83,13 +83,13 @@ pub(super) async fn play(world: &mut World, replacement: Replacement) -> Result<
 /// for a while.
 async fn introducer(world: &mut World, node: usize) -> Result<([u8; 32], String), LabError> {
     let copies = world.observer.read().await?;
-    let everywhere = |key: &[u8; 32]| copies.values().flatten().all(|held| held.points.contains(key));
+    let is_published = |key: &[u8; 32]| copies.values().flatten().any(|held| held.points.contains(key));
     let (tor, _events) = control::connect(&world.nodes[node].tor_a_control(), CONTROL_LIMIT).await?;
     let mut guards = control::first_hops(&tor).await?;
     for client in &world.clients {
         guards.append(&mut control::first_hops(&client.controller).await?);
     }
-    let points = world.introducers(node).await.into_iter().filter(|(key, _)| everywhere(key));
+    let points = world.introducers(node).await.into_iter().filter(|(key, _)| is_published(key));
     let spare = points.map(|(key, relay)| (guards.contains(&relay), key, HEXUPPER.encode(&relay)));
     let relays = spare.filter(|(_, _, name)| world.ground.network.relay(name).is_some());
     relays.min().map(|(_, key, name)| (key, name)).ok_or(LabError::NoRelay)
