@@ -565,4 +565,16 @@ fn a_point_whose_relay_is_gone_is_left_out_although_tor_still_tells_of_it() {
     desk.accept_everything(Standby);
     let posts = desk.posts(Event::IntroEstablished(circuit("6", 2)));
     assert!(!posts.is_empty() && posts.iter().all(|(_, post)| keys(post) == BTreeSet::from([1, 2, 5])));
+    desk.handle(Event::IntroClosed(circuit("6", 2)));
+    desk.run(Duration::from_secs(11));
+    assert_eq!(own(&desk), points(&[1]));
+    desk.handle(Event::EventsMissed(Serving));
+    let established = vec![circuit("7", 2)];
+    desk.handle(Event::IntroCircuits(IntroCircuits { established, building: Vec::new() }));
+    assert_eq!(own(&desk), points(&[1, 2]), "its circuit was established unseen");
+    // Circuit 7 closes unseen, and then the one that followed it.
+    desk.handle(Event::EventsMissed(Serving));
+    desk.handle(Event::IntroClosed(circuit("8", 2)));
+    desk.run(Duration::from_secs(11));
+    assert_eq!(own(&desk), points(&[1]), "circuit 7 is not known to be there");
 }
